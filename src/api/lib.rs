@@ -1,0 +1,1 @@
+//! What a user writes: the custom resources.

@@ -1,0 +1,1 @@
+//! The process: controllers, probes, leader election.

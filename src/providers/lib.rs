@@ -1,0 +1,1 @@
+//! How each database does it.
