@@ -1,4 +1,8 @@
 //! What should happen, pure: no clock, no I/O, no panic.
 
 pub mod admin;
+pub mod facts;
+pub mod failover;
+pub mod health;
 pub mod names;
+pub mod time;

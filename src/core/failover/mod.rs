@@ -1,0 +1,1 @@
+//! The failover machine: states, guards, and the one function that decides.

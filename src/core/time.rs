@@ -1,0 +1,37 @@
+//! Time as an argument: a wall clock for people and files, a monotonic clock for durations.
+
+use jiff::Timestamp;
+
+/// A reading of this process's monotonic clock, in milliseconds since the machine booted.
+/// Readings of different machines, or of one machine across a reboot, are never compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// Milliseconds from `earlier` to `self`; 0 when `earlier` is later.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The present moment, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// What a person reads and what is stored; may jump.
+    pub wall: Timestamp,
+    /// What durations within one process are measured with.
+    pub mono: Mono,
+}
+
+impl Now {
+    /// Whole seconds of wall time since a stored moment; 0 when that lies in the future.
+    pub fn seconds_since(&self, stored: Timestamp) -> u64 {
+        u64::try_from(self.wall.as_second() - stored.as_second()).unwrap_or(0)
+    }
+
+    /// The stored moment that lies `seconds` ahead, or the end of time.
+    pub fn plus_seconds(&self, seconds: u32) -> Timestamp {
+        Timestamp::from_second(self.wall.as_second().saturating_add(i64::from(seconds)))
+            .unwrap_or(Timestamp::MAX)
+    }
+}
