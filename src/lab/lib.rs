@@ -1,1 +1,15 @@
-//! The lab: real servers for demo and tests.
+//! The lab: real servers for demo and tests, on one Linux machine as root. A Kubernetes cluster
+//! with a node that runs real pods, and PostgreSQL in three regions, all in one private space of
+//! the kernel that one command begins and another ends.
+
+pub mod error;
+pub mod init;
+pub mod pki;
+pub mod process;
+pub mod run_in;
+pub mod space;
+pub mod state;
+
+pub use error::{LabError, Result};
+pub use space::Space;
+pub use state::Places;
