@@ -5,6 +5,7 @@
 pub mod error;
 pub mod init;
 pub mod pki;
+pub mod postgres;
 pub mod process;
 pub mod run_in;
 pub mod space;

@@ -1,0 +1,23 @@
+//! Real PostgreSQL servers: obtained, started, cloned, lost and rejoined.
+//!
+//! A [`Server`] runs either on a loopback address, as a child of this process, or inside the
+//! lab's private space ([`Place`]). All calls block; each has a limit.
+
+mod binaries;
+mod loopback;
+mod place;
+mod process;
+mod replica;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod v18;
+
+pub use binaries::{Binaries, OLDEST};
+pub use loopback::Loopback;
+pub use place::Place;
+pub use replica::Rejoined;
+pub use process::Activity;
+pub use server::{Passwords, Server, ServerSpec, TlsMaterial};
+pub use settings::{ADMIN, REPLICATOR, SUPERUSER, Settings};

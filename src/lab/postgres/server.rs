@@ -1,0 +1,518 @@
+//! One PostgreSQL server.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domicile_core::admin::{MAINTENANCE_DATABASE, admin_sql};
+use nix::sys::signal::Signal;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::binaries::Binaries;
+use super::place::{Place, RunAs, clean_environment, drop_privileges, run, server_uid};
+use super::process::{Activity, Process, spawn_owned};
+use super::settings::{
+    ADMIN, REPLICATOR, SUPERUSER, Settings, Site, hba_conf, ident_conf, postgresql_conf,
+};
+use crate::error::{LabError, Result};
+use crate::process::{Patience, tail};
+use crate::space::Daemon;
+
+/// How long one SQL call of the lab may take.
+pub(crate) const SQL_LIMIT: Duration = Duration::from_secs(10);
+/// How long initdb, a base backup, or a rewind may take.
+pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(2);
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// The passwords of a server's login roles. A standby has those of its primary.
+#[derive(Debug, Clone)]
+pub struct Passwords {
+    /// Of [`ADMIN`].
+    pub admin: SecretString,
+    /// Of [`REPLICATOR`].
+    pub replicator: SecretString,
+}
+
+impl Passwords {
+    /// New random passwords.
+    pub fn random() -> Result<Self> {
+        Ok(Self {
+            admin: random_password()?,
+            replicator: random_password()?,
+        })
+    }
+}
+
+/// Certificates of one server, all PEM.
+#[derive(Debug, Clone)]
+pub struct TlsMaterial {
+    /// The server's certificate; it names the server's address.
+    pub cert: String,
+    /// The key of that certificate.
+    pub key: SecretString,
+    /// The certificates of all authorities that this server's peers may have.
+    pub trust: String,
+}
+
+/// All that makes one server differ from another.
+#[derive(Debug, Clone)]
+pub struct ServerSpec {
+    /// The region: name of the server in its peers' lists of standbys.
+    pub region: String,
+    /// Folder of this server's own; the lab's unprivileged user must be able to reach it.
+    pub dir: PathBuf,
+    /// The one address it listens on.
+    pub address: Ipv4Addr,
+    /// The port it listens on.
+    pub port: u16,
+    /// The programs.
+    pub binaries: Binaries,
+    /// The certificates.
+    pub tls: TlsMaterial,
+    /// The passwords.
+    pub passwords: Passwords,
+    /// Where it runs.
+    pub place: Place,
+    /// How it is tuned.
+    pub settings: Settings,
+}
+
+/// A server with its files. On [`Place::Loopback`] it ends with this value; in the space it
+/// lives on, and [`Server::open`] finds it again.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) spec: ServerSpec,
+    process: Mutex<Option<Process>>,
+}
+
+impl Server {
+    /// Makes and starts a primary with the roles [`ADMIN`] and [`REPLICATOR`]; returns when a
+    /// login over verified TLS succeeds. Errors when `spec.dir` already holds a server.
+    pub fn primary(spec: ServerSpec) -> Result<Self> {
+        let server = Self::prepare(spec)?;
+        let program = server.spec.binaries.program("initdb");
+        let mut command = server
+            .spec
+            .place
+            .command(RunAs::Server, LONG_LIMIT, &program);
+        command
+            .arg("-D")
+            .arg(server.data_dir())
+            .args(["-U", SUPERUSER]);
+        // Only for the file that it writes beside the data; ours lies elsewhere.
+        command.args(["--auth-local=peer", "--auth-host=reject"]);
+        command.args([
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-instructions",
+            "--no-sync",
+        ]);
+        run(command, LONG_LIMIT, "")?;
+        server.start()?;
+        server.create_roles()?;
+        server.await_login()?;
+        Ok(server)
+    }
+
+    /// A server that was made earlier, running or not.
+    pub fn open(spec: ServerSpec) -> Self {
+        let process = Process::recall(&spec.dir.join("process"));
+        Self {
+            spec,
+            process: Mutex::new(process),
+        }
+    }
+
+    /// Writes the folders and settings of a server that has no data yet.
+    pub(crate) fn prepare(spec: ServerSpec) -> Result<Self> {
+        let server = Self {
+            spec,
+            process: Mutex::new(None),
+        };
+        if server.data_dir().exists() {
+            let held = format!("{} already holds a server", server.spec.dir.display());
+            return Err(LabError::State(held));
+        }
+        server.make_folder(&server.spec.dir, 0o711)?;
+        for (name, mode) in [
+            ("data", 0o700),
+            ("conf", 0o755),
+            ("run", 0o711),
+            ("tls", 0o711),
+        ] {
+            server.make_folder(&server.spec.dir.join(name), mode)?;
+        }
+        server.write_configuration()?;
+        Ok(server)
+    }
+
+    /// Starts the server and waits until it takes connections.
+    pub fn start(&self) -> Result<()> {
+        let mut process = self.process();
+        if process
+            .as_mut()
+            .is_some_and(|running| running.activity() != Activity::Ended)
+        {
+            return Err(LabError::State(format!(
+                "{} runs already",
+                self.spec.region
+            )));
+        }
+        let started = self.spawn()?;
+        let note = self.spec.dir.join("process");
+        started
+            .remember(&note)
+            .map_err(LabError::file("write", &note))?;
+        *process = Some(started);
+        drop(process);
+        let patience = Patience::new(format!("the start of {}", self.spec.region), START_LIMIT);
+        while let Err(error) = self.superuser_sql(MAINTENANCE_DATABASE, "SELECT 1") {
+            if self.activity() == Activity::Ended {
+                return Err(self.ended());
+            }
+            patience.pause(|| error.report())?;
+        }
+        Ok(())
+    }
+
+    /// Stops the server in good order, thawing it first. A server that does not stop is killed.
+    pub fn stop(&self) -> Result<()> {
+        let mut process = self.process();
+        let Some(running) = process.as_mut() else {
+            return Ok(());
+        };
+        running.thaw();
+        running.signal(Signal::SIGINT);
+        if !running.wait_gone(STOP_LIMIT) {
+            running.kill();
+            if !running.wait_gone(STOP_LIMIT) {
+                return Err(LabError::State(format!(
+                    "{} does not end",
+                    self.spec.region
+                )));
+            }
+        }
+        *process = None;
+        Ok(())
+    }
+
+    /// Ends all processes of the server at once, without a last word.
+    pub fn kill(&self) -> Result<()> {
+        let mut process = self.process();
+        let Some(running) = process.as_mut() else {
+            return Ok(());
+        };
+        running.kill();
+        if !running.wait_gone(STOP_LIMIT) {
+            return Err(LabError::State(format!(
+                "{} survived SIGKILL",
+                self.spec.region
+            )));
+        }
+        *process = None;
+        Ok(())
+    }
+
+    /// Stops all processes of the server where they are; its sockets stay open.
+    pub fn freeze(&self) {
+        if let Some(running) = self.process().as_ref() {
+            running.freeze();
+        }
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        if let Some(running) = self.process().as_ref() {
+            running.thaw();
+        }
+    }
+
+    /// What the server's processes do now.
+    pub fn activity(&self) -> Activity {
+        self.process()
+            .as_mut()
+            .map_or(Activity::Ended, Process::activity)
+    }
+
+    /// The server's region.
+    pub fn region(&self) -> &str {
+        &self.spec.region
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> Ipv4Addr {
+        self.spec.address
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.spec.port
+    }
+
+    /// The spec it was made from.
+    pub fn spec(&self) -> &ServerSpec {
+        &self.spec
+    }
+
+    /// Folder with all the server's data, its WAL too.
+    pub fn data_dir(&self) -> PathBuf {
+        self.spec.dir.join("data")
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.spec.dir.join("server.log")
+    }
+
+    /// Runs SQL as superuser over the server's own socket. Returns the rows of all statements,
+    /// one a line, columns parted by `|`.
+    pub fn superuser_sql(&self, database: &str, sql: &str) -> Result<String> {
+        let run_dir = self.spec.dir.join("run");
+        let host = run_dir.display();
+        let port = self.spec.port;
+        let target = format!("host={host} port={port} user={SUPERUSER} dbname={database}");
+        self.psql(&target, None, sql)
+    }
+
+    /// Runs SQL as `user` over TLS that verifies the server's certificate and address.
+    pub fn login_sql(
+        &self,
+        user: &str,
+        password: &SecretString,
+        database: &str,
+        sql: &str,
+    ) -> Result<String> {
+        self.psql(
+            &format!("{} dbname={database}", self.conninfo(user)),
+            Some(password),
+            sql,
+        )
+    }
+
+    /// A connection string (libpq) for `user`, without database and password.
+    pub(crate) fn conninfo(&self, user: &str) -> String {
+        let trust = self.spec.dir.join("tls/trust.crt");
+        let spec = &self.spec;
+        format!(
+            "host={} port={} user={user} sslmode=verify-full sslrootcert={}",
+            spec.address,
+            spec.port,
+            trust.display()
+        )
+    }
+
+    fn psql(&self, target: &str, password: Option<&SecretString>, sql: &str) -> Result<String> {
+        let program = self.spec.binaries.program("psql");
+        let mut command = self.spec.place.command(RunAs::Caller, SQL_LIMIT, &program);
+        command.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--no-password",
+        ]);
+        command
+            .args(["--set=ON_ERROR_STOP=1", "--file=-"])
+            .arg(target);
+        command.env("PGCONNECT_TIMEOUT", "3");
+        if let Some(password) = password {
+            command.env("PGPASSWORD", password.expose_secret());
+        }
+        Ok(run(command, SQL_LIMIT, sql)?.stdout.trim_end().to_owned())
+    }
+
+    /// The roles of a new primary. Statements with a password must not reach the log, not even
+    /// when they fail.
+    fn create_roles(&self) -> Result<()> {
+        let Passwords { admin, replicator } = &self.spec.passwords;
+        let files = "pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), \
+                     pg_read_binary_file(text), \
+                     pg_read_binary_file(text, bigint, bigint, boolean)";
+        let sql = format!(
+            "SET log_min_error_statement = panic;\n\
+             CREATE ROLE {REPLICATOR} LOGIN REPLICATION PASSWORD '{}';\n\
+             GRANT pg_checkpoint, pg_monitor TO {REPLICATOR};\n\
+             GRANT EXECUTE ON FUNCTION {files} TO {REPLICATOR};\n\
+             {}\n\
+             ALTER ROLE {ADMIN} PASSWORD '{}';\n",
+            replicator.expose_secret(),
+            admin_sql(ADMIN),
+            admin.expose_secret(),
+        );
+        self.superuser_sql(MAINTENANCE_DATABASE, &sql).map(drop)
+    }
+
+    /// Waits for a login over verified TLS.
+    pub(crate) fn await_login(&self) -> Result<()> {
+        let patience = Patience::new(format!("a login at {}", self.spec.region), START_LIMIT);
+        let password = &self.spec.passwords.admin;
+        while let Err(error) = self.login_sql(ADMIN, password, MAINTENANCE_DATABASE, "SELECT 1") {
+            if self.activity() == Activity::Ended {
+                return Err(self.ended());
+            }
+            patience.pause(|| error.report())?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        let spec = &self.spec;
+        let program = spec.binaries.program("postgres");
+        let conf = spec.dir.join("conf/postgresql.conf");
+        let arguments = ["-c".to_owned(), format!("config_file={}", conf.display())];
+        let uid = server_uid();
+        match &spec.place {
+            Place::Loopback => {
+                let mut command = Command::new("/usr/bin/setpriv");
+                clean_environment(&mut command);
+                command
+                    .arg("--pdeathsig=QUIT")
+                    .args(uid.map(drop_privileges).into_iter().flatten());
+                command.arg(program).args(arguments);
+                let log = fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(self.log());
+                let log = log.map_err(LabError::file("open", &self.log()))?;
+                let error_log = log
+                    .try_clone()
+                    .map_err(LabError::file("open", &self.log()))?;
+                command.stdin(Stdio::null()).stdout(log).stderr(error_log);
+                spawn_owned(command)
+                    .and_then(Process::owned)
+                    .map_err(LabError::system("start postgres"))
+            }
+            Place::Space { space, netns } => {
+                let daemon = Daemon {
+                    netns: Some(netns),
+                    program: &program,
+                    args: &arguments,
+                    log: &self.log(),
+                    user: uid.map(|uid| (uid, uid)),
+                };
+                space.spawn_daemon(&daemon).map(Process::foreign)
+            }
+        }
+    }
+
+    fn write_configuration(&self) -> Result<()> {
+        let spec = &self.spec;
+        let (conf, run, tls) = (
+            spec.dir.join("conf"),
+            spec.dir.join("run"),
+            spec.dir.join("tls"),
+        );
+        let data = self.data_dir();
+        let site = Site {
+            region: &spec.region,
+            address: spec.address,
+            port: spec.port,
+            data: &data,
+            conf: &conf,
+            run: &run,
+            tls: &tls,
+        };
+        let users = local_users();
+        self.write(
+            &conf.join("postgresql.conf"),
+            &postgresql_conf(&site, &spec.settings),
+            0o644,
+        )?;
+        self.write(&conf.join("pg_hba.conf"), &hba_conf(), 0o644)?;
+        self.write(&conf.join("pg_ident.conf"), &ident_conf(&users), 0o644)?;
+        self.write(&tls.join("server.crt"), &spec.tls.cert, 0o644)?;
+        self.write(&tls.join("server.key"), spec.tls.key.expose_secret(), 0o600)?;
+        self.write(&tls.join("trust.crt"), &spec.tls.trust, 0o644)?;
+        let password = spec.passwords.replicator.expose_secret();
+        self.write(
+            &tls.join("pgpass"),
+            &format!("*:*:*:{REPLICATOR}:{password}\n"),
+            0o600,
+        )
+    }
+
+    /// Writes a file that belongs to the server's user.
+    pub(crate) fn write(&self, path: &Path, text: &str, mode: u32) -> Result<()> {
+        fs::write(path, text).map_err(LabError::file("write", path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(LabError::file("protect", path))?;
+        chown(path, server_uid(), server_uid()).map_err(LabError::file("give away", path))
+    }
+
+    /// Makes a folder that belongs to the server's user, when it is not there.
+    pub(crate) fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path);
+        made.map_err(LabError::file("make", path))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(LabError::file("protect", path))?;
+        chown(path, server_uid(), server_uid()).map_err(LabError::file("give away", path))
+    }
+
+    fn ended(&self) -> LabError {
+        let process = format!("the server of {}", self.spec.region);
+        LabError::Ended {
+            process,
+            log: tail(&self.log()),
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !matches!(self.spec.place, Place::Loopback) {
+            return;
+        }
+        let mut process = self.process();
+        let Some(running) = process.as_mut() else {
+            return;
+        };
+        running.thaw();
+        running.signal(Signal::SIGQUIT);
+        if !running.wait_gone(Duration::from_secs(2)) {
+            running.kill();
+            running.wait_gone(Duration::from_secs(2));
+        }
+    }
+}
+
+/// The names of the users that own servers or run the lab.
+fn local_users() -> Vec<String> {
+    let name = |uid| {
+        nix::unistd::User::from_uid(uid)
+            .ok()
+            .flatten()
+            .map(|user| user.name)
+    };
+    let server = server_uid().map(nix::unistd::Uid::from_raw);
+    [Some(nix::unistd::Uid::effective()), server]
+        .into_iter()
+        .flatten()
+        .filter_map(name)
+        .collect()
+}
+
+fn random_password() -> Result<SecretString> {
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0_u8; 20];
+    fs::File::open(source)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(LabError::file("read", source))?;
+    Ok(bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into())
+}
