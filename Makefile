@@ -1,0 +1,28 @@
+# The menu. Every recipe is what CI runs too.
+
+.PHONY: menu demo test check lab update
+
+menu:
+	@echo "make demo    the whole story on real servers, with times (Linux, root)"
+	@echo "make test    everything, as CI does (Linux, root)"
+	@echo "make check   what needs no server; also: make lab, make update"
+
+demo:
+	cargo build --locked --workspace --bins
+	target/debug/domicile-lab demo
+
+test: check
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked -p domicile-core -p domicile-cli -p domicile-tests --lib --test house
+
+lab:
+	cargo build --locked --workspace --bins
+	target/debug/domicile-lab up
+
+update:
+	UPDATE=1 cargo test -p domicile-tests --test house
