@@ -1,8 +1,10 @@
 //! What should happen, pure: no clock, no I/O, no panic.
 
 pub mod admin;
+pub mod connection;
 pub mod facts;
 pub mod failover;
 pub mod health;
 pub mod names;
+pub mod placement;
 pub mod time;

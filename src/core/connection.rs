@@ -1,0 +1,254 @@
+//! The content of a tenant's Secret, from facts: Service Binding keys, the user's templates and the
+//! region variables.
+//!
+//! URIs say `sslmode=require`, because libpq verifies only against a CA *file*, which a string
+//! cannot carry. The keys `sslmode` (`verify-full`) and `certificates` carry what a client needs
+//! to verify the server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::names::DatabaseName;
+
+mod sensitive;
+mod template;
+mod uri;
+
+pub use sensitive::Sensitive;
+pub use template::Problem;
+
+/// The HTTP header that names the serving region, as told to workloads.
+pub const REGION_HEADER: &str = "X-Region";
+
+/// Most bytes of a Secret's key.
+const MAX_KEY_BYTES: usize = 253;
+
+/// All that the Secret's content depends on. The epoch is not part of it, so that a Secret whose
+/// credentials still hold does not roll workloads.
+pub struct Connection<'a> {
+    /// The address of the server that takes writes now.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// The tenant's database.
+    pub database: &'a DatabaseName,
+    /// The login with all rights, when the placement asks for one.
+    pub read_write: Option<Login<'a>>,
+    /// The login that reads only, when the placement asks for one.
+    pub read_only: Option<Login<'a>>,
+    /// The CA certificate of the server, PEM.
+    pub ca_pem: &'a str,
+    /// The tenant's home: what `region.*` means in templates and `DATABASE_REGION`. It does not
+    /// change when the tenant moves, so no variable of a workload changes its name.
+    pub home: Home<'a>,
+    /// `spec.key` of the region that serves now, the value of the region header.
+    pub serving_key: &'a str,
+    /// `spec.connection.keys`; the default keys when absent.
+    pub keys: Option<&'a BTreeMap<String, String>>,
+    /// Whether `spec.connection.include` has `RegionEnv`.
+    pub region_env: bool,
+}
+
+/// A login role and its password. Has no `Debug`: it holds a secret.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// The role's name.
+    pub username: &'a str,
+    /// Its password in clear text.
+    pub password: &'a str,
+}
+
+/// The tenant's home region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Home<'a> {
+    /// The `Region`'s name.
+    pub name: &'a str,
+    /// Its `spec.key`.
+    pub key: &'a str,
+    /// Its `spec.jurisdiction`.
+    pub jurisdiction: &'a str,
+}
+
+/// The content of the Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Key to value, as the Secret's `data` before base64.
+    pub data: BTreeMap<String, Sensitive>,
+    /// The keys that workloads get as environment variables: those of the templates and of
+    /// `RegionEnv`.
+    pub variables: BTreeSet<String>,
+}
+
+impl Rendered {
+    /// The content as bytes that differ whenever a key, a value or the set of variables differs:
+    /// what a content hash is taken of. Holds secrets.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (key, value) in &self.data {
+            for part in [key.as_str(), value.expose()] {
+                bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                bytes.extend_from_slice(part.as_bytes());
+            }
+            bytes.push(u8::from(self.variables.contains(key)));
+        }
+        bytes
+    }
+}
+
+/// A template of `spec.connection.keys` that cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderError {
+    /// The entry's key as written, a template itself.
+    pub entry: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl RenderError {
+    /// The path of the field in the resource.
+    pub fn field(&self) -> String {
+        format!("spec.connection.keys[{:?}]", self.entry)
+    }
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.field(), self.problem)
+    }
+}
+
+impl std::error::Error for RenderError {}
+
+/// The keys that a placement gets when it names none.
+pub fn default_keys(read_write: bool, read_only: bool) -> BTreeMap<String, String> {
+    let writes = read_write.then_some([
+        ("DATABASE_URL", "{{ rw.uri }}"),
+        ("DATABASE_URL_{{ region.key }}", "{{ rw.uri }}"),
+    ]);
+    let reads = read_only.then_some([("DATABASE_REPLICA_URL", "{{ ro.uri }}")]);
+    let pairs = writes
+        .into_iter()
+        .flatten()
+        .chain(reads.into_iter().flatten());
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Renders the Secret's content, or the first template that is wrong, in the order of keys.
+pub fn render(facts: &Connection<'_>) -> Result<Rendered, RenderError> {
+    let mut data = binding_keys(facts);
+    let mut variables = BTreeSet::new();
+    if facts.region_env {
+        for (key, value) in region_variables(facts) {
+            data.insert(key.to_owned(), Sensitive::new(value));
+            variables.insert(key.to_owned());
+        }
+    }
+    let values = template_variables(facts);
+    let defaults;
+    let keys = if let Some(keys) = facts.keys {
+        keys
+    } else {
+        defaults = default_keys(facts.read_write.is_some(), facts.read_only.is_some());
+        &defaults
+    };
+    let mut written: BTreeMap<String, &str> = BTreeMap::new();
+    for (entry, value) in keys {
+        let fail = |problem| RenderError {
+            entry: entry.clone(),
+            problem,
+        };
+        let key = template::expand_name(entry, &values).map_err(fail)?;
+        check_key(&key).map_err(fail)?;
+        let value = template::expand(value, &values).map_err(fail)?;
+        if let Some(other) = written.insert(key.clone(), entry) {
+            return Err(fail(Problem::DuplicateKey {
+                key,
+                other: other.to_owned(),
+            }));
+        }
+        if data.insert(key.clone(), Sensitive::new(value)).is_some() {
+            return Err(fail(Problem::ReservedKey(key)));
+        }
+        variables.insert(key);
+    }
+    Ok(Rendered { data, variables })
+}
+
+fn check_key(key: &str) -> Result<(), Problem> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let special = key == "." || key.starts_with("..");
+    if key.is_empty() || key.len() > MAX_KEY_BYTES || special || !key.chars().all(allowed) {
+        return Err(Problem::BadKeyName(key.to_owned()));
+    }
+    Ok(())
+}
+
+fn binding_keys(facts: &Connection<'_>) -> BTreeMap<String, Sensitive> {
+    let mut data = BTreeMap::new();
+    let mut put = |key: &str, value: String| {
+        data.insert(key.to_owned(), Sensitive::new(value));
+    };
+    put("type", "postgresql".into());
+    put("provider", "domicile".into());
+    put("host", facts.host.into());
+    put("port", facts.port.to_string());
+    put("database", facts.database.to_string());
+    put("sslmode", "verify-full".into());
+    put("certificates", facts.ca_pem.into());
+    if let Some(login) = facts.read_write.or(facts.read_only) {
+        put("username", login.username.into());
+        put("password", login.password.into());
+        put(
+            "uri",
+            uri::libpq(facts.host, facts.port, facts.database, login),
+        );
+        put(
+            "jdbc-url",
+            uri::jdbc(facts.host, facts.port, facts.database, login),
+        );
+    }
+    if let Some(login) = facts.read_only {
+        put("host-ro", facts.host.into());
+        put("username-ro", login.username.into());
+        put("password-ro", login.password.into());
+        put(
+            "uri-ro",
+            uri::libpq(facts.host, facts.port, facts.database, login),
+        );
+    }
+    data
+}
+
+fn region_variables<'a>(facts: &Connection<'a>) -> [(&'static str, &'a str); 3] {
+    [
+        ("DATABASE_REGION", facts.home.key),
+        ("REGION_HEADER_NAME", REGION_HEADER),
+        ("REGION_HEADER_VALUE", facts.serving_key),
+    ]
+}
+
+fn template_variables(facts: &Connection<'_>) -> template::Variables {
+    let mut values = template::Variables::default();
+    values.public("region.name", facts.home.name);
+    values.public("region.key", facts.home.key);
+    values.public("region.jurisdiction", facts.home.jurisdiction);
+    values.secret("ca", facts.ca_pem);
+    for (access, login) in [("rw", facts.read_write), ("ro", facts.read_only)] {
+        let Some(login) = login else { continue };
+        values.public(&format!("{access}.host"), facts.host);
+        values.public(&format!("{access}.port"), &facts.port.to_string());
+        values.public(&format!("{access}.database"), facts.database.as_str());
+        values.public(&format!("{access}.username"), login.username);
+        values.secret(&format!("{access}.password"), login.password);
+        let libpq = uri::libpq(facts.host, facts.port, facts.database, login);
+        values.secret(&format!("{access}.uri"), &libpq);
+        let jdbc = uri::jdbc(facts.host, facts.port, facts.database, login);
+        values.secret(&format!("{access}.jdbc-url"), &jdbc);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests;
