@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::facts::Authority;
 
 fn regions() -> BTreeMap<RegionName, RegionView> {
     [
