@@ -43,7 +43,7 @@ pub struct Connection<'a> {
     pub home: Home<'a>,
     /// `spec.key` of the region that serves now, the value of the region header.
     pub serving_key: &'a str,
-    /// `spec.connection.keys`; the default keys when absent.
+    /// `spec.connection.keys`; when absent, the default keys for the logins that there are.
     pub keys: Option<&'a BTreeMap<String, String>>,
     /// Whether `spec.connection.include` has `RegionEnv`.
     pub region_env: bool,
@@ -52,7 +52,9 @@ pub struct Connection<'a> {
 /// A login role and its password. Has no `Debug`: it holds a secret.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
-    /// The role's name.
+    /// The name of the entry of `spec.roles`: what stands before the dot in templates.
+    pub name: &'a str,
+    /// The role's name on the server.
     pub username: &'a str,
     /// Its password in clear text.
     pub password: &'a str,
@@ -119,22 +121,6 @@ impl fmt::Display for RenderError {
 
 impl std::error::Error for RenderError {}
 
-/// The keys that a placement gets when it names none.
-pub fn default_keys(read_write: bool, read_only: bool) -> BTreeMap<String, String> {
-    let writes = read_write.then_some([
-        ("DATABASE_URL", "{{ rw.uri }}"),
-        ("DATABASE_URL_{{ region.key }}", "{{ rw.uri }}"),
-    ]);
-    let reads = read_only.then_some([("DATABASE_REPLICA_URL", "{{ ro.uri }}")]);
-    let pairs = writes
-        .into_iter()
-        .flatten()
-        .chain(reads.into_iter().flatten());
-    pairs
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
-}
-
 /// Renders the Secret's content, or the first template that is wrong, in the order of keys.
 pub fn render(facts: &Connection<'_>) -> Result<Rendered, RenderError> {
     let mut data = binding_keys(facts);
@@ -150,7 +136,7 @@ pub fn render(facts: &Connection<'_>) -> Result<Rendered, RenderError> {
     let keys = if let Some(keys) = facts.keys {
         keys
     } else {
-        defaults = default_keys(facts.read_write.is_some(), facts.read_only.is_some());
+        defaults = default_keys(facts);
         &defaults
     };
     let mut written: BTreeMap<String, &str> = BTreeMap::new();
@@ -174,6 +160,22 @@ pub fn render(facts: &Connection<'_>) -> Result<Rendered, RenderError> {
         variables.insert(key);
     }
     Ok(Rendered { data, variables })
+}
+
+/// The keys that a placement gets when it names none.
+pub fn default_keys(read_write: bool, read_only: bool) -> BTreeMap<String, String> {
+    let writes = read_write.then_some([
+        ("DATABASE_URL", "{{ rw.uri }}"),
+        ("DATABASE_URL_{{ region.key }}", "{{ rw.uri }}"),
+    ]);
+    let reads = read_only.then_some([("DATABASE_REPLICA_URL", "{{ ro.uri }}")]);
+    let pairs = writes
+        .into_iter()
+        .flatten()
+        .chain(reads.into_iter().flatten());
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn check_key(key: &str) -> Result<(), Problem> {
@@ -235,8 +237,8 @@ fn template_variables(facts: &Connection<'_>) -> template::Variables {
     values.public("region.key", facts.home.key);
     values.public("region.jurisdiction", facts.home.jurisdiction);
     values.secret("ca", facts.ca_pem);
-    for (access, login) in [("rw", facts.read_write), ("ro", facts.read_only)] {
-        let Some(login) = login else { continue };
+    for login in [facts.read_write, facts.read_only].into_iter().flatten() {
+        let access = login.name;
         values.public(&format!("{access}.host"), facts.host);
         values.public(&format!("{access}.port"), &facts.port.to_string());
         values.public(&format!("{access}.database"), facts.database.as_str());

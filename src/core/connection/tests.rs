@@ -204,6 +204,32 @@ fn every_variable_can_be_used() {
 }
 
 #[test]
+fn a_login_of_another_name_is_known_by_it() {
+    let database = database();
+    let app = Login {
+        name: "app",
+        username: "tenant_acme_a",
+        password: "s3cretRW",
+    };
+    let facts = Connection {
+        read_write: Some(app),
+        ..facts(&database, None)
+    };
+    let rendered = render(&facts).unwrap();
+    assert_eq!(value(&rendered, "DATABASE_URL"), value(&rendered, "uri"));
+    let keys = keys(&[("A", "{{ rw.uri }}")]);
+    let error = render(&Connection {
+        keys: Some(&keys),
+        ..facts
+    })
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("known are app.database"),
+        "{error}"
+    );
+}
+
+#[test]
 fn nothing_secret_is_printed() {
     let database = database();
     let rendered = render(&facts(&database, None)).unwrap();
@@ -281,7 +307,7 @@ proptest! {
         username in "\\PC{1,20}", password in "\\PC{1,40}", host in "[a-z0-9.-]{1,30}", port: u16,
     ) {
         let database = database();
-        let login = Login { username: &username, password: &password };
+        let login = Login { name: "rw", username: &username, password: &password };
         let facts = Connection {
             host: &host, port, read_write: Some(login), ..facts(&database, None)
         };

@@ -7,7 +7,11 @@ use crate::names::DatabaseName;
 
 /// `postgresql://user:password@host:port/database?sslmode=require`.
 pub(super) fn libpq(host: &str, port: u16, database: &DatabaseName, login: Login<'_>) -> String {
-    let Login { username, password } = login;
+    let Login {
+        name: _,
+        username,
+        password,
+    } = login;
     let (user, password) = (encode(username), encode(password));
     let (host, database) = (authority_host(host), encode(database.as_str()));
     format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode=require")
@@ -15,7 +19,11 @@ pub(super) fn libpq(host: &str, port: u16, database: &DatabaseName, login: Login
 
 /// `jdbc:postgresql://host:port/database?user=…&password=…&sslmode=require`.
 pub(super) fn jdbc(host: &str, port: u16, database: &DatabaseName, login: Login<'_>) -> String {
-    let Login { username, password } = login;
+    let Login {
+        name: _,
+        username,
+        password,
+    } = login;
     let (user, password) = (encode(username), encode(password));
     let (host, database) = (authority_host(host), encode(database.as_str()));
     let query = format!("user={user}&password={password}&sslmode=require");
