@@ -2,15 +2,23 @@
 //! with a node that runs real pods, and PostgreSQL in three regions, all in one private space of
 //! the kernel that one command begins and another ends.
 
+pub mod checker;
+pub mod clock;
+pub mod cluster;
 pub mod error;
+pub mod image;
 pub mod init;
+pub mod lab;
 pub mod pki;
 pub mod postgres;
 pub mod process;
 pub mod run_in;
 pub mod space;
 pub mod state;
+mod teardown;
+pub mod tools;
 
 pub use error::{LabError, Result};
+pub use lab::{Lab, Options, Postgres, Setup};
 pub use space::Space;
 pub use state::Places;
