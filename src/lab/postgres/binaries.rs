@@ -1,11 +1,11 @@
 //! Finding or obtaining a complete set of PostgreSQL programs.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::files::is_open;
 use super::place::{Place, RunAs, clean_environment, run, server_uid};
 use super::v18;
 use crate::error::{LabError, Result};
@@ -88,11 +88,10 @@ impl Binaries {
     /// The same programs where the servers' user can reach them: here, or linked into `folder`.
     /// A cache below the home folder of root is closed to everyone else.
     pub fn reachable(&self, folder: &Path) -> Result<Self> {
-        let open = |path: &Path| path.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
         let Some(tree) = &self.tree else {
             return Ok(self.clone());
         };
-        if server_uid().is_none() || self.folder.ancestors().all(open) {
+        if server_uid().is_none() || self.folder.ancestors().all(is_open) {
             return Ok(self.clone());
         }
         let target = folder.join("postgresql");

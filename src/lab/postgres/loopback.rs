@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::binaries::Binaries;
 use super::place::Place;
-use super::server::{Passwords, Server, ServerSpec, TlsMaterial};
+use super::server::Server;
 use super::settings::Settings;
+use super::spec::{Passwords, ServerSpec, TlsMaterial};
 use crate::error::{LabError, Result};
 use crate::pki::{Authority, Usage};
 
@@ -27,7 +28,7 @@ pub struct Loopback {
 
 impl Loopback {
     /// A new folder below the machine's temporary one, a new authority, new passwords.
-    pub fn new(binaries: Binaries, settings: Settings) -> Result<Self> {
+    pub fn new(binaries: &Binaries, settings: Settings) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         // Short: the path of a socket below it may have 107 bytes.

@@ -4,12 +4,14 @@
 //! lab's private space ([`Place`]). All calls block; each has a limit.
 
 mod binaries;
+mod files;
 mod loopback;
 mod place;
 mod process;
 mod replica;
 mod server;
 mod settings;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod v18;
@@ -17,7 +19,8 @@ mod v18;
 pub use binaries::{Binaries, OLDEST};
 pub use loopback::Loopback;
 pub use place::Place;
-pub use replica::Rejoined;
 pub use process::Activity;
-pub use server::{Passwords, Server, ServerSpec, TlsMaterial};
+pub use replica::Rejoined;
+pub use server::Server;
 pub use settings::{ADMIN, REPLICATOR, SUPERUSER, Settings};
+pub use spec::{Passwords, ServerSpec, TlsMaterial};

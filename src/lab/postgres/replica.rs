@@ -3,10 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
+use super::files::{make_folder, write};
 use super::place::{RunAs, run};
 use super::process::Activity;
-use super::server::{LONG_LIMIT, Server, ServerSpec};
+use super::server::{LONG_LIMIT, Server};
 use super::settings::{REPLICATOR, slot_name, standby_overrides};
+use super::spec::ServerSpec;
 use crate::error::{LabError, Result};
 use crate::process::{Patience, tail};
 use domicile_core::admin::MAINTENANCE_DATABASE;
@@ -158,7 +160,7 @@ impl Server {
             self.spec.dir.join("conf/postgresql.conf").display()
         ));
         let said = run(command, LONG_LIMIT, "")?;
-        self.write(&signal, "", 0o600)?;
+        write(&signal, "", 0o600)?;
         self.follow(primary, STREAM_LIMIT)?;
         // It reports on standard error.
         let needed = !said.stderr.contains("no rewind required");
@@ -172,7 +174,7 @@ impl Server {
     fn base_backup(&self, primary: &Self) -> Result<()> {
         let data = self.data_dir();
         fs::remove_dir_all(&data).map_err(LabError::file("remove", &data))?;
-        self.make_folder(&data, 0o700)?;
+        make_folder(&data, 0o700)?;
         self.make_slot(primary)?;
         let program = self.spec.binaries.program("pg_basebackup");
         let mut command = self.spec.place.command(RunAs::Server, LONG_LIMIT, &program);
@@ -189,7 +191,7 @@ impl Server {
 
     fn write_overrides(&self, primary: &Self) -> Result<()> {
         let text = standby_overrides(&self.upstream(primary), &slot_name(self.region()));
-        self.write(&self.data_dir().join("postgresql.auto.conf"), &text, 0o600)
+        write(&self.data_dir().join("postgresql.auto.conf"), &text, 0o600)
     }
 
     /// How this server reaches `primary` as its standby.

@@ -1,10 +1,8 @@
 //! One PostgreSQL server.
 
 use std::fs;
-use std::io::Read as _;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,75 +11,21 @@ use domicile_core::admin::{MAINTENANCE_DATABASE, admin_sql};
 use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::binaries::Binaries;
+use super::files::{check_folder, make_folder, write_configuration};
 use super::place::{Place, RunAs, clean_environment, drop_privileges, run, server_uid};
 use super::process::{Activity, Process, spawn_owned};
-use super::settings::{
-    ADMIN, REPLICATOR, SUPERUSER, Settings, Site, hba_conf, ident_conf, postgresql_conf,
-};
+use super::settings::{ADMIN, REPLICATOR, SUPERUSER};
+use super::spec::{Passwords, ServerSpec};
 use crate::error::{LabError, Result};
-use crate::process::{Patience, tail};
+use crate::process::{Patience, run_firm, tail};
 use crate::space::Daemon;
 
 /// How long one SQL call of the lab may take.
 pub(crate) const SQL_LIMIT: Duration = Duration::from_secs(10);
 /// How long initdb, a base backup, or a rewind may take.
 pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(2);
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-
-/// The passwords of a server's login roles. A standby has those of its primary.
-#[derive(Debug, Clone)]
-pub struct Passwords {
-    /// Of [`ADMIN`].
-    pub admin: SecretString,
-    /// Of [`REPLICATOR`].
-    pub replicator: SecretString,
-}
-
-impl Passwords {
-    /// New random passwords.
-    pub fn random() -> Result<Self> {
-        Ok(Self {
-            admin: random_password()?,
-            replicator: random_password()?,
-        })
-    }
-}
-
-/// Certificates of one server, all PEM.
-#[derive(Debug, Clone)]
-pub struct TlsMaterial {
-    /// The server's certificate; it names the server's address.
-    pub cert: String,
-    /// The key of that certificate.
-    pub key: SecretString,
-    /// The certificates of all authorities that this server's peers may have.
-    pub trust: String,
-}
-
-/// All that makes one server differ from another.
-#[derive(Debug, Clone)]
-pub struct ServerSpec {
-    /// The region: name of the server in its peers' lists of standbys.
-    pub region: String,
-    /// Folder of this server's own; the lab's unprivileged user must be able to reach it.
-    pub dir: PathBuf,
-    /// The one address it listens on.
-    pub address: Ipv4Addr,
-    /// The port it listens on.
-    pub port: u16,
-    /// The programs.
-    pub binaries: Binaries,
-    /// The certificates.
-    pub tls: TlsMaterial,
-    /// The passwords.
-    pub passwords: Passwords,
-    /// Where it runs.
-    pub place: Place,
-    /// How it is tuned.
-    pub settings: Settings,
-}
 
 /// A server with its files. On [`Place::Loopback`] it ends with this value; in the space it
 /// lives on, and [`Server::open`] finds it again.
@@ -139,16 +83,17 @@ impl Server {
             let held = format!("{} already holds a server", server.spec.dir.display());
             return Err(LabError::State(held));
         }
-        server.make_folder(&server.spec.dir, 0o711)?;
+        make_folder(&server.spec.dir, 0o711)?;
+        check_folder(&server.spec.dir)?;
         for (name, mode) in [
             ("data", 0o700),
             ("conf", 0o755),
             ("run", 0o711),
             ("tls", 0o711),
         ] {
-            server.make_folder(&server.spec.dir.join(name), mode)?;
+            make_folder(&server.spec.dir.join(name), mode)?;
         }
-        server.write_configuration()?;
+        write_configuration(&server.spec)?;
         Ok(server)
     }
 
@@ -401,60 +346,21 @@ impl Server {
         }
     }
 
-    fn write_configuration(&self) -> Result<()> {
-        let spec = &self.spec;
-        let (conf, run, tls) = (
-            spec.dir.join("conf"),
-            spec.dir.join("run"),
-            spec.dir.join("tls"),
-        );
-        let data = self.data_dir();
-        let site = Site {
-            region: &spec.region,
-            address: spec.address,
-            port: spec.port,
-            data: &data,
-            conf: &conf,
-            run: &run,
-            tls: &tls,
-        };
-        let users = local_users();
-        self.write(
-            &conf.join("postgresql.conf"),
-            &postgresql_conf(&site, &spec.settings),
-            0o644,
-        )?;
-        self.write(&conf.join("pg_hba.conf"), &hba_conf(), 0o644)?;
-        self.write(&conf.join("pg_ident.conf"), &ident_conf(&users), 0o644)?;
-        self.write(&tls.join("server.crt"), &spec.tls.cert, 0o644)?;
-        self.write(&tls.join("server.key"), spec.tls.key.expose_secret(), 0o600)?;
-        self.write(&tls.join("trust.crt"), &spec.tls.trust, 0o644)?;
-        let password = spec.passwords.replicator.expose_secret();
-        self.write(
-            &tls.join("pgpass"),
-            &format!("*:*:*:{REPLICATOR}:{password}\n"),
-            0o600,
-        )
-    }
-
-    /// Writes a file that belongs to the server's user.
-    pub(crate) fn write(&self, path: &Path, text: &str, mode: u32) -> Result<()> {
-        fs::write(path, text).map_err(LabError::file("write", path))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(LabError::file("protect", path))?;
-        chown(path, server_uid(), server_uid()).map_err(LabError::file("give away", path))
-    }
-
-    /// Makes a folder that belongs to the server's user, when it is not there.
-    pub(crate) fn make_folder(&self, path: &Path, mode: u32) -> Result<()> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(path);
-        made.map_err(LabError::file("make", path))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(LabError::file("protect", path))?;
-        chown(path, server_uid(), server_uid()).map_err(LabError::file("give away", path))
+    /// Gives back the segment of System V memory that a killed server leaves until its next
+    /// start: its lock file names it.
+    fn release_shared_memory(&self) {
+        let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
+        let segment = lock
+            .lines()
+            .nth(6)
+            .and_then(|line| line.split_whitespace().nth(1));
+        if let Some(id) = segment {
+            // It is gone already when the server ended in good order.
+            drop(run_firm(
+                Command::new("ipcrm").args(["-m", id]),
+                Duration::from_secs(2),
+            ));
+        }
     }
 
     fn ended(&self) -> LabError {
@@ -475,44 +381,14 @@ impl Drop for Server {
         if !matches!(self.spec.place, Place::Loopback) {
             return;
         }
-        let mut process = self.process();
-        let Some(running) = process.as_mut() else {
-            return;
-        };
-        running.thaw();
-        running.signal(Signal::SIGQUIT);
-        if !running.wait_gone(Duration::from_secs(2)) {
-            running.kill();
-            running.wait_gone(Duration::from_secs(2));
+        if let Some(running) = self.process().as_mut() {
+            running.thaw();
+            running.signal(Signal::SIGQUIT);
+            if !running.wait_gone(Duration::from_secs(2)) {
+                running.kill();
+                running.wait_gone(Duration::from_secs(2));
+            }
         }
+        self.release_shared_memory();
     }
-}
-
-/// The names of the users that own servers or run the lab.
-fn local_users() -> Vec<String> {
-    let name = |uid| {
-        nix::unistd::User::from_uid(uid)
-            .ok()
-            .flatten()
-            .map(|user| user.name)
-    };
-    let server = server_uid().map(nix::unistd::Uid::from_raw);
-    [Some(nix::unistd::Uid::effective()), server]
-        .into_iter()
-        .flatten()
-        .filter_map(name)
-        .collect()
-}
-
-fn random_password() -> Result<SecretString> {
-    let source = Path::new("/dev/urandom");
-    let mut bytes = [0_u8; 20];
-    fs::File::open(source)
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(LabError::file("read", source))?;
-    Ok(bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>()
-        .into())
 }

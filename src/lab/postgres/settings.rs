@@ -95,7 +95,7 @@ pub(crate) fn postgresql_conf(site: &Site<'_>, settings: &Settings) -> String {
         ("max_slot_wal_keep_size", "1GB".to_owned()),
         ("max_wal_size", "256MB".to_owned()),
         ("wal_sender_timeout", timeout.clone()),
-        ("wal_receiver_timeout", timeout.clone()),
+        ("wal_receiver_timeout", timeout),
         ("wal_receiver_status_interval", "1s".to_owned()),
         ("wal_retrieve_retry_interval", "500ms".to_owned()),
         ("max_connections", settings.max_connections.to_string()),

@@ -11,15 +11,15 @@ const ROWS: &str = "SELECT count(*) FROM kept";
 
 #[test]
 fn a_killed_primary_rejoins_without_losing_what_was_replicated() {
-    a_killed_primary_rejoins(Binaries::system().unwrap());
+    a_killed_primary_rejoins(&Binaries::system().unwrap());
 }
 
 #[test]
 fn a_killed_primary_rejoins_on_version_18() {
-    a_killed_primary_rejoins(Binaries::v18(&cache()).unwrap());
+    a_killed_primary_rejoins(&Binaries::v18(&cache()).unwrap());
 }
 
-fn a_killed_primary_rejoins(binaries: Binaries) {
+fn a_killed_primary_rejoins(binaries: &Binaries) {
     let lab = Loopback::new(binaries, Settings::default()).unwrap();
     let clock = Clock::start();
     let west = lab.primary("eu-west").unwrap();
@@ -88,7 +88,7 @@ fn a_killed_primary_rejoins(binaries: Binaries) {
 
 #[test]
 fn only_verified_tls_and_the_right_password_get_in() {
-    let lab = Loopback::new(Binaries::system().unwrap(), Settings::default()).unwrap();
+    let lab = Loopback::new(&Binaries::system().unwrap(), Settings::default()).unwrap();
     let server = lab.primary("eu-west").unwrap();
     let Passwords { admin, .. } = lab.passwords();
     let login = |user: &str, password: &SecretString| {
@@ -118,14 +118,32 @@ fn only_verified_tls_and_the_right_password_get_in() {
 
 #[test]
 fn a_dropped_server_leaves_no_process_and_no_shared_memory() {
-    let lab = Loopback::new(Binaries::system().unwrap(), Settings::default()).unwrap();
+    let lab = Loopback::new(&Binaries::system().unwrap(), Settings::default()).unwrap();
     let server = lab.primary("eu-west").unwrap();
     let endpoint = (server.address(), server.port());
+    let lock = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
+    let segment = lock
+        .lines()
+        .nth(6)
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    assert!(segments().contains(&segment));
     server.freeze();
     assert!(server.start().is_err());
+    server.kill().unwrap();
     drop(server);
+    assert!(!segments().contains(&segment));
     let refused = std::net::TcpStream::connect_timeout(&endpoint.into(), Duration::from_secs(1));
     assert!(refused.is_err());
+}
+
+fn segments() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let id = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+    table.lines().filter_map(id).collect()
 }
 
 fn cache() -> std::path::PathBuf {
