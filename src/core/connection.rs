@@ -162,20 +162,19 @@ pub fn render(facts: &Connection<'_>) -> Result<Rendered, RenderError> {
     Ok(Rendered { data, variables })
 }
 
-/// The keys that a placement gets when it names none.
-pub fn default_keys(read_write: bool, read_only: bool) -> BTreeMap<String, String> {
-    let writes = read_write.then_some([
-        ("DATABASE_URL", "{{ rw.uri }}"),
-        ("DATABASE_URL_{{ region.key }}", "{{ rw.uri }}"),
-    ]);
-    let reads = read_only.then_some([("DATABASE_REPLICA_URL", "{{ ro.uri }}")]);
-    let pairs = writes
-        .into_iter()
-        .flatten()
-        .chain(reads.into_iter().flatten());
-    pairs
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+/// The keys that a placement gets when it names none, for the logins that it has.
+fn default_keys(facts: &Connection<'_>) -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    if let Some(login) = facts.read_write {
+        let uri = format!("{{{{ {}.uri }}}}", login.name);
+        keys.insert("DATABASE_URL".to_owned(), uri.clone());
+        keys.insert("DATABASE_URL_{{ region.key }}".to_owned(), uri);
+    }
+    if let Some(login) = facts.read_only {
+        let uri = format!("{{{{ {}.uri }}}}", login.name);
+        keys.insert("DATABASE_REPLICA_URL".to_owned(), uri);
+    }
+    keys
 }
 
 fn check_key(key: &str) -> Result<(), Problem> {

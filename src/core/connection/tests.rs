@@ -19,10 +19,12 @@ fn facts<'a>(
         port: 5432,
         database,
         read_write: Some(Login {
+            name: "rw",
             username: "tenant_acme_a",
             password: "s3cretRW",
         }),
         read_only: Some(Login {
+            name: "ro",
             username: "tenant_acme_ro_a",
             password: "s3cretRO",
         }),
