@@ -1,1 +1,18 @@
 //! What a user writes: the custom resources.
+
+pub mod meta;
+pub mod operation;
+pub mod placement;
+pub mod placement_status;
+pub mod policy;
+pub mod policy_status;
+pub mod region;
+pub mod schema;
+mod words;
+
+pub use operation::{FailoverOperation, FailoverOperationSpec, FailoverOperationStatus};
+pub use placement::{TenantPlacement, TenantPlacementSpec};
+pub use placement_status::TenantPlacementStatus;
+pub use policy::{FailoverPolicy, FailoverPolicySpec};
+pub use policy_status::FailoverPolicyStatus;
+pub use region::{Region, RegionSpec, RegionStatus};

@@ -1,0 +1,68 @@
+//! Names that several programs must agree on: the group, labels, annotations, field managers.
+
+/// The API group of all kinds.
+pub const GROUP: &str = "domicile.dev";
+
+/// The served and stored version.
+pub const VERSION: &str = "v1alpha1";
+
+/// The namespace that the operator runs in unless its chart says otherwise.
+pub const NAMESPACE: &str = "domicile-system";
+
+/// The category that `kubectl get domicile` lists.
+pub const CATEGORY: &str = "domicile";
+
+/// Finalizer of a `TenantPlacement`: the operator decides what happens to the database first.
+pub const PLACEMENT_FINALIZER: &str = "domicile.dev/placement";
+
+/// Finalizer of a `FailoverPolicy`: deletion waits for the end of a running move.
+pub const POLICY_FINALIZER: &str = "domicile.dev/policy";
+
+/// Annotation on a `Region`: the system identifier of a server that was replaced on purpose.
+pub const ACCEPT_SYSTEM_IDENTIFIER: &str = "domicile.dev/accept-system-identifier";
+
+/// Annotation on a `TenantPlacement`: with the value `true`, deletion cleans nothing up.
+pub const SKIP_CLEANUP: &str = "domicile.dev/skip-cleanup";
+
+/// Annotation on any of our resources: a new value triggers one pass.
+pub const RECONCILE_AT: &str = "domicile.dev/reconcile-at";
+
+/// Annotation on a Secret: the UID of the `TenantPlacement` that it belongs to.
+pub const OWNER_UID: &str = "domicile.dev/owner-uid";
+
+/// Annotation on a Secret: the epoch of the server whose credentials it carries.
+pub const EPOCH: &str = "domicile.dev/epoch";
+
+/// Annotation on a Secret and on pod templates: the hash of the Secret's content.
+pub const SECRET_HASH: &str = "domicile.dev/secret-hash";
+
+/// Label on Secrets: the name of the `TenantPlacement`.
+pub const PLACEMENT_LABEL: &str = "domicile.dev/placement";
+
+/// Label on a `FailoverOperation`: who started it, see [`TRIGGER_AUTOMATIC`].
+pub const TRIGGER_LABEL: &str = "domicile.dev/trigger";
+
+/// Value of [`TRIGGER_LABEL`] on an operation that the operator made.
+pub const TRIGGER_AUTOMATIC: &str = "Automatic";
+
+/// Label on a `FailoverOperation`: the name of its policy.
+pub const POLICY_LABEL: &str = "domicile.dev/policy";
+
+/// CRD label by which Service Binding tools find provisioned services.
+pub const PROVISIONED_SERVICE: &str = "servicebinding.io/provisioned-service";
+
+/// Field managers, one per concern.
+pub mod manager {
+    /// Status of `Region`.
+    pub const REGION: &str = "domicile-region";
+    /// Status and finalizer of `TenantPlacement`.
+    pub const PLACEMENT: &str = "domicile-placement";
+    /// Status of `FailoverPolicy` and `FailoverOperation`, and the operations it makes.
+    pub const FAILOVER: &str = "domicile-failover";
+    /// Tenants' Secrets.
+    pub const SECRET: &str = "domicile-secret";
+    /// Environment and template annotation of tenants' workloads; never forced.
+    pub const INJECT: &str = "domicile-inject";
+    /// What a person does through the command line.
+    pub const CLI: &str = "kubectl-domicile";
+}

@@ -1,0 +1,330 @@
+//! `TenantPlacement`: where a tenant's data lives, and who gets its credentials.
+
+use std::collections::BTreeMap;
+
+use domicile_core::names::{DatabaseName, NameError};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, ResourceExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::placement_status::TenantPlacementStatus;
+use crate::schema::{self, rules};
+
+/// `spec` says where the tenant lives and which workloads get its credentials.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "domicile.dev",
+    version = "v1alpha1",
+    kind = "TenantPlacement",
+    plural = "tenantplacements",
+    shortname = "tp",
+    category = "domicile",
+    namespaced,
+    status = "TenantPlacementStatus",
+    derive = "PartialEq",
+    label("servicebinding.io/provisioned-service", "true"),
+    doc = "TenantPlacement says where a tenant's data lives and which workloads get its \
+           credentials.",
+    selectable = ".spec.tenantID",
+    selectable = ".spec.region",
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantID"),
+    printcolumn(name = "Home", type_ = "string", json_path = ".status.homeRegion"),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.activeRegion"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Epoch",
+        type_ = "integer",
+        json_path = ".status.epoch",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Secret",
+        type_ = "string",
+        json_path = ".status.binding.name",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Protected",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"FailoverProtected\")].status",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.tenantID) == has(oldSelf.tenantID)", "`tenantID` must not be added or removed"),
+    ("self.tenantID == oldSelf.tenantID", "`tenantID` must not change"),
+    ("has(self.region) == has(oldSelf.region)", "`region` must not be added or removed"),
+    (
+        "!has(self.region) || !has(oldSelf.region) || self.region == oldSelf.region",
+        "`region` must not change",
+    ),
+    ("has(self.database) == has(oldSelf.database)", "`database` must not be added or removed"),
+    (
+        "!has(self.database) || !has(oldSelf.database) || \
+         self.database.name == oldSelf.database.name",
+        "`database.name` must not change",
+    ),
+])))]
+pub struct TenantPlacementSpec {
+    /// `tenantID` is the tenant's identifier in the application. Immutable.
+    #[serde(rename = "tenantID")]
+    #[schemars(
+        length(min = 1, max = 50),
+        regex(pattern = "^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$")
+    )]
+    pub tenant_id: String,
+    /// `region` is the name of the home Region. When absent, the one default Region is taken and
+    /// recorded in `status.homeRegion`. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub region: Option<String>,
+    /// `allowedJurisdictions` are the laws under which any copy of the data may stand; the home
+    /// region's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::jurisdictions")]
+    pub allowed_jurisdictions: Option<Vec<String>>,
+    /// `database` names the database; `tenant_` and the tenant ID, with `-` as `_`, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseSpec>,
+    /// `roles` are the logins that the tenant gets: at most one that writes and one that reads.
+    #[serde(default = "default_roles")]
+    #[schemars(
+        length(min = 1, max = 2),
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = rules(&[(
+                "self.all(a, self.filter(b, b.privileges == a.privileges).size() == 1)",
+                "`roles` must differ in `privileges`",
+            )])
+        )
+    )]
+    pub roles: Vec<RoleSpec>,
+    /// `reclaimPolicy` says what becomes of the database when this resource is deleted. `Delete`
+    /// also needs `deletionProtection: false`.
+    #[serde(default)]
+    pub reclaim_policy: ReclaimPolicy,
+    /// `deletionProtection` keeps a placement whose `reclaimPolicy` is `Delete` from being deleted.
+    #[serde(default = "default_protection")]
+    pub deletion_protection: bool,
+    /// `connection` shapes the Secret.
+    #[serde(default)]
+    pub connection: ConnectionSpec,
+    /// `injection` selects the workloads that get the Secret's keys as environment variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injection: Option<InjectionSpec>,
+}
+
+/// The tenant's database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSpec {
+    /// `name` of the database and of the role that owns it. Immutable.
+    #[schemars(
+        length(min = 1, max = 58),
+        regex(pattern = "^[a-z][a-z0-9_]*$"),
+        extend("x-kubernetes-validations" = rules(&[(
+            "!self.startsWith('pg_') && !(self in ['postgres', 'template0', 'template1', \
+             'public', 'domicile', 'root'])",
+            "`database.name` must not be a name that PostgreSQL or Domicile uses itself",
+        )]))
+    )]
+    pub name: String,
+}
+
+/// One login of the tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleSpec {
+    /// `name` by which `connection.keys` refers to the login, such as `rw`.
+    #[schemars(length(min = 1, max = 16), regex(pattern = "^[a-z][a-z0-9]*$"))]
+    pub name: String,
+    /// `privileges` of the login on the tenant's database.
+    pub privileges: Privileges,
+    /// `connectionLimit` is the most connections that the login may hold at once.
+    #[serde(default = "default_connection_limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub connection_limit: i32,
+}
+
+/// What a login may do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Privileges {
+    /// Everything that the owner of the database may do.
+    ReadWrite,
+    /// Reads only.
+    ReadOnly,
+}
+
+/// What becomes of the database when the placement is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReclaimPolicy {
+    /// Database, logins and Secret stay as they are.
+    #[default]
+    Retain,
+    /// Database, logins and Secret are removed.
+    Delete,
+}
+
+/// The shape of the Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnectionSpec {
+    /// `secretName` is the name of the Secret; the placement's name and `-db` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub secret_name: Option<String>,
+    /// `keys` are added to the Service Binding keys: names and values are templates that may use
+    /// `{{ rw.uri }}`, `{{ ro.host }}`, `{{ region.key }}` and the like.
+    #[schemars(schema_with = "schema::templates")]
+    pub keys: BTreeMap<String, String>,
+    /// `include` adds groups of keys.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub include: Vec<Include>,
+}
+
+/// A group of Secret keys.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Include {
+    /// The region's name, and the header that tells it to others.
+    RegionEnv,
+}
+
+/// Which workloads get the Secret's keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InjectionSpec {
+    /// `workloads` of the placement's own namespace.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub workloads: Vec<WorkloadSelector>,
+}
+
+/// A selection of workloads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadSelector {
+    /// `apiVersion` of the workloads.
+    #[schemars(extend("enum" = ["apps/v1"]))]
+    pub api_version: String,
+    /// `kind` of the workloads.
+    pub kind: WorkloadKind,
+    /// `selector` matches the labels of the workload itself, not those of its pods.
+    #[schemars(schema_with = "schema::label_selector")]
+    pub selector: LabelSelector,
+    /// `containers` that get the variables; all when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::names")]
+    pub containers: Vec<String>,
+}
+
+/// A kind of workload that has a pod template.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum WorkloadKind {
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+}
+
+impl TenantPlacement {
+    /// The database that the placement means: the given name, or the one that the tenant ID makes.
+    pub fn database_name(&self) -> Result<DatabaseName, NameError> {
+        match &self.spec.database {
+            Some(database) => DatabaseName::parse(&database.name),
+            None => DatabaseName::for_tenant(&self.spec.tenant_id),
+        }
+    }
+
+    /// The name of the Secret: the given one, or the placement's name and `-db`.
+    pub fn secret_name(&self) -> String {
+        let given = self.spec.connection.secret_name.clone();
+        given.unwrap_or_else(|| format!("{}-db", self.name_any()))
+    }
+
+    /// The selections of workloads; none when there is no `injection`.
+    pub fn workloads(&self) -> &[WorkloadSelector] {
+        self.spec
+            .injection
+            .as_ref()
+            .map_or(&[], |injection| &injection.workloads)
+    }
+}
+
+impl WorkloadKind {
+    /// The kind as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+}
+
+impl Default for ConnectionSpec {
+    fn default() -> Self {
+        let keys = [
+            ("DATABASE_URL", "{{ rw.uri }}"),
+            ("DATABASE_REPLICA_URL", "{{ ro.uri }}"),
+            ("DATABASE_URL_{{ region.key }}", "{{ rw.uri }}"),
+        ];
+        Self {
+            secret_name: None,
+            keys: keys
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
+            include: vec![Include::RegionEnv],
+        }
+    }
+}
+
+fn default_roles() -> Vec<RoleSpec> {
+    let role = |name: &str, privileges| RoleSpec {
+        name: name.to_owned(),
+        privileges,
+        connection_limit: default_connection_limit(),
+    };
+    vec![
+        role("rw", Privileges::ReadWrite),
+        role("ro", Privileges::ReadOnly),
+    ]
+}
+
+fn default_connection_limit() -> i32 {
+    20
+}
+
+fn default_protection() -> bool {
+    true
+}

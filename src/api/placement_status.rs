@@ -1,0 +1,155 @@
+//! `TenantPlacement.status`: what the operator did and found.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::placement::WorkloadKind;
+use crate::schema;
+
+/// `status` is what the operator did and found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TenantPlacementStatus {
+    /// `observedGeneration` is the generation that this status describes; -1 before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1, max = schema::MAX_EXACT))]
+    pub observed_generation: Option<i64>,
+    /// `binding` names the Secret, as Service Binding tools expect it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+    /// `homeRegion` is the Region where the tenant belongs, recorded once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub home_region: Option<String>,
+    /// `activeRegion` is the Region whose server the Secret points at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub active_region: Option<String>,
+    /// `server` is the database server's name within `activeRegion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub server: Option<String>,
+    /// `epoch` of the write authority that the Secret was written under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = schema::MAX_EXACT))]
+    pub epoch: Option<i64>,
+    /// `connection` is where the Secret points, without what is secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionStatus>,
+    /// `credentials` tells which login is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
+    /// `secretHash` is the hash of the Secret's content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = schema::HEX))]
+    pub secret_hash: Option<String>,
+    /// `workloads` are the selected workloads and how far each has rolled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"])
+    )]
+    pub workloads: Vec<WorkloadStatus>,
+    /// `copies` are all servers that hold the tenant's data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub copies: Vec<DataCopy>,
+    /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabaseReady`, `CredentialsCurrent`,
+    /// `Injected`, `FailoverProtected`, `ResidencyCompliant`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A reference to the Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Binding {
+    /// `name` of the Secret, in the placement's namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+}
+
+/// Where the Secret points.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectionStatus {
+    /// `host` of the server.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
+    pub host: String,
+    /// `port` of the server.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// `database` of the tenant.
+    #[schemars(length(min = 1, max = 58), regex(pattern = "^[a-z][a-z0-9_]*$"))]
+    pub database: String,
+    /// `role` is the login that may write.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z][a-z0-9_]*$"))]
+    pub role: String,
+}
+
+/// Which login is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsStatus {
+    /// `generation` grows with each new password.
+    #[schemars(range(min = 0, max = schema::MAX_EXACT))]
+    pub generation: i64,
+    /// `activeRole` is the one of the two alternating logins that the Secret carries.
+    pub active_role: RoleSlot,
+}
+
+/// One of the two alternating logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RoleSlot {
+    /// The login whose name ends in `_a`.
+    A,
+    /// The login whose name ends in `_b`.
+    B,
+}
+
+/// How far one workload has rolled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    /// `kind` of the workload.
+    pub kind: WorkloadKind,
+    /// `name` of the workload.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `observedHash` is the hash of the Secret that the pod template carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = schema::HEX))]
+    pub observed_hash: Option<String>,
+    /// `updated` pods run that template.
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub updated: i32,
+    /// `total` pods are wanted.
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub total: i32,
+}
+
+/// One server that holds the tenant's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DataCopy {
+    /// `kind` of copy.
+    pub kind: CopyKind,
+    /// `region` where it stands.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub region: String,
+    /// `jurisdiction` of that region.
+    #[schemars(length(min = 1, max = 32), regex(pattern = schema::JURISDICTION))]
+    pub jurisdiction: String,
+    /// `compliant` says whether `allowedJurisdictions` contains it.
+    pub compliant: bool,
+}
+
+/// A kind of copy.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum CopyKind {
+    /// The server that takes writes.
+    Primary,
+    /// A physical standby.
+    Standby,
+}

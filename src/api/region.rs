@@ -1,0 +1,237 @@
+//! `Region`: a place with database servers, and the law that holds there.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{self, rules};
+
+/// `spec` describes the place: its key, its jurisdiction and its database servers.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "domicile.dev",
+    version = "v1alpha1",
+    kind = "Region",
+    plural = "regions",
+    shortname = "rgn",
+    category = "domicile",
+    status = "RegionStatus",
+    derive = "PartialEq",
+    doc = "Region is a place with database servers, and the law that holds there.",
+    selectable = ".spec.jurisdiction",
+    printcolumn(
+        name = "Jurisdiction",
+        type_ = "string",
+        json_path = ".spec.jurisdiction"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Placements",
+        type_ = "integer",
+        json_path = ".status.placements"
+    ),
+    printcolumn(name = "Key", type_ = "string", json_path = ".spec.key", priority = 1),
+    printcolumn(
+        name = "Default",
+        type_ = "boolean",
+        json_path = ".spec.default",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.key) == has(oldSelf.key)", "`key` must not be added or removed"),
+    ("self.key == oldSelf.key", "`key` must not change"),
+    (
+        "has(self.jurisdiction) == has(oldSelf.jurisdiction)",
+        "`jurisdiction` must not be added or removed",
+    ),
+    ("self.jurisdiction == oldSelf.jurisdiction", "`jurisdiction` must not change"),
+])))]
+pub struct RegionSpec {
+    /// `key` stands for the region in the names of Secret keys, such as `DATABASE_URL_EU_WEST`.
+    /// Immutable.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Z][A-Z0-9_]*$"))]
+    pub key: String,
+    /// `jurisdiction` is the law that holds for data stored here. It is never inferred from a
+    /// name. Immutable.
+    #[schemars(length(min = 1, max = 32), regex(pattern = schema::JURISDICTION))]
+    pub jurisdiction: String,
+    /// `default` makes this the home of placements that name no region. At most one region may
+    /// set it.
+    #[serde(default)]
+    pub default: bool,
+    /// `databaseServers` are the database servers that stand here, by name.
+    #[schemars(
+        length(min = 1, max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub database_servers: Vec<DatabaseServer>,
+}
+
+/// One database server: PostgreSQL 15 or newer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseServer {
+    /// `name` is what policies call the server.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub name: String,
+    /// `host` is the name or address that the operator and the tenants connect to. The server's
+    /// certificate must carry it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
+    pub host: String,
+    /// `port` is the server's TCP port.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// `tls` says which certificates are trusted. The connection is always encrypted and the host
+    /// name always verified.
+    pub tls: ServerTls,
+    /// `adminSecretRef` names the Secret with the keys `username` and `password` of the operator's
+    /// own login; `kubectl domicile admin-sql` prints the rights that it needs.
+    pub admin_secret_ref: SecretRef,
+}
+
+/// Which certificates are trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerTls {
+    /// `caSecretRef` names the Secret with the certificate authority, in PEM.
+    pub ca_secret_ref: CaSecretRef,
+}
+
+/// A Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// `namespace` of the Secret; the operator's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub namespace: Option<String>,
+    /// `name` of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+}
+
+/// A certificate authority in a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaSecretRef {
+    /// `namespace` of the Secret; the operator's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub namespace: Option<String>,
+    /// `name` of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `key` within the Secret.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::SECRET_KEY))]
+    pub key: String,
+}
+
+/// `status` is what the operator last found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegionStatus {
+    /// `observedGeneration` is the generation that this status describes; -1 before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1, max = schema::MAX_EXACT))]
+    pub observed_generation: Option<i64>,
+    /// `placements` counts the placements that are active here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub placements: Option<i32>,
+    /// `databaseServers` tells what each server answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub database_servers: Vec<DatabaseServerStatus>,
+    /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
+    /// `AdminPrivilegesSufficient`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// What one server answered. Written when it changes, not at each probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseServerStatus {
+    /// `name` of the server in `spec.databaseServers`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub name: String,
+    /// `reachable` is the verdict of the last probes.
+    pub reachable: Reachable,
+    /// `reason` says why it is not reachable, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Z][A-Za-z0-9]*$"))]
+    pub reason: Option<String>,
+    /// `version` of PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = schema::TEXT))]
+    pub version: Option<String>,
+    /// `systemIdentifier` of the server. Another one at this address is a wrong server, until the
+    /// annotation `domicile.dev/accept-system-identifier` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = schema::SYSTEM_IDENTIFIER))]
+    pub system_identifier: Option<String>,
+    /// `role` that the server has by its own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<ServerRole>,
+    /// `timeline` that it writes or replays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
+    pub timeline: Option<i64>,
+}
+
+/// Whether a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Reachable {
+    /// It answers.
+    True,
+    /// It does not.
+    False,
+    /// Not probed yet, or between two verdicts.
+    Unknown,
+}
+
+/// Whether a server takes writes by its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServerRole {
+    /// Not in recovery.
+    Primary,
+    /// In recovery.
+    Standby,
+}
+
+fn default_port() -> i32 {
+    5432
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
+}
