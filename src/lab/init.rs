@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::error::{LabError, Result};
 use crate::process::{Patience, run_ok};
-use crate::space::{READY_FILE, RECORD_FILE, SPACE_FOLDER};
+use crate::space::{MADE_FILE, READY_FILE, RECORD_FILE, SPACE_FOLDER};
 
 /// kubelet sets these for the whole machine; in the space it writes to these files instead.
 const SHADOWED_SYSCTLS: [(&str, &str); 3] = [
@@ -20,6 +20,9 @@ const SHADOWED_SYSCTLS: [(&str, &str); 3] = [
     ("kernel/panic", "10"),
     ("kernel/panic_on_oops", "1"),
 ];
+
+/// kubelet and CNI write here, wherever their own folders are; in the space these are in memory.
+const SHADOWED_FOLDERS: [&str; 3] = ["/var/lib/cni", "/var/lib/kubelet", "/var/log"];
 
 /// Leaves all namespaces but user and cgroup, and starts `program init` as the first process of
 /// the new ones. Returns its number as the host sees it. Only for a process with one thread.
@@ -102,6 +105,7 @@ fn prepare(dir: &Path) -> Result<()> {
         Some("mode=755"),
     )
     .map_err(mounting("/run"))?;
+    shadow_folders(dir)?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none).map_err(mounting("/"))?;
     for (name, value) in [
         ("kernel/hostname", "domicile-lab"),
@@ -114,6 +118,28 @@ fn prepare(dir: &Path) -> Result<()> {
         Command::new("ip").args(["link", "set", "lo", "up"]),
         Duration::from_secs(10),
     )?;
+    Ok(())
+}
+
+fn shadow_folders(dir: &Path) -> Result<()> {
+    let absent = SHADOWED_FOLDERS
+        .iter()
+        .filter(|folder| !Path::new(folder).exists());
+    let absent: Vec<_> = absent.copied().collect();
+    // Noted first: what is not noted stays on the host.
+    let note = dir.join(SPACE_FOLDER).join(MADE_FILE);
+    fs::write(&note, absent.join("\n")).map_err(LabError::file("write", &note))?;
+    for folder in SHADOWED_FOLDERS {
+        fs::create_dir_all(folder).map_err(LabError::file("create", Path::new(folder)))?;
+        mount(
+            Some("tmpfs"),
+            folder,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=755"),
+        )
+        .map_err(LabError::system(format!("mount {folder}")))?;
+    }
     Ok(())
 }
 

@@ -24,6 +24,8 @@ pub const SERVICE_NETWORK: &str = "10.96.0.0/16";
 pub(crate) const SPACE_FOLDER: &str = "space";
 pub(crate) const RECORD_FILE: &str = "space.json";
 pub(crate) const READY_FILE: &str = "ready";
+/// Names the folders of the host that the space had to make as mount points.
+pub(crate) const MADE_FILE: &str = "made";
 /// The namespace of the bridge that joins regions and node.
 pub const WAN: &str = "wan";
 

@@ -1,0 +1,125 @@
+//! Programs of the node that Debian packages: unpacked into the cache, not installed.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::{cache_key, cached};
+use crate::error::{LabError, Result};
+use crate::process::{run, run_ok};
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Packages, with the libraries of nft, which a small system may lack.
+const PACKAGES: [&str; 14] = [
+    "busybox-static",
+    "containerd",
+    "containernetworking-plugins",
+    "libbsd0",
+    "libedit2",
+    "libgmp10",
+    "libjansson4",
+    "libmd0",
+    "libmnl0",
+    "libnftables1",
+    "libnftnl11",
+    "libxtables12",
+    "nftables",
+    "runc",
+];
+
+/// Programs and where their packages put them.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("busybox", "bin/busybox"),
+    ("containerd", "usr/bin/containerd"),
+    ("containerd-shim-runc-v2", "usr/bin/containerd-shim-runc-v2"),
+    ("ctr", "usr/bin/ctr"),
+    ("runc", "usr/sbin/runc"),
+];
+
+/// nft finds its libraries beside itself.
+const NFT: &str = r#"#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/../root
+for folder in "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu; do
+    LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
+export LD_LIBRARY_PATH
+exec "$root/usr/sbin/nft" "$@"
+"#;
+
+/// The cache folder with `bin` (programs) and `root` (the packages' files).
+pub(super) fn node_packages(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let release = release()?;
+    let inputs: Vec<_> = PACKAGES.into_iter().chain([NFT]).collect();
+    cached(cache, &cache_key("node", &release, &inputs), |draft| {
+        progress("unpacking containerd, runc, CNI plugins, busybox and nft (once)");
+        fill(draft)
+    })
+}
+
+fn fill(draft: &Path) -> Result<()> {
+    let (packages, root, bin) = (
+        draft.join("packages"),
+        draft.join("root"),
+        draft.join("bin"),
+    );
+    for folder in [&packages, &root, &bin] {
+        fs::create_dir(folder).map_err(LabError::file("create", folder))?;
+    }
+    download(&packages)?;
+    let entries = fs::read_dir(&packages).map_err(LabError::file("read", &packages))?;
+    for entry in entries.flatten() {
+        run_ok(
+            Command::new("dpkg").arg("-x").arg(entry.path()).arg(&root),
+            LIMIT,
+        )?;
+    }
+    super::remove_folder(&packages)?;
+    for (name, path) in PROGRAMS {
+        if !root.join(path).exists() {
+            return Err(LabError::missing(
+                name,
+                format!("the Debian packages have no {path}"),
+            ));
+        }
+        let link = bin.join(name);
+        symlink(Path::new("../root").join(path), &link).map_err(LabError::file("create", &link))?;
+    }
+    let nft = bin.join("nft");
+    fs::write(&nft, NFT).map_err(LabError::file("write", &nft))?;
+    fs::set_permissions(&nft, fs::Permissions::from_mode(0o755))
+        .map_err(LabError::file("write", &nft))
+}
+
+fn download(folder: &Path) -> Result<()> {
+    let fetch = || {
+        let mut command = Command::new("apt-get");
+        command
+            .args(["download", "-q"])
+            .args(PACKAGES)
+            .current_dir(folder);
+        run_ok(&mut command, LIMIT)
+    };
+    match fetch() {
+        Ok(_) => Ok(()),
+        Err(LabError::Program { .. }) => {
+            // The lists of packages may be absent or older than the archive.
+            run_ok(Command::new("apt-get").args(["update", "-q"]), LIMIT)?;
+            fetch().map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn release() -> Result<String> {
+    let debian = "Debian (the node's programs come from its packages)";
+    let hint = "use Debian 12 or newer, or kind with kind-config.yaml";
+    let output = run(Command::new("dpkg").arg("--version"), LIMIT);
+    let version = fs::read_to_string("/etc/debian_version");
+    match (output, version) {
+        (Ok(_), Ok(version)) => Ok(version.trim().replace('/', "-")),
+        _ => Err(LabError::missing(debian, hint)),
+    }
+}
