@@ -1,8 +1,19 @@
 //! The failover machine: states, guards, and the one function that decides.
 
+mod calm;
+mod decide;
+mod guards;
+mod moving;
+mod observation;
+mod requests;
 mod state;
 
+pub use calm::{awaits_rejoin, home_is_ready};
+pub use decide::decide;
+pub use observation::{
+    Answer, Decision, Guard, GuardName, Observation, Refusal, Request, ServerView, Step, Tenant,
+};
 pub use state::{
-    Accept, Evidence, FailbackMode, HISTORY_LIMIT, Journal, LossBound, Mode, MoveKind, Past,
+    Accept, Claim, Evidence, FailbackMode, HISTORY_LIMIT, Journal, LossBound, Mode, MoveKind, Past,
     Promotion, Proof, Settings, Standby, State, Stored,
 };

@@ -213,6 +213,17 @@ pub struct Evidence {
     pub synchronous: Option<RegionName>,
 }
 
+/// Synchronous replication, as both ends confirmed it: each commit of the active server waits for
+/// this one standby. Raised when both ends show it, lowered when the active server's settings no
+/// longer do; never raised from one side alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The standby's region.
+    pub standby: RegionName,
+    /// The name that `synchronous_standby_names` holds for it.
+    pub name: String,
+}
+
 /// A finished move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
@@ -252,6 +263,10 @@ pub struct Stored {
     pub epoch: Epoch,
     /// The region whose server tenants are pointed at.
     pub active: RegionName,
+    /// Synchronous replication as it stands now.
+    pub claim: Option<Claim>,
+    /// Replication was synchronous before the last move and is to be made so again.
+    pub restore_synchronous: bool,
     /// The move under way.
     pub journal: Option<Journal>,
     /// What was known before the outage.
@@ -266,7 +281,11 @@ impl Stored {
     /// The same machine in `state`, since `now`.
     #[must_use]
     pub fn enter(&self, state: State, now: Timestamp) -> Self {
-        Self { state, since: now, ..self.clone() }
+        Self {
+            state,
+            since: now,
+            ..self.clone()
+        }
     }
 }
 
@@ -329,8 +348,11 @@ pub struct Settings {
 impl Settings {
     /// All servers of the policy, home first, then by willingness, priority and name.
     pub fn servers(&self) -> Vec<Standby> {
-        let home =
-            Standby { server: self.home.clone(), priority: 0, promotion: Promotion::Prefer };
+        let home = Standby {
+            server: self.home.clone(),
+            priority: 0,
+            promotion: Promotion::Prefer,
+        };
         let mut others = self.standbys.clone();
         others.sort_by(|a, b| {
             (a.promotion, a.priority, &a.server).cmp(&(b.promotion, b.priority, &b.server))
@@ -346,7 +368,11 @@ mod tests {
     #[test]
     fn there_are_thirteen_states_and_an_unknown_one_is_none() {
         assert_eq!(State::ALL.len(), 13);
-        assert!(State::ALL.iter().all(|s| State::parse(s.as_str()) == Some(*s)));
+        assert!(
+            State::ALL
+                .iter()
+                .all(|s| State::parse(s.as_str()) == Some(*s))
+        );
         assert_eq!(State::parse("steady"), None);
     }
 }

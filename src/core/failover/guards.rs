@@ -1,0 +1,427 @@
+//! The guards: each asks one question, all are always asked.
+
+use super::observation::{Guard, GuardName, Observation, ServerView};
+use super::state::{Accept, FailbackMode, LossBound, Mode, MoveKind, Promotion, Proof};
+use crate::facts::{Facts, Role};
+use crate::health::Verdict;
+use crate::names::RegionName;
+use std::collections::BTreeSet;
+
+/// What is being asked: may this move be made?
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    /// Where to.
+    pub target: &'a RegionName,
+    /// What for.
+    pub kind: MoveKind,
+    /// By the machine itself.
+    pub automatic: bool,
+    /// What the asker waives.
+    pub accept: &'a BTreeSet<Accept>,
+}
+
+/// All guards for one question, in order.
+pub(super) fn evaluate(seen: &Observation, ask: Question<'_>) -> Vec<Guard> {
+    vec![
+        armed(seen, ask),
+        second_vantage(seen, ask),
+        not_isolated(seen, ask),
+        standby_eligible(seen, ask),
+        jurisdiction(seen, ask),
+        loss(seen, ask),
+        cooldown(seen, ask),
+        exclusive(seen),
+        proof(seen, ask),
+    ]
+}
+
+/// The standby that an automatic move would choose: the best that is eligible and lawful, else the
+/// best of all, so that its guards can say what is wrong.
+pub(super) fn candidate(seen: &Observation) -> Option<RegionName> {
+    let others: Vec<_> = seen
+        .settings
+        .servers()
+        .into_iter()
+        .filter(|s| s.server.region != seen.stored.active && s.promotion != Promotion::MustNot)
+        .map(|s| s.server.region)
+        .collect();
+    let none = BTreeSet::new();
+    let able = others.iter().find(|region| {
+        let ask = Question {
+            target: region,
+            kind: MoveKind::Failover,
+            automatic: true,
+            accept: &none,
+        };
+        standby_eligible(seen, ask).ok && jurisdiction(seen, ask).ok
+    });
+    able.or(others.first()).cloned()
+}
+
+/// The proof that a move to `target` could rest on as things stand.
+pub(super) fn available_proof(seen: &Observation, target: &RegionName) -> Proof {
+    if seen.active().is_some_and(|active| active.live) {
+        return Proof::Confirmed;
+    }
+    let named = seen
+        .stored
+        .evidence
+        .as_ref()
+        .and_then(|e| e.synchronous.as_ref());
+    if named == Some(target) {
+        Proof::SynchronousReplication
+    } else {
+        Proof::Assumed
+    }
+}
+
+/// Worst-case loss of a move to `target` that rests on `proof`.
+///
+/// Under `Assumed` the old primary may have acknowledged writes until now, so the bound runs from
+/// the last heartbeat that the target replayed, on the one clock that wrote it. A heartbeat of
+/// another leader, or none, is unknown.
+pub(super) fn worst_loss(seen: &Observation, target: &RegionName, proof: Proof) -> LossBound {
+    match proof {
+        Proof::Confirmed | Proof::SynchronousReplication => LossBound::Seconds(0),
+        Proof::Assumed => seen
+            .server(target)
+            .and_then(ServerView::now)
+            .and_then(|facts| facts.heartbeat.as_ref())
+            .filter(|beat| beat.leader == seen.leader)
+            .map_or(LossBound::Unknown, |beat| {
+                let seconds = seen.now.mono.since(beat.at).div_ceil(1000);
+                LossBound::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))
+            }),
+    }
+}
+
+/// True when `loss` is within the objective or the asker waives it.
+pub(super) fn loss_allowed(seen: &Observation, loss: LossBound, accept: &BTreeSet<Accept>) -> bool {
+    loss <= LossBound::Seconds(seen.settings.max_data_loss_seconds)
+        || accept.contains(&Accept::DataLoss)
+}
+
+/// True when `proof` is strong enough or the asker waives it.
+///
+/// `Confirmed` as a minimum is for planned moves: a dead server confirms nothing.
+pub(super) fn proof_allowed(seen: &Observation, proof: Proof, accept: &BTreeSet<Accept>) -> bool {
+    proof >= seen.settings.minimum_proof || accept.contains(&Accept::UnprovenFencing)
+}
+
+/// True when the standby's own stream shows no life of the primary: it has none, or the primary
+/// has been silent for longer than a live but idle one can be.
+pub(super) fn stream_broken(facts: &Facts) -> bool {
+    const MARGIN_MS: u64 = 500;
+    facts
+        .receiver
+        .as_ref()
+        .is_none_or(|r| r.silent_ms > r.patience_ms.saturating_add(MARGIN_MS))
+}
+
+/// Why the law of a tenant forbids `target`, for the first tenant that it does.
+pub(super) fn unlawful(seen: &Observation, target: &RegionName) -> Option<String> {
+    let Some(law) = seen.server(target).and_then(|s| s.jurisdiction.as_ref()) else {
+        return Some(format!(
+            "Region {target} does not exist; its jurisdiction is unknown"
+        ));
+    };
+    seen.tenants.iter().find(|t| !t.allowed.contains(law)).map(|tenant| {
+        format!(
+            "TenantPlacement {} may not be held in {law}, the jurisdiction of {target}; nothing \
+             overrides this",
+            tenant.name
+        )
+    })
+}
+
+fn guard(name: GuardName, result: Result<String, String>) -> Guard {
+    match result {
+        Ok(message) => Guard {
+            name,
+            ok: true,
+            message,
+        },
+        Err(message) => Guard {
+            name,
+            ok: false,
+            message,
+        },
+    }
+}
+
+fn armed(seen: &Observation, ask: Question<'_>) -> Guard {
+    let policy = &seen.settings;
+    let result = if !ask.automatic {
+        Ok("a person asked".to_owned())
+    } else if policy.paused {
+        Err("`spec.paused` is true; run: kubectl domicile resume".to_owned())
+    } else if ask.kind == MoveKind::Failover && policy.mode == Mode::Manual {
+        Err(format!(
+            "`spec.mode` is Manual; run: kubectl domicile failover {}",
+            policy.name
+        ))
+    } else if ask.kind == MoveKind::Failback && policy.failback != FailbackMode::Automatic {
+        Err(format!("`spec.failback.mode` is {}", policy.failback))
+    } else {
+        Ok(format!("`spec.mode` is {}", policy.mode))
+    };
+    guard(GuardName::Armed, result)
+}
+
+fn second_vantage(seen: &Observation, ask: Question<'_>) -> Guard {
+    let down = seen
+        .active()
+        .is_some_and(|a| a.verdict == Verdict::Down && !a.live);
+    let stream = seen
+        .server(ask.target)
+        .and_then(ServerView::now)
+        .map(stream_broken);
+    let result = if ask.kind != MoveKind::Failover || !ask.automatic {
+        Ok("not needed: a person asked, or the move is planned".to_owned())
+    } else {
+        match (down, stream) {
+            (_, None) => Err(format!(
+                "{} does not answer, so it cannot be asked",
+                ask.target
+            )),
+            (true, Some(true)) => Ok(format!(
+                "the replication stream of {} is broken too",
+                ask.target
+            )),
+            (_, Some(false)) => Err(format!(
+                "PrimaryAliveAtPeer: {} still hears from the primary over its replication stream",
+                ask.target
+            )),
+            (false, Some(true)) => Err(format!(
+                "{} has not failed `spec.detection.failureThreshold` probes",
+                seen.stored.active
+            )),
+        }
+    };
+    guard(GuardName::SecondVantage, result)
+}
+
+fn not_isolated(seen: &Observation, ask: Question<'_>) -> Guard {
+    let verdicts = || {
+        seen.servers.iter().map(|(r, s)| (r, s.verdict)).chain(
+            seen.others
+                .iter()
+                .map(|(region, verdict)| (region, *verdict)),
+        )
+    };
+    let regions: BTreeSet<_> = verdicts().map(|(region, _)| region).collect();
+    let dead: BTreeSet<_> = verdicts()
+        .filter(|(_, v)| *v == Verdict::Down)
+        .map(|(region, _)| region)
+        .collect();
+    let another_answers = verdicts()
+        .any(|(r, v)| *r != seen.stored.active && matches!(v, Verdict::Up | Verdict::Refusing(_)));
+    let result = if !ask.automatic {
+        Ok("a person asked".to_owned())
+    } else if !another_answers {
+        Err("no other region answers: the operator itself may be cut off".to_owned())
+    } else if dead.len() * 2 > regions.len() {
+        Err("more than half of all regions look dead: the operator may be cut off".to_owned())
+    } else {
+        Ok("other regions answer".to_owned())
+    };
+    guard(GuardName::NotIsolated, result)
+}
+
+fn standby_eligible(seen: &Observation, ask: Question<'_>) -> Guard {
+    guard(GuardName::StandbyEligible, standby_fit(seen, ask))
+}
+
+fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> {
+    let target = ask.target;
+    let listed = seen
+        .settings
+        .servers()
+        .into_iter()
+        .find(|s| s.server.region == *target);
+    let Some(listed) = listed.filter(|_| *target != seen.stored.active) else {
+        return Err(format!("{target} is not a standby of this policy now"));
+    };
+    if listed.promotion == Promotion::MustNot {
+        return Err(format!("{target} is listed with `promotion: MustNot`"));
+    }
+    let Some(facts) = seen.server(target).and_then(ServerView::now) else {
+        return Err(format!("{target} does not answer"));
+    };
+    if facts.role != Role::Standby {
+        return Err(format!(
+            "{target} is not a standby: rejoin it to {}",
+            seen.stored.active
+        ));
+    }
+    if !facts.missing_rights.is_empty() {
+        return Err(format!(
+            "the login on {target} lacks {}; see: kubectl domicile admin-sql {}",
+            facts.missing_rights.join(", "),
+            listed.server
+        ));
+    }
+    let (identifier, timeline, major) = lineage(seen);
+    if identifier.is_some_and(|id| id != facts.system_identifier) {
+        return Err(format!(
+            "{target} carries another system identifier: it is no copy"
+        ));
+    }
+    if major.is_some_and(|major| major != facts.major_version) {
+        return Err(format!("{target} runs another major version"));
+    }
+    if timeline.is_some_and(|timeline| facts.timeline != timeline) {
+        return Err(format!(
+            "{target} follows another timeline than {}",
+            seen.stored.active
+        ));
+    }
+    if ask.kind != MoveKind::Failover && stream_broken(facts) {
+        return Err(format!(
+            "{target} does not stream from {}",
+            seen.stored.active
+        ));
+    }
+    Ok(format!(
+        "{target} is a standby that follows {}",
+        seen.stored.active
+    ))
+}
+
+/// Identity, timeline and version that a copy of the active server must have, as far as known.
+fn lineage(seen: &Observation) -> (Option<&str>, Option<u32>, Option<u32>) {
+    if let Some(facts) = seen.active().and_then(ServerView::now) {
+        return (
+            Some(&facts.system_identifier),
+            Some(facts.timeline),
+            Some(facts.major_version),
+        );
+    }
+    let Some(evidence) = &seen.stored.evidence else {
+        return (None, None, None);
+    };
+    (
+        Some(&evidence.system_identifier),
+        Some(evidence.timeline),
+        Some(evidence.major_version),
+    )
+}
+
+fn jurisdiction(seen: &Observation, ask: Question<'_>) -> Guard {
+    let result = unlawful(seen, ask.target).map_or_else(
+        || Ok(format!("each tenant may be held in {}", ask.target)),
+        Err,
+    );
+    guard(GuardName::Jurisdiction, result)
+}
+
+fn loss(seen: &Observation, ask: Question<'_>) -> Guard {
+    let limit = seen.settings.max_data_loss_seconds;
+    let bound = if ask.kind == MoveKind::Failover && seen.active().is_some_and(|a| a.live) {
+        predicted_loss(seen, ask.target)
+    } else {
+        worst_loss(seen, ask.target, available_proof(seen, ask.target))
+    };
+    let result = if bound <= LossBound::Seconds(limit) {
+        Ok(format!(
+            "the loss bound is within `spec.objectives.maxDataLossSeconds`, {limit} s"
+        ))
+    } else if ask.accept.contains(&Accept::DataLoss) {
+        Ok("the operation accepts DataLoss".to_owned())
+    } else {
+        Err(format!(
+            "the loss bound is unknown or above `spec.objectives.maxDataLossSeconds`, {limit} s; \
+             an operation can accept DataLoss"
+        ))
+    };
+    guard(GuardName::LossBound, result)
+}
+
+/// What an automatic failover would lose at most if the active server died now: nothing under
+/// synchronous replication, else the time to notice plus one heartbeat.
+pub(super) fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
+    let policy = &seen.settings;
+    if seen
+        .stored
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.standby == *target)
+    {
+        return LossBound::Seconds(0);
+    }
+    LossBound::Seconds(
+        policy
+            .interval_seconds
+            .saturating_mul(policy.failure_threshold)
+            .saturating_add(policy.timeout_seconds)
+            .saturating_add(policy.heartbeat_seconds),
+    )
+}
+
+fn cooldown(seen: &Observation, ask: Question<'_>) -> Guard {
+    let day = 86_400;
+    let automatic = seen
+        .stored
+        .history
+        .iter()
+        .filter(|past| past.kind == MoveKind::Failover && past.automatic)
+        .filter(|past| seen.now.seconds_since(past.finished) < day)
+        .count();
+    let result = if ask.kind != MoveKind::Failover {
+        Ok("planned moves know no cooldown".to_owned())
+    } else if ask.accept.contains(&Accept::Cooldown) {
+        Ok("the operation accepts Cooldown".to_owned())
+    } else if let Some(until) = seen.stored.cooldown_until.filter(|u| seen.now.wall < *u) {
+        Err(format!(
+            "a failover finished lately; the cooldown ends at {until}"
+        ))
+    } else if ask.automatic && automatic >= seen.settings.max_automatic_per_day as usize {
+        Err("`spec.damping.maxAutomaticPerDay` is reached".to_owned())
+    } else {
+        Ok("no cooldown runs".to_owned())
+    };
+    guard(GuardName::Cooldown, result)
+}
+
+fn exclusive(seen: &Observation) -> Guard {
+    let result = seen
+        .conflict
+        .clone()
+        .map_or_else(|| Ok("no other policy has these servers".to_owned()), Err);
+    guard(GuardName::Exclusive, result)
+}
+
+fn proof(seen: &Observation, ask: Question<'_>) -> Guard {
+    let minimum = seen.settings.minimum_proof;
+    let proof = match ask.kind {
+        MoveKind::Failover if ask.automatic && seen.active().is_some_and(|a| a.live) => {
+            let claimed = seen
+                .stored
+                .claim
+                .as_ref()
+                .is_some_and(|c| c.standby == *ask.target);
+            if claimed {
+                Proof::SynchronousReplication
+            } else {
+                Proof::Assumed
+            }
+        }
+        MoveKind::Failover => available_proof(seen, ask.target),
+        MoveKind::Switchover | MoveKind::Failback => Proof::Confirmed,
+    };
+    let result = if proof >= minimum {
+        Ok(format!(
+            "{proof} is at least `spec.fencing.minimumProof`, {minimum}"
+        ))
+    } else if ask.accept.contains(&Accept::UnprovenFencing) {
+        Ok(format!(
+            "the operation accepts UnprovenFencing; the proof is {proof}"
+        ))
+    } else {
+        Err(format!(
+            "only {proof} is to be had and `spec.fencing.minimumProof` is {minimum}; an operation \
+             can accept UnprovenFencing"
+        ))
+    };
+    guard(GuardName::FencingProof, result)
+}

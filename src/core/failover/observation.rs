@@ -1,0 +1,229 @@
+//! What one pass has seen, and what the machine answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::state::{Accept, Journal, MoveKind, Settings, Stored};
+use crate::facts::{Epoch, Facts};
+use crate::health::Verdict;
+use crate::names::{Jurisdiction, RegionName, ServerId};
+use crate::time::Now;
+
+/// One of the policy's servers, as seen in this pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerView {
+    /// The server.
+    pub server: ServerId,
+    /// Its region's jurisdiction; absent when there is no such region.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// What is believed of it.
+    pub verdict: Verdict,
+    /// Its last good read, however old.
+    pub facts: Option<Facts>,
+    /// The latest read of it succeeded, and is `facts`.
+    pub live: bool,
+}
+
+impl ServerView {
+    /// What it says now; `None` when the latest read failed.
+    pub fn now(&self) -> Option<&Facts> {
+        self.facts.as_ref().filter(|_| self.live)
+    }
+}
+
+/// A tenant on the policy's servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// `namespace/name` of its placement.
+    pub name: String,
+    /// The jurisdictions that may hold its data.
+    pub allowed: BTreeSet<Jurisdiction>,
+    /// The epoch that its Secret and workloads were last pointed at.
+    pub repointed: Epoch,
+    /// Its placement cannot go on without a person, for a reason of its own.
+    pub stalled: bool,
+}
+
+/// A `FailoverOperation` that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its name.
+    pub name: String,
+    /// What it asks for.
+    pub kind: MoveKind,
+    /// Where to.
+    pub target: RegionName,
+    /// The epoch that the asker had seen.
+    pub expected_epoch: Epoch,
+    /// The guards it waives.
+    pub accept: BTreeSet<Accept>,
+    /// Enough people agreed, on the evidence as it stands.
+    pub approved: bool,
+}
+
+/// All that one pass knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The moment.
+    pub now: Now,
+    /// Who is deciding; heartbeats of anyone else tell no time.
+    pub leader: String,
+    /// The policy.
+    pub settings: Settings,
+    /// The machine as stored.
+    pub stored: Stored,
+    /// Why the policy cannot be followed at all (a server in two policies, an unknown region).
+    pub conflict: Option<String>,
+    /// The policy's servers by region.
+    pub servers: BTreeMap<RegionName, ServerView>,
+    /// Verdicts of all other regions' servers, for the question whether it is us who are cut off.
+    pub others: BTreeMap<RegionName, Verdict>,
+    /// The tenants on the active server.
+    pub tenants: Vec<Tenant>,
+    /// Operations for this policy that have not ended, oldest first.
+    pub requests: Vec<Request>,
+    /// Names of operations for this policy that have ended.
+    pub ended: BTreeSet<String>,
+    /// How long the home server has been a streaming standby of the active one without a break, in
+    /// milliseconds, by this leader's clock.
+    pub home_in_sync_ms: Option<u64>,
+}
+
+/// One effect. Idempotent per (server, epoch); a server with a newer epoch refuses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Refuse new read-write sessions; old ones go on.
+    Drain(ServerId, Epoch),
+    /// Refuse and end all tenant sessions.
+    Fence(ServerId, Epoch),
+    /// Promote a standby.
+    Promote(ServerId, Epoch),
+    /// Give the right to write, and let read-write logins in.
+    TakeAuthority(ServerId, Epoch),
+    /// Write one row as the holder of this epoch.
+    Canary(ServerId, Epoch),
+    /// Let each commit wait for the standby of this name.
+    SetSynchronous(ServerId, String),
+    /// Create a `FailoverOperation` on the machine's own account.
+    Ask {
+        /// Its name.
+        name: String,
+        /// What for.
+        kind: MoveKind,
+        /// Where to.
+        target: RegionName,
+        /// The current epoch.
+        epoch: Epoch,
+    },
+}
+
+/// What the machine wants next. One of them, never two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Store this, by compare-and-swap, and do nothing else in this pass.
+    Move(Box<Stored>),
+    /// Do this.
+    Work(Step),
+    /// Look again after so many milliseconds, at the latest.
+    Wait(u64),
+}
+
+/// The guards, in the order of `failover.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GuardName {
+    /// The policy is not paused and its mode allows this.
+    Armed,
+    /// A second vantage agrees that the primary is gone.
+    SecondVantage,
+    /// It is not the operator that is cut off.
+    NotIsolated,
+    /// The standby can take over.
+    StandbyEligible,
+    /// Each tenant's law admits the standby.
+    Jurisdiction,
+    /// The loss bound is within the objective.
+    LossBound,
+    /// No cooldown runs and the daily limit is not reached.
+    Cooldown,
+    /// No other policy or operation has a hand on the servers.
+    Exclusive,
+    /// The fencing proof is strong enough.
+    FencingProof,
+}
+
+impl GuardName {
+    /// The name as it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Armed => "Armed",
+            Self::SecondVantage => "SecondVantage",
+            Self::NotIsolated => "NotIsolated",
+            Self::StandbyEligible => "StandbyEligible",
+            Self::Jurisdiction => "Jurisdiction",
+            Self::LossBound => "LossBound",
+            Self::Cooldown => "Cooldown",
+            Self::Exclusive => "Exclusive",
+            Self::FencingProof => "FencingProof",
+        }
+    }
+}
+
+/// One guard's answer. Messages hold no number that changes by itself: a blocked machine is quiet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// Which.
+    pub name: GuardName,
+    /// It allows the move.
+    pub ok: bool,
+    /// The fact, and what to do when it forbids.
+    pub message: String,
+}
+
+/// An operation that will not be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its name.
+    pub operation: String,
+    /// Condition reason.
+    pub reason: &'static str,
+    /// The fact and the next step.
+    pub message: String,
+}
+
+/// The answer of one pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub answer: Answer,
+    /// Why, for machines.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+    /// All guards of the best candidate, whether or not a move is near.
+    pub guards: Vec<Guard>,
+    /// The candidate that the guards speak of.
+    pub candidate: Option<RegionName>,
+    /// Operations to be refused.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Observation {
+    /// The active server.
+    pub fn active(&self) -> Option<&ServerView> {
+        self.servers.get(&self.stored.active)
+    }
+
+    /// The server of `region`, when it is one of the policy's.
+    pub fn server(&self, region: &RegionName) -> Option<&ServerView> {
+        self.servers.get(region)
+    }
+
+    /// The name of the machine's own operation that follows the stored epoch.
+    pub fn own_operation(&self) -> String {
+        format!("{}-{}", self.settings.name, self.stored.epoch.next())
+    }
+
+    /// The move under way.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.stored.journal.as_ref()
+    }
+}
