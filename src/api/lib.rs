@@ -1,15 +1,18 @@
 //! What a user writes: the custom resources.
 
+pub mod conditions;
 pub mod meta;
 pub mod operation;
 pub mod placement;
 pub mod placement_status;
 pub mod policy;
 pub mod policy_status;
+pub mod reasons;
 pub mod region;
 pub mod schema;
 mod words;
 
+pub use conditions::{ConditionType, Conditions, Reason, Status, Summary};
 pub use operation::{FailoverOperation, FailoverOperationSpec, FailoverOperationStatus};
 pub use placement::{TenantPlacement, TenantPlacementSpec};
 pub use placement_status::TenantPlacementStatus;

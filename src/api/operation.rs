@@ -24,44 +24,7 @@ use crate::words::words;
     doc = "FailoverOperation is one move of a policy's tenants, asked for by a person or made by \
            the operator. It runs once and never changes.",
     selectable = ".spec.policyRef.name",
-    selectable = ".spec.type",
-    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyRef.name"),
-    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
-    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
-    ),
-    printcolumn(
-        name = "RTO",
-        type_ = "integer",
-        json_path = ".status.rtoSeconds",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Proof",
-        type_ = "string",
-        json_path = ".status.proof",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.message",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    selectable = ".spec.type"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[

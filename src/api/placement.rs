@@ -27,49 +27,7 @@ use crate::schema::{self, rules};
     doc = "TenantPlacement says where a tenant's data lives and which workloads get its \
            credentials.",
     selectable = ".spec.tenantID",
-    selectable = ".spec.region",
-    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantID"),
-    printcolumn(name = "Home", type_ = "string", json_path = ".status.homeRegion"),
-    printcolumn(name = "Active", type_ = "string", json_path = ".status.activeRegion"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
-    ),
-    printcolumn(
-        name = "Epoch",
-        type_ = "integer",
-        json_path = ".status.epoch",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Secret",
-        type_ = "string",
-        json_path = ".status.binding.name",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Protected",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"FailoverProtected\")].status",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    selectable = ".spec.region"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
@@ -250,9 +208,9 @@ pub struct WorkloadSelector {
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     Deployment,
-    /// `apps/v1` StatefulSet.
+    /// `apps/v1` `StatefulSet`.
     StatefulSet,
-    /// `apps/v1` DaemonSet.
+    /// `apps/v1` `DaemonSet`.
     DaemonSet,
 }
 

@@ -23,49 +23,7 @@ use crate::words::words;
     doc = "FailoverPolicy names a database server and its standbys, and says when and how the \
            tenants on them move.",
     selectable = ".spec.primary.region",
-    selectable = ".spec.mode",
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
-    printcolumn(name = "Active", type_ = "string", json_path = ".status.activeRegion"),
-    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
-    ),
-    printcolumn(
-        name = "Home",
-        type_ = "string",
-        json_path = ".status.homeRegion",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Mode",
-        type_ = "string",
-        json_path = ".spec.mode",
-        priority = 1
-    ),
-    printcolumn(
-        name = "SplitBrain",
-        type_ = "string",
-        json_path = ".status.guarantees.splitBrain",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    selectable = ".spec.mode"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[

@@ -19,45 +19,7 @@ use crate::schema::{self, rules};
     status = "RegionStatus",
     derive = "PartialEq",
     doc = "Region is a place with database servers, and the law that holds there.",
-    selectable = ".spec.jurisdiction",
-    printcolumn(
-        name = "Jurisdiction",
-        type_ = "string",
-        json_path = ".spec.jurisdiction"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
-    ),
-    printcolumn(
-        name = "Placements",
-        type_ = "integer",
-        json_path = ".status.placements"
-    ),
-    printcolumn(name = "Key", type_ = "string", json_path = ".spec.key", priority = 1),
-    printcolumn(
-        name = "Default",
-        type_ = "boolean",
-        json_path = ".spec.default",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    selectable = ".spec.jurisdiction"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[

@@ -1,0 +1,317 @@
+//! Every reason that a condition or an event of ours may carry: a closed list.
+
+use domicile_core::health::ProbeFailure;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {
+        /// Why a condition has its status, in one word for machines.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Reason {
+            /// Every reason, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word as it is written.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+
+            /// What it means, in a line.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
+            }
+
+            /// The reason with this text; `None` when it is not on the list.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+            }
+        }
+
+        impl std::fmt::Display for Reason {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+reasons! {
+    // kstatus
+    /// Nothing is under way.
+    Settled,
+    /// Nothing keeps the controller from going on.
+    NotStalled,
+    /// A pass is under way.
+    Progressing,
+    /// Not looked at yet.
+    NotObserved,
+    /// An annotation or label of another version or a hand-edited status cannot be read.
+    InvalidStatus,
+    /// The object does not parse.
+    InvalidObject,
+    /// A value in `spec` cannot be used; the message names the field.
+    InvalidSpec,
+    /// The apiserver refused or did not answer a call.
+    ApiServerError,
+    /// A defect of Domicile; the message says what to report.
+    InternalError,
+
+    // Region
+    /// All database servers answer, and the login has its rights.
+    Serving,
+    /// All database servers answer.
+    Reachable,
+    /// No TCP connection to a database server.
+    Unreachable,
+    /// A database server did not answer in time.
+    ProbeTimedOut,
+    /// A database server's certificate does not verify.
+    CertificateInvalid,
+    /// A database server refused the operator's login.
+    CredentialsDenied,
+    /// A database server has no free connection slot.
+    TooManyConnections,
+    /// A database server starts up, shuts down or recovers.
+    NotAcceptingConnections,
+    /// Another server answers at the address.
+    WrongServer,
+    /// The server is older than PostgreSQL 15.
+    VersionUnsupported,
+    /// A database server answered something that is not understood.
+    UnexpectedAnswer,
+    /// More than one Region is the default.
+    DuplicateDefault,
+    /// Two entries name one database server.
+    DuplicateServer,
+    /// The operator's login has the rights that it needs.
+    PrivilegesSufficient,
+    /// The operator's login lacks rights.
+    PrivilegesMissing,
+    /// A Secret that is referred to does not exist.
+    SecretNotFound,
+    /// A Secret that is referred to lacks a key or holds something unusable.
+    SecretInvalid,
+
+    // TenantPlacement
+    /// A login with the published credentials works.
+    Placed,
+    /// The Region does not exist.
+    RegionNotFound,
+    /// The Region is not ready.
+    RegionNotReady,
+    /// The Region's server does not answer; deletion waits for it.
+    RegionUnreachable,
+    /// No Region is the default, and none is named.
+    NoDefaultRegion,
+    /// The server is not in the Region's list.
+    ServerNotFound,
+    /// A copy would stand outside the allowed jurisdictions.
+    WouldLeaveJurisdiction,
+    /// Every copy stands within the allowed jurisdictions.
+    WithinJurisdiction,
+    /// A name cannot be used for a database.
+    InvalidName,
+    /// The database or a role of that name belongs to someone else.
+    DatabaseNameTaken,
+    /// Database, roles and grants are as they should be.
+    Provisioned,
+    /// Database, roles or grants are being made.
+    Provisioning,
+    /// The database could not be made; the message says why.
+    ProvisioningFailed,
+    /// The published credentials were accepted by the active server.
+    LoginVerified,
+    /// The active server refused the published credentials.
+    LoginRefused,
+    /// The active server did not let the login in for another reason.
+    LoginFailed,
+    /// The Secret exists and belongs to someone else.
+    SecretOwnedByOther,
+    /// A template in `connection.keys` cannot be rendered.
+    InvalidTemplate,
+    /// All selected workloads carry the variables and have rolled.
+    InjectionComplete,
+    /// Workloads are rolling.
+    RollingOut,
+    /// No workload is selected or found.
+    NoWorkloads,
+    /// Another manager owns a field that must be set.
+    FieldConflict,
+    /// The operator has no rights in the namespace.
+    NamespaceNotOnboarded,
+    /// A policy covers the server and a standby is ready.
+    Armed,
+    /// A policy covers the server, but no failover is possible now.
+    NotArmed,
+    /// No policy covers the server.
+    NoPolicy,
+    /// The tenants' server is being moved; nothing is changed meanwhile.
+    FailoverInProgress,
+    /// `deletionProtection` keeps the placement.
+    DeletionProtected,
+    /// The placement is being released.
+    Deleting,
+    /// The write authority is held under a newer epoch.
+    StaleEpoch,
+
+    // FailoverPolicy
+    /// The active region serves; nothing is under way.
+    Steady,
+    /// A probe of the active server failed.
+    Suspect,
+    /// The active server is lost.
+    Outage,
+    /// A guard forbids the move; the message names it.
+    Blocked,
+    /// A person must agree.
+    AwaitingApproval,
+    /// New sessions are refused before a planned move.
+    Draining,
+    /// The old primary is being kept from writing.
+    Fencing,
+    /// The standby replays what it received.
+    CatchingUp,
+    /// The move is given up.
+    Aborting,
+    /// A standby is being promoted.
+    Promoting,
+    /// Secrets and workloads turn to the new primary.
+    Rerouting,
+    /// The new primary is being tried.
+    Verifying,
+    /// A person must look.
+    Halted,
+    /// Tenants are served away from home.
+    AwayFromHome,
+    /// Tenants are served at home.
+    AtHome,
+    /// A standby could be promoted now.
+    StandbyEligible,
+    /// No standby could be promoted now; the message says why.
+    NoEligibleStandby,
+    /// Every standby streams.
+    Streaming,
+    /// A standby does not stream.
+    ReplicationBroken,
+    /// The state of replication is not known.
+    ReplicationUnknown,
+    /// The active server answers.
+    PrimaryServing,
+    /// The active server does not answer.
+    PrimaryLost,
+    /// The home region is in sync and was stable long enough.
+    HomeInSync,
+    /// The home region is not in sync.
+    HomeNotInSync,
+    /// The home region is in sync, but not for long enough yet.
+    Stabilizing,
+    /// Every standby is what it should be.
+    StandbysHealthy,
+    /// An old primary that returned is kept from writing.
+    Quarantined,
+    /// An old primary must be made a standby again by its provider or a person.
+    AwaitingRejoin,
+    /// An old primary becomes a standby again.
+    Rejoining,
+    /// A standby does not answer.
+    StandbyUnreachable,
+    /// Two servers would take writes.
+    TwoPrimaries,
+    /// One server takes writes.
+    SinglePrimary,
+    /// `paused` stops automatic moves.
+    PausedByUser,
+    /// Automatic moves are allowed.
+    NotPaused,
+    /// Another policy covers a server of this one.
+    ServerInTwoPolicies,
+    /// The servers' own records contradict the stored state.
+    Contradiction,
+    /// The primary is alive at a standby, so it is not lost.
+    PrimaryAliveAtPeer,
+    /// The fence is less sure than `fencing.minimumProof`.
+    ProofTooWeak,
+    /// The loss bound is above `objectives.maxDataLossSeconds`.
+    LossTooHigh,
+    /// A failover was made lately.
+    CoolingDown,
+    /// The operator itself may be cut off.
+    HubIsolated,
+
+    // FailoverOperation
+    /// Not taken up yet.
+    Pending,
+    /// Under way.
+    Running,
+    /// The tenants are served by the target.
+    Succeeded,
+    /// It went wrong after the point of no return.
+    Failed,
+    /// It was given up before the point of no return.
+    Aborted,
+    /// The world moved on since the operation was planned.
+    EpochMismatch,
+    /// The policy does not exist.
+    PolicyNotFound,
+    /// The target is not a server of the policy, or is active already.
+    InvalidTarget,
+    /// Another operation is under way.
+    OperationInProgress,
+    /// The time for an approval is over.
+    ApprovalExpired,
+    /// A guard forbids the move.
+    GuardFailed,
+    /// The active server does not answer, so a planned move is impossible.
+    PrimaryNotHealthy,
+}
+
+impl From<ProbeFailure> for Reason {
+    fn from(failure: ProbeFailure) -> Self {
+        match failure {
+            ProbeFailure::Unreachable => Self::Unreachable,
+            ProbeFailure::TimedOut => Self::ProbeTimedOut,
+            ProbeFailure::CertificateInvalid => Self::CertificateInvalid,
+            ProbeFailure::CredentialsDenied => Self::CredentialsDenied,
+            ProbeFailure::TooManyConnections => Self::TooManyConnections,
+            ProbeFailure::NotAccepting => Self::NotAcceptingConnections,
+            ProbeFailure::WrongServer => Self::WrongServer,
+            ProbeFailure::VersionUnsupported => Self::VersionUnsupported,
+            ProbeFailure::Unexpected => Self::UnexpectedAnswer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_failure_has_the_same_word_in_core_and_on_the_wire() {
+        for failure in [
+            ProbeFailure::Unreachable,
+            ProbeFailure::TimedOut,
+            ProbeFailure::CertificateInvalid,
+            ProbeFailure::CredentialsDenied,
+            ProbeFailure::TooManyConnections,
+            ProbeFailure::NotAccepting,
+            ProbeFailure::WrongServer,
+            ProbeFailure::VersionUnsupported,
+            ProbeFailure::Unexpected,
+        ] {
+            assert_eq!(Reason::from(failure).as_str(), failure.reason());
+        }
+    }
+
+    #[test]
+    fn every_reason_fits_the_schema_and_is_described() {
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(word.len() <= 128 && word.starts_with(|c: char| c.is_ascii_uppercase()));
+            assert!(word.chars().all(|c| c.is_ascii_alphanumeric()), "{word}");
+            assert!(reason.meaning().ends_with('.'), "{word} is not described");
+            assert_eq!(Reason::parse(word), Some(*reason));
+        }
+        assert_eq!(Reason::parse("settled"), None);
+    }
+}
