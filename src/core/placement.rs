@@ -13,7 +13,7 @@ mod route;
 
 pub use copies::{Copies, Copy, CopyKind, copies};
 pub use deletion::{Deletion, deletion};
-pub use route::{Hold, Recorded, Route, route};
+pub use route::{Hold, Recorded, Route, home_server, route};
 
 /// What a placement needs to know of a `Region`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -94,6 +94,30 @@ pub struct Recorded {
     pub epoch: Epoch,
 }
 
+/// The server of the home region that holds the tenant, from the server that last served it: that
+/// server itself, or the primary of the policy that moved the tenant there. `None` for a tenant
+/// that was never served.
+pub fn home_server(
+    home: &RegionName,
+    recorded: Option<&ServerId>,
+    policies: &[PolicyView],
+) -> Result<Option<String>, Hold> {
+    let Some(recorded) = recorded else {
+        return Ok(None);
+    };
+    if recorded.region == *home {
+        return Ok(Some(recorded.server.clone()));
+    }
+    let moved_it =
+        |policy: &&PolicyView| policy.primary.region == *home && policy.standbys.contains(recorded);
+    match policies.iter().find(moved_it) {
+        Some(policy) => Ok(Some(policy.primary.server.clone())),
+        None => Err(Hold::PolicyMissing {
+            active: recorded.region.clone(),
+        }),
+    }
+}
+
 /// Who serves the tenant whose home server is `home`. `row` is the authority row of the home
 /// server, when it was read.
 pub fn route(
