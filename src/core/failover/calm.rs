@@ -2,9 +2,10 @@
 
 use super::decide::{Outcome, SOON_MS, is_fenced, objections, stray_primary};
 use super::guards::{self, Question};
+use super::moving;
 use super::observation::{Answer, Guard, GuardName, Observation, ServerView, Step};
 use super::requests::{evidence, own_journal, start};
-use super::state::{Claim, FailbackMode, Mode, MoveKind, State, Stored};
+use super::state::{Claim, FailbackMode, Journal, Mode, MoveKind, State, Stored};
 use crate::facts::{Facts, Role};
 use crate::health::Verdict;
 use crate::names::RegionName;
@@ -384,23 +385,7 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         "automation is frozen until one server alone holds the newest epoch",
     );
     if let Some(journal) = seen.journal() {
-        let target = seen.server(&journal.to).and_then(ServerView::now);
-        let took_over = target.is_some_and(|facts| {
-            facts.role == Role::Primary
-                && facts.timeline > journal.timeline
-                && facts
-                    .authority
-                    .is_some_and(|a| a.epoch == seen.stored.epoch && a.writable)
-        });
-        if took_over && stray_primary(seen, &journal.to).is_none() {
-            let stored = Stored {
-                active: journal.to.clone(),
-                ..seen.stored.enter(State::Rerouting, seen.now.wall)
-            };
-            let message = format!("{} was promoted after all", journal.to);
-            return Outcome::new(Answer::Move(Box::new(stored)), "Promoted", message);
-        }
-        return wait;
+        return resume(seen, journal).unwrap_or(wait);
     }
     let all_answer = seen.servers.values().all(|view| view.live);
     let mut owners = seen.servers.values().filter(|view| {
@@ -416,6 +401,44 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         }
         (Some(_) | None, Some(_) | None) => wait,
     }
+}
+
+/// A move that stopped after its point of no return goes on once its target answers and nothing
+/// contradicts it; the old primary is fenced first.
+fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
+    let target = seen.server(&journal.to)?;
+    let facts = target.now()?;
+    let superseded = facts
+        .authority
+        .is_some_and(|row| row.epoch > seen.stored.epoch);
+    let promoted = facts.role == Role::Primary && facts.timeline > journal.timeline;
+    let fit = facts.role == Role::Standby
+        && moving::still_a_copy(journal, facts)
+        && guards::unlawful(seen, &journal.to).is_none();
+    if superseded || !(promoted || fit) {
+        return None;
+    }
+    if let Some((old, old_facts)) = stray_primary(seen, &journal.to) {
+        if old_facts
+            .authority
+            .is_some_and(|row| row.epoch > seen.stored.epoch)
+        {
+            return None;
+        }
+        let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+        return Some(Outcome::new(
+            Answer::Work(step),
+            "OldPrimaryFenced",
+            "fencing the old primary",
+        ));
+    }
+    let stored = seen.stored.enter(State::Promoting, seen.now.wall);
+    let message = format!("{} answers again; the move goes on", journal.to);
+    Some(Outcome::new(
+        Answer::Move(Box::new(stored)),
+        "Resumed",
+        message,
+    ))
 }
 
 /// Two servers hold the right to write, or one holds a newer right than was ever issued.

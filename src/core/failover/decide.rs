@@ -54,7 +54,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub fn new(answer: Answer, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(answer: Answer, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             answer,
             reason,

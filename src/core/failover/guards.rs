@@ -55,7 +55,7 @@ pub(super) fn candidate(seen: &Observation) -> Option<RegionName> {
         };
         standby_eligible(seen, ask).ok && jurisdiction(seen, ask).ok
     });
-    able.or(others.first()).cloned()
+    able.or_else(|| others.first()).cloned()
 }
 
 /// The proof that a move to `target` could rest on as things stand.

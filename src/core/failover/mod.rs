@@ -3,6 +3,8 @@
 mod calm;
 mod decide;
 mod guards;
+#[cfg(test)]
+mod histories;
 mod moving;
 mod observation;
 mod requests;

@@ -230,7 +230,7 @@ fn known_loss(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<u6
     Some(written.0.saturating_sub(reached.0))
 }
 
-fn still_a_copy(journal: &Journal, facts: &Facts) -> bool {
+pub(super) fn still_a_copy(journal: &Journal, facts: &Facts) -> bool {
     facts.role == Role::Standby
         && facts.system_identifier == journal.system_identifier
         && facts.timeline == journal.timeline
