@@ -74,6 +74,14 @@ pub enum LabError {
         /// The reason.
         source: rcgen::Error,
     },
+    /// The apiserver refused a call or did not answer.
+    #[error("failed to {action}")]
+    Kubernetes {
+        /// The verb and its object.
+        action: String,
+        /// The reason.
+        source: Box<kube::Error>,
+    },
     /// A document was not what it should be.
     #[error("failed to read {what}")]
     Json {

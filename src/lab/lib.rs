@@ -12,9 +12,11 @@ pub mod lab;
 pub mod pki;
 pub mod postgres;
 pub mod process;
+pub mod regions;
 pub mod run_in;
 pub mod space;
 pub mod state;
+pub mod story;
 mod teardown;
 pub mod tools;
 

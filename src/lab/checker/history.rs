@@ -1,6 +1,6 @@
 //! What the writers did, put together from their logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Event, Record};
 
@@ -56,8 +56,10 @@ pub struct History {
     pub disconnects: Vec<u64>,
     /// What makes the logs unfit as evidence; empty when they are complete.
     pub defects: Vec<String>,
-    /// Runs whose log has no end: killed, or still writing.
-    pub open_runs: u64,
+    /// Runs whose log has no end (killed, or still writing), with the last row that each sent.
+    pub open_runs: BTreeMap<String, u64>,
+    /// Run and number of every row sent, also of those before [`History::since`].
+    pub sent: BTreeSet<(String, u64)>,
 }
 
 /// The histories of all tenants, by writer name. Records may come in any order and twice (a log
@@ -92,11 +94,28 @@ pub fn histories(records: Vec<Record>) -> BTreeMap<String, History> {
 }
 
 impl History {
+    /// The part of the history that begins at a moment: rows sent before are known, not judged.
+    #[must_use]
+    pub fn since(&self, moment: u64) -> Self {
+        let later = |attempt: &&Attempt| attempt.sent >= moment;
+        Self {
+            attempts: self.attempts.iter().filter(later).cloned().collect(),
+            disconnects: self
+                .disconnects
+                .iter()
+                .copied()
+                .filter(|at| *at >= moment)
+                .collect(),
+            ..self.clone()
+        }
+    }
+
     fn add(&mut self, run: &str, lines: BTreeMap<u64, Record>) {
         let mut expected = 1;
         let mut acknowledged = 0;
         let mut open: Option<Attempt> = None;
         let mut ended = false;
+        let mut last_sent = 0;
         for (n, record) in lines {
             if n != expected {
                 let gap = format!("run {run} lacks lines {expected} to {}", n - 1);
@@ -108,6 +127,8 @@ impl History {
             let answer = match record.event {
                 Event::Started { .. } => None,
                 Event::Sent { seq } => {
+                    self.sent.insert((run.to_owned(), seq));
+                    last_sent = seq;
                     self.close(open.take(), None, Outcome::Unknown);
                     open = Some(Attempt {
                         run: run.to_owned(),
@@ -147,7 +168,9 @@ impl History {
             }
         }
         self.close(open, None, Outcome::Unknown);
-        self.open_runs += u64::from(!ended);
+        if !ended {
+            self.open_runs.insert(run.to_owned(), last_sent);
+        }
     }
 
     fn close(&mut self, open: Option<Attempt>, seq: Option<u64>, outcome: Outcome) {
@@ -204,7 +227,8 @@ mod tests {
         assert!(history.defects.is_empty(), "{:?}", history.defects);
         assert_eq!(history.attempts[1].outcome, Outcome::Unknown);
         assert_eq!(history.attempts[1].acknowledged_before, 1);
-        assert_eq!(history.open_runs, 1);
+        assert_eq!(history.open_runs.get("r1"), Some(&2));
+        assert!(history.since(25).attempts[0].seq == 2 && history.since(31).attempts.is_empty());
     }
 
     #[test]

@@ -123,7 +123,10 @@ mod tests {
         };
         let written = record(5, event);
         let text = serde_json::to_string(&written).unwrap();
-        assert_eq!(parse("a", &format!("{text}\n")).unwrap(), [written.clone()]);
+        assert_eq!(
+            parse("a", &format!("{text}\n")).unwrap(),
+            std::slice::from_ref(&written)
+        );
         let in_pod = format!("2026-01-01T00:00:00.5+00:00 stdout F {text}\n");
         assert_eq!(parse("a", &in_pod).unwrap(), [written]);
     }

@@ -1,6 +1,6 @@
 //! The verdict on one tenant's history.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::history::{Attempt, History, Outcome, Reign};
 
@@ -86,13 +86,12 @@ pub struct Verdict {
     pub writers_at_once: usize,
     /// Why the logs are no evidence: missing lines, or acknowledgements that only the rows know.
     pub defects: Vec<String>,
-    /// Runs without an end.
-    pub open_runs: u64,
     /// The phases.
     pub phases: Vec<PhaseReport>,
 }
 
-/// Judges a tenant's history against the rows of the server that is active at the end.
+/// Judges a tenant's history against the rows of the server that is active at the end. Read the
+/// logs first and the rows after: then each acknowledged row must be there.
 pub fn judge(history: &History, stored: &Stored, phases: &[Phase]) -> Verdict {
     let acknowledgements = acknowledgements(history);
     let lost = lost(history, stored);
@@ -111,8 +110,7 @@ pub fn judge(history: &History, stored: &Stored, phases: &[Phase]) -> Verdict {
             Outcome::Unknown => unknown += 1,
         }
     }
-    let sent: BTreeSet<_> = history.attempts.iter().map(key).collect();
-    let phantom = stored.keys().filter(|row| !sent.contains(*row)).count() as u64;
+    let phantom = stored.keys().filter(|row| phantom(history, row)).count() as u64;
     let mut defects = history.defects.clone();
     defects.extend(unreported(history, stored));
     Verdict {
@@ -125,7 +123,6 @@ pub fn judge(history: &History, stored: &Stored, phases: &[Phase]) -> Verdict {
         dual: duals(&acknowledgements),
         writers_at_once: writers_at_once(&acknowledgements),
         defects,
-        open_runs: history.open_runs,
         phases,
     }
 }
@@ -233,6 +230,12 @@ fn lost(history: &History, stored: &Stored) -> Vec<LostRow> {
         }
     }
     lost
+}
+
+/// A row that nobody sent. A run without an end may have sent more since its log was read.
+fn phantom(history: &History, row: &(String, u64)) -> bool {
+    let later = |last: &u64| row.1 > *last;
+    !history.sent.contains(row) && !history.open_runs.get(&row.0).is_some_and(later)
 }
 
 /// Rows that say more acknowledgements came than the log tells.

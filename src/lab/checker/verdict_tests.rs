@@ -26,9 +26,15 @@ fn acknowledged(seq: u64, at: u64, by: &Reign) -> Attempt {
 
 fn history(attempts: Vec<Attempt>) -> History {
     History {
+        sent: attempts.iter().map(key).collect(),
         attempts,
         ..History::default()
     }
+}
+
+fn add(history: &mut History, attempt: Attempt) {
+    history.sent.insert(key(&attempt));
+    history.attempts.push(attempt);
 }
 
 fn stored(rows: &[u64]) -> Stored {
@@ -67,7 +73,7 @@ fn an_acknowledged_row_that_is_absent_is_lost_and_has_an_age() {
 fn an_acknowledgement_by_the_superseded_server_is_dual() {
     let mut bad = good();
     let late = acknowledged(6, 7 * SECOND + 500, &reign(1, "w"));
-    bad.attempts.push(late);
+    add(&mut bad, late);
     let verdict = judge(&bad, &stored(&[1, 2, 3, 4, 5, 6]), &[]);
     assert_eq!(verdict.dual.len(), 1);
     assert_eq!(verdict.dual[0].late, 500);
@@ -87,8 +93,9 @@ fn two_servers_on_one_timeline_are_dual_even_without_overlap() {
 #[test]
 fn an_unknown_row_may_be_stored_or_not() {
     let mut history = good();
-    history.attempts.push(attempt(6, 3, Outcome::Unknown));
-    history.attempts.push(attempt(7, 4, Outcome::Unknown));
+    for (seq, sent) in [(6, 3), (7, 4)] {
+        add(&mut history, attempt(seq, sent, Outcome::Unknown));
+    }
     let verdict = judge(&history, &stored(&[1, 2, 3, 4, 5, 6]), &[]);
     assert_eq!(verdict.unknown, 2);
     assert!(verdict.violations().is_empty() && verdict.lost.is_empty());
@@ -96,15 +103,21 @@ fn an_unknown_row_may_be_stored_or_not() {
 
 #[test]
 fn a_row_that_nobody_sent_is_a_phantom() {
-    let verdict = judge(&good(), &stored(&[1, 2, 3, 4, 5, 99]), &[]);
+    let rows = stored(&[1, 2, 3, 4, 5, 99]);
+    let verdict = judge(&good(), &rows, &[]);
     assert_eq!(verdict.phantom, 1);
     assert_eq!(verdict.violations().len(), 1);
+    let mut writing = good();
+    writing.open_runs.insert("r".to_owned(), 5);
+    assert_eq!(judge(&writing, &rows, &[]).phantom, 0);
+    writing.open_runs.insert("r".to_owned(), 99);
+    assert_eq!(judge(&writing, &rows, &[]).phantom, 1);
 }
 
 #[test]
 fn a_refused_row_must_not_be_stored() {
     let mut bad = good();
-    bad.attempts.push(attempt(6, 3, Outcome::Failed { at: 4 }));
+    add(&mut bad, attempt(6, 3, Outcome::Failed { at: 4 }));
     assert!(
         judge(&bad, &stored(&[1, 2, 3, 4, 5]), &[])
             .violations()
