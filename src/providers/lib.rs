@@ -1,1 +1,14 @@
-//! How each database does it.
+//! How each database does it: every effect on a database server, and every read of one.
+//!
+//! A provider decides nothing. It carries out one step, idempotent per epoch and conditional on the
+//! server's own `domicile.authority` row, and says what it found.
+
+mod error;
+mod generic;
+mod scram;
+mod session;
+
+pub use error::{Class, ProviderError};
+pub use generic::{Applied, Fenced, Generic, HeldTenant, Login, TenantPlan};
+pub use scram::{Verifier, scram_verifier};
+pub use session::Endpoint;

@@ -1,0 +1,114 @@
+//! Any PostgreSQL from version 15, by SQL alone and without superuser.
+
+mod authority;
+mod probe;
+mod promotion;
+mod sql;
+mod tenant;
+
+use std::fmt;
+use std::time::Duration;
+
+use domicile_core::admin::MAINTENANCE_DATABASE;
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+pub use authority::Fenced;
+pub use tenant::{HeldTenant, Login, TenantPlan};
+
+use crate::error::ProviderError;
+use crate::session::{Connector, Endpoint, Identity, Session};
+
+/// Whether an effect had to change anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// The server was changed.
+    Done,
+    /// It was so already; nothing was written.
+    Already,
+}
+
+/// One PostgreSQL server. Holds no connection: each call opens its own and closes it, within the
+/// deadline, which covers connecting, TLS, login and all statements of the call together.
+#[derive(Clone)]
+pub struct Generic {
+    connector: Connector,
+    username: String,
+    password: SecretString,
+    limit: Duration,
+}
+
+impl fmt::Debug for Generic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generic")
+            .field("server", &self.connector.name)
+            .field("username", &self.username)
+            .field("deadline", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Generic {
+    /// The server at `endpoint`; every call ends within `deadline`.
+    ///
+    /// # Errors
+    /// The CA is not PEM or holds no certificate. Nothing is connected yet.
+    pub fn new(endpoint: Endpoint, deadline: Duration) -> Result<Self, ProviderError> {
+        let connector = Connector::new(&endpoint)?;
+        let Endpoint {
+            host: _,
+            port: _,
+            ca_pem: _,
+            username,
+            password,
+        } = endpoint;
+        Ok(Self {
+            connector,
+            username,
+            password,
+            limit: deadline,
+        })
+    }
+
+    /// The same server with another deadline, such as a longer one for a fence that ends sessions.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self {
+            limit: deadline,
+            ..self.clone()
+        }
+    }
+
+    /// `host:port`, as in messages.
+    pub fn server(&self) -> &str {
+        &self.connector.name
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.limit
+    }
+
+    /// A session whose commits wait for no standby.
+    async fn effects(&self, deadline: Instant) -> Result<Session, ProviderError> {
+        self.session(MAINTENANCE_DATABASE, "none", true, deadline)
+            .await
+    }
+
+    async fn session(
+        &self,
+        database: &str,
+        role: &str,
+        local_commit: bool,
+        deadline: Instant,
+    ) -> Result<Session, ProviderError> {
+        let (username, password) = (self.username.as_str(), &self.password);
+        let who = Identity {
+            database,
+            username,
+            password,
+            role: Some(role),
+            local_commit,
+        };
+        Session::open(&self.connector, &who, self.limit, deadline).await
+    }
+}

@@ -1,0 +1,46 @@
+//! SQL that several effects share. Nothing here depends on input.
+
+/// The roles that Domicile made, by the comment that only an administrator can write. A database's
+/// own comment is no proof: its owner, the tenant, may change it.
+///
+/// `domicile_roles(oid, rolname, rolcanlogin, credentialed, uid)`; then the roles that may write in
+/// a tenant's database, `writers` (the owners and the logins that are members of them), and
+/// `held(oid, datname, uid)`, the databases that those roles own.
+///
+/// A login without a credential carries `VALID UNTIL '-infinity'`: the catalogue hides whether a
+/// password is set, and a role that never got one must not be opened with the others.
+pub(crate) const TENANTS: &str = "
+domicile_roles AS (
+  SELECT r.oid, r.rolname, r.rolcanlogin,
+         r.rolvaliduntil IS DISTINCT FROM '-infinity'::timestamptz AS credentialed,
+         substr(s.description, 10) AS uid
+  FROM pg_roles r
+  JOIN pg_shdescription s ON s.objoid = r.oid AND s.classoid = 'pg_authid'::regclass
+  WHERE starts_with(s.description, 'domicile:')
+),
+held AS (
+  SELECT d.oid, d.datname, d.datdba, o.uid
+  FROM pg_database d JOIN domicile_roles o ON o.oid = d.datdba
+),
+writers AS (
+  SELECT r.*, EXISTS (SELECT FROM held h WHERE h.datdba = r.oid) AS owns
+  FROM domicile_roles r
+  WHERE EXISTS (SELECT FROM held h WHERE h.datdba = r.oid)
+     OR EXISTS (SELECT FROM pg_auth_members m JOIN held h ON h.datdba = m.roleid
+                WHERE m.member = r.oid)
+)";
+
+/// After [`TENANTS`]: sessions that could act on tenants' data, apart from Domicile's own and those
+/// of superusers, which nobody but a superuser can end. `writes` marks the read-write logins.
+pub(crate) const SESSIONS: &str = "
+sessions AS (
+  SELECT a.pid, EXISTS (SELECT FROM writers w WHERE w.oid = a.usesysid) AS writes
+  FROM pg_stat_activity a
+  LEFT JOIN pg_roles u ON u.oid = a.usesysid
+  WHERE a.pid <> pg_backend_pid()
+    AND (a.usesysid IN (SELECT oid FROM domicile_roles)
+      OR (a.datid IN (SELECT oid FROM held)
+        AND coalesce(a.backend_type, 'client backend') = 'client backend'
+        AND NOT coalesce(u.rolsuper, false)
+        AND u.rolname IS DISTINCT FROM session_user))
+)";

@@ -1,0 +1,277 @@
+//! The effects on one tenant, each conditional on the authority row.
+
+use std::collections::BTreeMap;
+
+use domicile_core::admin::MAINTENANCE_DATABASE;
+use domicile_core::facts::Epoch;
+use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier};
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::plan::{Next, inside, opened, outside, set_password};
+use super::state::{read, read_inside};
+use super::{HeldTenant, Login, TenantPlan, logins};
+use crate::error::ProviderError;
+use crate::generic::authority::{Need, check, confirm, lock, roll_back};
+use crate::generic::sql::TENANTS;
+use crate::generic::{Applied, Generic};
+use crate::scram::Verifier;
+use crate::session::{Identity, Session, text, truth};
+
+/// Rounds of look and change until a tenant must be settled; it takes three from nothing.
+const MAX_ROUNDS: u32 = 8;
+
+impl Generic {
+    /// Makes the tenant as planned, or what is missing of it; a settled tenant costs no write. A
+    /// verifier is set only on a login that has no password yet: for another password, see
+    /// [`Generic::set_password`]. Whatever moment it is interrupted at, the next call completes it,
+    /// and before that nobody but the tenant's own logins can ever connect.
+    ///
+    /// # Errors
+    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `NameTaken`
+    /// when the database or a role of its names has another marker or none.
+    pub async fn ensure_tenant(
+        &self,
+        plan: &TenantPlan,
+        epoch: Epoch,
+        verifiers: &BTreeMap<(Access, Slot), Verifier>,
+    ) -> Result<Applied, ProviderError> {
+        let deadline = self.deadline();
+        let session = self.effects(deadline).await?;
+        let row = confirm(&session, epoch).await?;
+        check(&session, Some(row), epoch, Need::Writable)?;
+        let mut applied = self.settle_outside(&session, plan, epoch, deadline).await?;
+        if self.settle_inside(&session, plan, epoch, deadline).await? == Applied::Done {
+            applied = Applied::Done;
+        }
+        if !opened(plan, &read(&session, plan).await?, verifiers).is_empty() {
+            let doing = "opening a tenant's logins";
+            lock(&session, epoch, Need::Writable).await?;
+            let mut sql = opened(plan, &read(&session, plan).await?, verifiers);
+            sql.push("COMMIT".into());
+            session.run(doing, &sql.join("; ")).await?;
+            applied = Applied::Done;
+        }
+        session.close().await;
+        Ok(applied)
+    }
+
+    /// Sets the password of one login of the tenant and opens it.
+    ///
+    /// # Errors
+    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `Missing` or
+    /// `NameTaken` when the login is not there or not the tenant's.
+    pub async fn set_password(
+        &self,
+        plan: &TenantPlan,
+        access: Access,
+        slot: Slot,
+        verifier: &Verifier,
+        epoch: Epoch,
+    ) -> Result<(), ProviderError> {
+        let session = self.effects(self.deadline()).await?;
+        confirm(&session, epoch).await?;
+        lock(&session, epoch, Need::Writable).await?;
+        let login = plan.database.login(access, slot);
+        let state = read(&session, plan).await?;
+        let server = || session.server.clone();
+        let Some(role) = state.roles.get(&login) else {
+            return Err(ProviderError::Missing {
+                server: server(),
+                what: format!("role {login}"),
+            });
+        };
+        if role.marker != Some(plan.marker()) {
+            let marker = role
+                .marker
+                .as_ref()
+                .and_then(|text| text.strip_prefix("domicile:"));
+            let marker = marker.map(str::to_owned);
+            let (server, kind) = (server(), "role");
+            return Err(ProviderError::NameTaken {
+                server,
+                kind,
+                name: login,
+                marker,
+            });
+        }
+        let sql = format!("{}; COMMIT", set_password(&login, verifier));
+        session.run("setting a tenant's password", &sql).await?;
+        session.close().await;
+        Ok(())
+    }
+
+    /// Logs in as a tenant would, with its own user and password, and asks one question.
+    ///
+    /// # Errors
+    /// `Connect` with `CredentialsDenied` when the server refuses user or password.
+    pub async fn can_log_in(
+        &self,
+        database: &DatabaseName,
+        username: &str,
+        password: &SecretString,
+    ) -> Result<Login, ProviderError> {
+        let database = database.as_str();
+        let who = Identity {
+            database,
+            username,
+            password,
+            role: None,
+            local_commit: false,
+        };
+        let deadline = self.deadline();
+        let session = Session::open(&self.connector, &who, self.limit, deadline).await?;
+        let sql = "SELECT NOT pg_is_in_recovery() AS writable";
+        let rows = session.rows("asking as the tenant", sql).await?;
+        let writable = rows.first().is_some_and(|row| truth(row, "writable"));
+        session.close().await;
+        Ok(Login { writable })
+    }
+
+    /// Drops the tenant's database, with whoever is in it, and its roles. What carries another
+    /// marker, or none, is left alone.
+    ///
+    /// # Errors
+    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`.
+    pub async fn drop_tenant(
+        &self,
+        plan: &TenantPlan,
+        epoch: Epoch,
+    ) -> Result<Applied, ProviderError> {
+        let doing = "dropping a tenant";
+        let deadline = self.deadline();
+        let session = self.effects(deadline).await?;
+        let row = confirm(&session, epoch).await?;
+        check(&session, Some(row), epoch, Need::Writable)?;
+        let marker = Some(plan.marker());
+        let state = read(&session, plan).await?;
+        if !state.roles.values().any(|role| role.marker == marker) {
+            session.close().await;
+            return Ok(Applied::Already);
+        }
+        lock(&session, epoch, Need::Writable).await?;
+        let state = read(&session, plan).await?;
+        if state
+            .database
+            .as_ref()
+            .is_some_and(|found| found.owner_marker == marker)
+        {
+            let database = quote_identifier(plan.database.as_str());
+            self.alone(
+                doing,
+                &format!("DROP DATABASE {database} WITH (FORCE)"),
+                deadline,
+            )
+            .await?;
+        }
+        let mut sql = String::new();
+        let groups = [plan.database.reader(), plan.database.owner()];
+        for name in logins(&plan.database)
+            .map(|(_, _, login)| login)
+            .chain(groups)
+        {
+            if state
+                .roles
+                .get(&name)
+                .is_some_and(|role| role.marker == marker)
+            {
+                sql.push_str(&format!("DROP ROLE {};", quote_identifier(&name)));
+            }
+        }
+        session.run(doing, &format!("{sql} COMMIT")).await?;
+        session.close().await;
+        Ok(Applied::Done)
+    }
+
+    /// The databases that Domicile made on this server, with the UIDs of their placements.
+    pub async fn tenants(&self) -> Result<Vec<HeldTenant>, ProviderError> {
+        let doing = "listing tenants";
+        let session = self.effects(self.deadline()).await?;
+        let sql = format!("WITH {TENANTS} SELECT datname, uid FROM held ORDER BY datname");
+        let rows = session.rows(doing, &sql).await?;
+        let column = |row, name| text(row, name).unwrap_or_default().to_owned();
+        let held = rows.iter().map(|row| HeldTenant {
+            database: column(row, "datname"),
+            uid: column(row, "uid"),
+        });
+        let held = held.collect();
+        session.close().await;
+        Ok(held)
+    }
+
+    async fn settle_outside(
+        &self,
+        session: &Session,
+        plan: &TenantPlan,
+        epoch: Epoch,
+        deadline: Instant,
+    ) -> Result<Applied, ProviderError> {
+        let doing = "making a tenant's roles and database";
+        let server = &session.server;
+        for round in 0..MAX_ROUNDS {
+            if let Next::Nothing = outside(server, plan, &read(session, plan).await?)? {
+                return Ok(if round == 0 {
+                    Applied::Already
+                } else {
+                    Applied::Done
+                });
+            }
+            lock(session, epoch, Need::Writable).await?;
+            // Read again under the lock: another actor may have been here in between.
+            match outside(server, plan, &read(session, plan).await?) {
+                Ok(Next::Transaction(sql)) => session.run(doing, &sql.join("; ")).await?,
+                Ok(Next::Alone(sql)) => self.alone(doing, &sql, deadline).await?,
+                Ok(Next::Nothing) => {}
+                Err(error) => {
+                    roll_back(session).await;
+                    return Err(error);
+                }
+            }
+            session.run(doing, "COMMIT").await?;
+        }
+        Err(session.odd(doing, format!("\"{}\" does not settle", plan.database)))
+    }
+
+    async fn settle_inside(
+        &self,
+        guard: &Session,
+        plan: &TenantPlan,
+        epoch: Epoch,
+        deadline: Instant,
+    ) -> Result<Applied, ProviderError> {
+        let doing = "granting in a tenant's database";
+        // As the owner from the first moment: what a tenant planted there finds no rights to take.
+        let owner = plan.database.owner();
+        let session = self
+            .session(plan.database.as_str(), &owner, true, deadline)
+            .await?;
+        let sql = inside(plan, &read_inside(&session, plan).await?);
+        if !sql.is_empty() {
+            lock(guard, epoch, Need::Writable).await?;
+            session.run(doing, &sql.join("; ")).await?;
+            guard.run(doing, "COMMIT").await?;
+        }
+        session.close().await;
+        Ok(if sql.is_empty() {
+            Applied::Already
+        } else {
+            Applied::Done
+        })
+    }
+
+    /// Runs a statement that refuses to be in a transaction, in a session of its own, while the
+    /// caller's session holds the authority row.
+    async fn alone(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        deadline: Instant,
+    ) -> Result<(), ProviderError> {
+        let session = self
+            .session(MAINTENANCE_DATABASE, "none", true, deadline)
+            .await?;
+        session.run(doing, sql).await?;
+        session.close().await;
+        Ok(())
+    }
+}

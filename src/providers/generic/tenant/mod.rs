@@ -1,0 +1,57 @@
+//! A tenant on a server: database, owner, reader group and logins.
+
+mod effects;
+mod plan;
+mod state;
+
+use domicile_core::names::{Access, DatabaseName, Slot};
+
+/// What a tenant has on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantPlan {
+    /// The UID of the placement; the marker on all that is made.
+    pub uid: String,
+    /// The database; role names derive from it.
+    pub database: DatabaseName,
+    /// Which accesses it has, each with the connection limit of one login. Logins of an access
+    /// that is not listed are closed.
+    pub access: Vec<(Access, u32)>,
+}
+
+impl TenantPlan {
+    fn marker(&self) -> String {
+        format!("domicile:{}", self.uid)
+    }
+
+    fn limit(&self, access: Access) -> Option<u32> {
+        self.access
+            .iter()
+            .find(|(listed, _)| *listed == access)
+            .map(|(_, limit)| *limit)
+    }
+}
+
+/// A database that Domicile made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldTenant {
+    /// Its name.
+    pub database: String,
+    /// The UID of its placement, from the marker on its owner role.
+    pub uid: String,
+}
+
+/// What a successful login showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login {
+    /// Whether the server takes writes by its own account.
+    pub writable: bool,
+}
+
+/// All login roles that a tenant may have.
+fn logins(database: &DatabaseName) -> impl Iterator<Item = (Access, Slot, String)> + '_ {
+    [Access::ReadWrite, Access::ReadOnly]
+        .into_iter()
+        .flat_map(move |access| {
+            [Slot::A, Slot::B].map(|slot| (access, slot, database.login(access, slot)))
+        })
+}

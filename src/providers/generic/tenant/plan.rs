@@ -1,0 +1,278 @@
+//! From what is there to the statements that are missing. Pure; a settled tenant gives none.
+
+use std::collections::BTreeMap;
+
+use domicile_core::names::{Access, Slot, quote_identifier, quote_literal};
+
+use super::state::{DatabaseState, Inside, RoleState, State};
+use super::{TenantPlan, logins};
+use crate::error::ProviderError;
+use crate::scram::Verifier;
+
+/// Marks a login without a credential; see `sql::TENANTS`.
+const NO_CREDENTIAL: &str = "NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'";
+
+/// The next thing to do outside the tenant's database.
+pub(super) enum Next {
+    /// Statements of one transaction.
+    Transaction(Vec<String>),
+    /// A statement that refuses to run in a transaction.
+    Alone(String),
+    /// Nothing is left.
+    Nothing,
+}
+
+/// Roles first, then the database, then its grants; it is opened with them in one transaction, so
+/// that PUBLIC is never let in.
+pub(super) fn outside(
+    server: &str,
+    plan: &TenantPlan,
+    state: &State,
+) -> Result<Next, ProviderError> {
+    refuse_foreign(server, plan, state)?;
+    let roles = roles(plan, state);
+    if !roles.is_empty() {
+        return Ok(Next::Transaction(roles));
+    }
+    let owner = quote_identifier(&plan.database.owner());
+    let database = quote_identifier(plan.database.as_str());
+    let Some(found) = &state.database else {
+        return Ok(Next::Alone(format!(
+            "CREATE DATABASE {database} OWNER {owner} TEMPLATE template0 STRATEGY wal_log \
+             ALLOW_CONNECTIONS false"
+        )));
+    };
+    let grants = grants(plan, state, found);
+    if grants.is_empty() {
+        Ok(Next::Nothing)
+    } else {
+        Ok(Next::Transaction(grants))
+    }
+}
+
+/// Statements for the logins: those that were given a password, and those that have one.
+pub(super) fn opened(
+    plan: &TenantPlan,
+    state: &State,
+    verifiers: &BTreeMap<(Access, Slot), Verifier>,
+) -> Vec<String> {
+    let mut sql = Vec::new();
+    for (access, slot, name) in logins(&plan.database) {
+        let Some(role) = state.roles.get(&name) else {
+            continue;
+        };
+        if plan.limit(access).is_none() {
+            continue;
+        }
+        match verifiers.get(&(access, slot)) {
+            Some(verifier) if !role.credentialed => sql.push(set_password(&name, verifier)),
+            _ if role.credentialed && !role.can_log_in => {
+                sql.push(format!("ALTER ROLE {} LOGIN", quote_identifier(&name)));
+            }
+            _ => {}
+        }
+    }
+    sql
+}
+
+pub(super) fn set_password(login: &str, verifier: &Verifier) -> String {
+    let (login, verifier) = (quote_identifier(login), quote_literal(verifier.expose()));
+    format!("ALTER ROLE {login} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'")
+}
+
+/// Statements inside the database, run as its owner.
+pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Vec<String> {
+    let reader = quote_identifier(&plan.database.reader());
+    let mut sql = Vec::new();
+    if found.public_has_rights {
+        sql.push("REVOKE ALL ON SCHEMA public FROM PUBLIC".into());
+    }
+    if found.reader_locked_out {
+        sql.push(format!("GRANT USAGE ON SCHEMA public TO {reader}"));
+    }
+    if !found.defaults {
+        for (right, kind) in [
+            ("SELECT", "TABLES"),
+            ("SELECT", "SEQUENCES"),
+            ("USAGE", "SCHEMAS"),
+        ] {
+            sql.push(format!(
+                "ALTER DEFAULT PRIVILEGES GRANT {right} ON {kind} TO {reader}"
+            ));
+        }
+    }
+    for (schema, table) in &found.unreadable {
+        let (schema, table) = (quote_identifier(schema), quote_identifier(table));
+        sql.push(format!("GRANT SELECT ON {schema}.{table} TO {reader}"));
+    }
+    sql
+}
+
+/// Which of the names belong to someone else. The marker that counts is the one on roles: the
+/// comment on a database is in its owner's hand, the tenant's.
+fn refuse_foreign(server: &str, plan: &TenantPlan, state: &State) -> Result<(), ProviderError> {
+    let marker = plan.marker();
+    let taken = |kind, name: &str, found: Option<&String>| ProviderError::NameTaken {
+        server: server.to_owned(),
+        kind,
+        name: name.to_owned(),
+        marker: found
+            .and_then(|text| text.strip_prefix("domicile:"))
+            .map(str::to_owned),
+    };
+    if let Some(found) = &state.database
+        && (found.owner != plan.database.owner() || found.owner_marker.as_ref() != Some(&marker))
+    {
+        let told = found.owner_marker.as_ref().or(found.comment.as_ref());
+        return Err(taken("database", plan.database.as_str(), told));
+    }
+    for (name, role) in &state.roles {
+        if role.marker.as_ref() != Some(&marker) {
+            return Err(taken("role", name, role.marker.as_ref()));
+        }
+    }
+    if state
+        .database
+        .as_ref()
+        .is_some_and(|found| found.half_dropped)
+    {
+        let what = format!(
+            "database \"{}\" (a drop of it was interrupted; drop it as a superuser)",
+            plan.database
+        );
+        return Err(ProviderError::Missing {
+            server: server.to_owned(),
+            what,
+        });
+    }
+    Ok(())
+}
+
+fn roles(plan: &TenantPlan, state: &State) -> Vec<String> {
+    let (owner, reader) = (plan.database.owner(), plan.database.reader());
+    let mut sql = Vec::new();
+    for group in [&owner, &reader] {
+        if !state.roles.contains_key(group) {
+            create(&mut sql, plan, group, "NOLOGIN");
+        }
+    }
+    if state.roles.get(&owner).is_none_or(|role| !role.ours_to_use) {
+        // Making a database for the owner, and working in it, needs the owner's rights.
+        let with = if state.major >= 16 {
+            " WITH INHERIT TRUE, SET TRUE"
+        } else {
+            ""
+        };
+        sql.push(format!(
+            "GRANT {} TO CURRENT_USER{with}",
+            quote_identifier(&owner)
+        ));
+    }
+    for (access, _, name) in logins(&plan.database) {
+        match (plan.limit(access), state.roles.get(&name)) {
+            (None, None) => {}
+            (None, Some(role)) if !role.can_log_in && !role.credentialed => {}
+            (None, Some(_)) => {
+                sql.push(format!(
+                    "ALTER ROLE {} {NO_CREDENTIAL}",
+                    quote_identifier(&name)
+                ));
+            }
+            (Some(limit), None) => {
+                let with = format!("{NO_CREDENTIAL} CONNECTION LIMIT {limit}");
+                create(&mut sql, plan, &name, &with);
+                let group = if access == Access::ReadWrite {
+                    &owner
+                } else {
+                    &reader
+                };
+                sql.push(grant(group, &name));
+            }
+            (Some(limit), Some(role)) => repair(&mut sql, plan, (access, limit), &name, role),
+        }
+    }
+    sql
+}
+
+fn create(sql: &mut Vec<String>, plan: &TenantPlan, name: &str, with: &str) {
+    let (role, marker) = (quote_identifier(name), quote_literal(&plan.marker()));
+    sql.push(format!("CREATE ROLE {role} {with}"));
+    sql.push(format!("COMMENT ON ROLE {role} IS {marker}"));
+}
+
+fn repair(
+    sql: &mut Vec<String>,
+    plan: &TenantPlan,
+    (access, limit): (Access, u32),
+    name: &str,
+    role: &RoleState,
+) {
+    let (owner, reader) = (plan.database.owner(), plan.database.reader());
+    if role.limit != i64::from(limit) {
+        sql.push(format!(
+            "ALTER ROLE {} CONNECTION LIMIT {limit}",
+            quote_identifier(name)
+        ));
+    }
+    let wanted = access == Access::ReadWrite;
+    for (group, is, should) in [
+        (&owner, role.in_owner, wanted),
+        (&reader, role.in_reader, !wanted),
+    ] {
+        if should && !is {
+            sql.push(grant(group, name));
+        } else if is && !should {
+            let (group, name) = (quote_identifier(group), quote_identifier(name));
+            sql.push(format!("REVOKE {group} FROM {name}"));
+        }
+    }
+}
+
+fn grant(group: &str, login: &str) -> String {
+    format!(
+        "GRANT {} TO {}",
+        quote_identifier(group),
+        quote_identifier(login)
+    )
+}
+
+fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<String> {
+    let database = quote_identifier(plan.database.as_str());
+    let mut sql = Vec::new();
+    if found.public_has_rights {
+        sql.push(format!(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC CASCADE"
+        ));
+    }
+    for stranger in &found.strangers {
+        let stranger = quote_identifier(stranger);
+        sql.push(format!(
+            "REVOKE ALL ON DATABASE {database} FROM {stranger} CASCADE"
+        ));
+    }
+    if found.comment != Some(plan.marker()) {
+        let marker = quote_literal(&plan.marker());
+        sql.push(format!("COMMENT ON DATABASE {database} IS {marker}"));
+    }
+    if !found.reader_connects {
+        let reader = quote_identifier(&plan.database.reader());
+        sql.push(format!("GRANT CONNECT ON DATABASE {database} TO {reader}"));
+    }
+    for (access, _, name) in logins(&plan.database) {
+        let acts = state.roles.get(&name).is_none_or(|role| role.acts_as_owner);
+        if access == Access::ReadWrite && !acts {
+            // What a login makes then belongs to the owner, whichever slot made it.
+            let (login, owner) = (
+                quote_identifier(&name),
+                quote_literal(&plan.database.owner()),
+            );
+            sql.push(format!(
+                "ALTER ROLE {login} IN DATABASE {database} SET role = {owner}"
+            ));
+        }
+    }
+    if !found.open {
+        sql.push(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+    }
+    sql
+}

@@ -1,0 +1,215 @@
+//! What is there of a tenant.
+
+use std::collections::BTreeMap;
+
+use domicile_core::names::quote_literal;
+
+use super::{TenantPlan, logins};
+use crate::error::ProviderError;
+use crate::session::{Session, parsed, text, truth};
+
+/// A role that carries one of the tenant's names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RoleState {
+    pub(super) marker: Option<String>,
+    pub(super) can_log_in: bool,
+    /// Whether it was given a password that counts.
+    pub(super) credentialed: bool,
+    pub(super) limit: i64,
+    pub(super) in_owner: bool,
+    pub(super) in_reader: bool,
+    /// Its sessions in the database act as the owner.
+    pub(super) acts_as_owner: bool,
+    /// Whether Domicile's login may act as it, with all its rights.
+    pub(super) ours_to_use: bool,
+}
+
+/// The database that carries the tenant's name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DatabaseState {
+    pub(super) owner: String,
+    pub(super) owner_marker: Option<String>,
+    pub(super) comment: Option<String>,
+    pub(super) open: bool,
+    /// Dropping it was begun: the server lets nobody in any more.
+    pub(super) half_dropped: bool,
+    pub(super) public_has_rights: bool,
+    pub(super) reader_connects: bool,
+    /// Roles of other tenants that hold rights on it.
+    pub(super) strangers: Vec<String>,
+}
+
+/// All that is outside the tenant's database.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) major: u32,
+    pub(super) roles: BTreeMap<String, RoleState>,
+    pub(super) database: Option<DatabaseState>,
+}
+
+/// What is inside the tenant's database, as far as it matters.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inside {
+    /// PUBLIC holds rights on schema `public`.
+    pub(super) public_has_rights: bool,
+    /// Schema `public` exists and the reader may not use it.
+    pub(super) reader_locked_out: bool,
+    /// What the owner makes from now on is readable by the reader.
+    pub(super) defaults: bool,
+    /// Tables, views and sequences of the owner that the reader cannot read: schema and name.
+    /// Empty when `defaults` hold: what the tenant then takes from its reader is its own will.
+    pub(super) unreadable: Vec<(String, String)>,
+}
+
+/// Most tables that are made readable in one pass.
+const MAX_UNREADABLE: u32 = 10_000;
+
+pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, ProviderError> {
+    let doing = "reading a tenant's roles and database";
+    let mut results = session
+        .query(doing, &outside_sql(plan, session.major))
+        .await?;
+    let (databases, roles) = match (results.pop(), results.pop()) {
+        (Some(databases), Some(roles)) => (databases, roles),
+        _ => return Err(session.odd(doing, "fewer than two results")),
+    };
+    let roles = roles.iter().map(|row| {
+        let role = RoleState {
+            marker: text(row, "marker").map(str::to_owned),
+            can_log_in: truth(row, "rolcanlogin"),
+            credentialed: truth(row, "credentialed"),
+            limit: parsed(row, "rolconnlimit").unwrap_or(-1),
+            in_owner: truth(row, "in_owner"),
+            in_reader: truth(row, "in_reader"),
+            acts_as_owner: truth(row, "acts_as_owner"),
+            ours_to_use: truth(row, "ours_to_use"),
+        };
+        (text(row, "rolname").unwrap_or_default().to_owned(), role)
+    });
+    let roles = roles.collect();
+    let database = databases.first().map(|row| DatabaseState {
+        owner: text(row, "owner").unwrap_or_default().to_owned(),
+        owner_marker: text(row, "owner_marker").map(str::to_owned),
+        comment: text(row, "comment").map(str::to_owned),
+        open: truth(row, "datallowconn"),
+        half_dropped: truth(row, "half_dropped"),
+        public_has_rights: truth(row, "public_has_rights"),
+        reader_connects: truth(row, "reader_connects"),
+        strangers: databases
+            .iter()
+            .filter_map(|row| text(row, "stranger").map(str::to_owned))
+            .collect(),
+    });
+    Ok(State {
+        major: session.major,
+        roles,
+        database,
+    })
+}
+
+fn outside_sql(plan: &TenantPlan, major: u32) -> String {
+    let database = quote_literal(plan.database.as_str());
+    let (owner, reader) = (
+        quote_literal(&plan.database.owner()),
+        &plan.database.reader(),
+    );
+    let marker = quote_literal(&plan.marker());
+    let setting = quote_literal(&format!("role={}", plan.database.owner()));
+    let mut names = vec![plan.database.owner(), reader.clone()];
+    names.extend(logins(&plan.database).map(|(_, _, login)| login));
+    let names: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
+    let (names, reader) = (names.join(", "), quote_literal(reader));
+    // Before 16, a member may always act as the role.
+    let set = if major >= 16 {
+        "AND pg_has_role(r.oid, 'SET')"
+    } else {
+        ""
+    };
+    let member = |of: &str| {
+        format!(
+            "EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                     WHERE m.member = r.oid AND g.rolname = {of})"
+        )
+    };
+    let (in_owner, in_reader) = (member(&owner), member(&reader));
+    format!(
+        "SELECT r.rolname, r.rolcanlogin, r.rolconnlimit,
+  r.rolvaliduntil IS DISTINCT FROM '-infinity'::timestamptz AS credentialed,
+  shobj_description(r.oid, 'pg_authid') AS marker,
+  {in_owner} AS in_owner, {in_reader} AS in_reader,
+  EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+          WHERE s.setrole = r.oid AND d.datname = {database} AND {setting} = ANY (s.setconfig))
+    AS acts_as_owner,
+  pg_has_role(r.oid, 'USAGE') {set} AS ours_to_use
+FROM pg_roles r WHERE r.rolname IN ({names});
+SELECT o.rolname AS owner, shobj_description(d.datdba, 'pg_authid') AS owner_marker,
+  shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn,
+  d.datconnlimit = -2 AS half_dropped,
+  EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+          WHERE a.grantee = 0) AS public_has_rights,
+  EXISTS (SELECT FROM aclexplode(d.datacl) a JOIN pg_roles g ON g.oid = a.grantee
+          WHERE g.rolname = {reader} AND a.privilege_type = 'CONNECT') AS reader_connects,
+  stranger.rolname AS stranger
+FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba
+LEFT JOIN LATERAL (
+  SELECT DISTINCT g.rolname FROM aclexplode(d.datacl) a JOIN pg_roles g ON g.oid = a.grantee
+  WHERE starts_with(shobj_description(g.oid, 'pg_authid'), 'domicile:')
+    AND shobj_description(g.oid, 'pg_authid') <> {marker}
+) stranger ON true
+WHERE d.datname = {database} ORDER BY stranger"
+    )
+}
+
+pub(super) async fn read_inside(
+    session: &Session,
+    plan: &TenantPlan,
+) -> Result<Inside, ProviderError> {
+    let doing = "reading the grants in a tenant's database";
+    let reader = quote_literal(&plan.database.reader());
+    let granted = |kind: char, right: &str| {
+        format!(
+            "EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) a
+             WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+               AND d.defaclnamespace = 0 AND d.defaclobjtype = '{kind}'
+               AND a.grantee = (SELECT oid FROM reader) AND a.privilege_type = '{right}')"
+        )
+    };
+    let (tables, sequences) = (granted('r', "SELECT"), granted('S', "SELECT"));
+    let schemas = granted('n', "USAGE");
+    let sql = format!(
+        "WITH reader AS (SELECT oid FROM pg_roles WHERE rolname = {reader}),
+public AS (SELECT coalesce(nspacl, acldefault('n', nspowner)) AS acl
+           FROM pg_namespace WHERE nspname = 'public')
+SELECT EXISTS (SELECT FROM public, aclexplode(acl) a WHERE a.grantee = 0) AS public_has_rights,
+  EXISTS (SELECT FROM public WHERE NOT EXISTS (
+    SELECT FROM aclexplode(acl) a
+    WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE'))
+    AS reader_locked_out,
+  {tables} AND {sequences} AND {schemas} AS defaults"
+    );
+    let rows = session.rows(doing, &sql).await?;
+    let row = rows.first().ok_or_else(|| session.odd(doing, "no row"))?;
+    let mut inside = Inside {
+        public_has_rights: truth(row, "public_has_rights"),
+        reader_locked_out: truth(row, "reader_locked_out"),
+        defaults: truth(row, "defaults"),
+        unreadable: Vec::new(),
+    };
+    if !inside.defaults {
+        let sql = format!(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+               AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+               AND NOT has_table_privilege({reader}, c.oid, 'SELECT')
+               AND c.relpersistence <> 't'
+             ORDER BY 1, 2 LIMIT {MAX_UNREADABLE}"
+        );
+        let named = |row, column| text(row, column).unwrap_or_default().to_owned();
+        let rows = session.rows(doing, &sql).await?;
+        inside.unreadable = rows
+            .iter()
+            .map(|row| (named(row, "nspname"), named(row, "relname")))
+            .collect();
+    }
+    Ok(inside)
+}
