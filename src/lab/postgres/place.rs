@@ -68,17 +68,20 @@ pub(crate) fn drop_privileges(uid: u32) -> [String; 3] {
     ]
 }
 
-/// Clears the environment, so that no `PG*` variable of the caller's steers a server or client.
+/// The whole environment of servers and clients. Nothing of the caller's: neither a `PG*`
+/// variable nor certificates in its home folder may steer them.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    (
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ),
+    ("LC_ALL", "C.UTF-8"),
+    ("HOME", "/nonexistent"),
+];
+
+/// Gives a command [`ENVIRONMENT`] instead of the caller's, and `/` to work in.
 pub(crate) fn clean_environment(command: &mut Command) {
-    command
-        .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .env("LC_ALL", "C.UTF-8")
-        .env("HOME", "/nonexistent")
-        .current_dir("/");
+    command.env_clear().envs(ENVIRONMENT).current_dir("/");
 }
 
 /// Runs a command of [`Place::command`] with `input`. The command
@@ -86,4 +89,10 @@ pub(crate) fn clean_environment(command: &mut Command) {
 pub(crate) fn run(mut command: Command, limit: Duration, input: &str) -> Result<Output> {
     let grace = Duration::from_secs(5);
     process::run_input(&mut command, input, limit + grace)
+}
+
+/// The last `count` lines of `text`.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }

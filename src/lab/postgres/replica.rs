@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::files::{make_folder, write};
-use super::place::{RunAs, run};
+use super::place::{RunAs, last_lines, run};
 use super::process::Activity;
 use super::server::{LONG_LIMIT, Server};
 use super::settings::{REPLICATOR, slot_name, standby_overrides};
@@ -125,7 +125,10 @@ impl Server {
                     log: tail(&self.log()),
                 });
             }
-            patience.pause(|| format!("timeline|replayed: {seen}, wanted: {wanted}"))?;
+            patience.pause(|| {
+                let log = last_lines(&tail(&self.log()), 5);
+                format!("timeline|replayed: {seen}, wanted: {wanted}; its log ends:\n{log}")
+            })?;
         }
     }
 

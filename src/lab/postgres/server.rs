@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,9 @@ use nix::sys::signal::Signal;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::files::{check_folder, make_folder, write_configuration};
-use super::place::{Place, RunAs, clean_environment, drop_privileges, run, server_uid};
+use super::place::{
+    ENVIRONMENT, Place, RunAs, clean_environment, drop_privileges, run, server_uid,
+};
 use super::process::{Activity, Process, spawn_owned};
 use super::settings::{ADMIN, REPLICATOR, SUPERUSER};
 use super::spec::{Passwords, ServerSpec};
@@ -334,10 +336,15 @@ impl Server {
                     .map_err(LabError::system("start postgres"))
             }
             Place::Space { space, netns } => {
+                let clean = ENVIRONMENT.map(|(name, value)| format!("{name}={value}"));
+                let mut args = vec!["--ignore-environment".to_owned()];
+                args.extend(clean);
+                args.push(program.display().to_string());
+                args.extend(arguments);
                 let daemon = Daemon {
                     netns: Some(netns),
-                    program: &program,
-                    args: &arguments,
+                    program: Path::new("/usr/bin/env"),
+                    args: &args,
                     log: &self.log(),
                     user: uid.map(|uid| (uid, uid)),
                 };
