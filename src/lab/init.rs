@@ -1,6 +1,7 @@
 //! What runs inside the private space: its first process, and the step that begins it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::error::{LabError, Result};
 use crate::process::{Patience, run_ok};
-use crate::space::{MADE_FILE, READY_FILE, RECORD_FILE, SPACE_FOLDER};
+use crate::space::{READY_FILE, RECORD_FILE, SPACE_FOLDER};
 
 /// kubelet sets these for the whole machine; in the space it writes to these files instead.
 const SHADOWED_SYSCTLS: [(&str, &str); 3] = [
@@ -21,8 +22,9 @@ const SHADOWED_SYSCTLS: [(&str, &str); 3] = [
     ("kernel/panic_on_oops", "1"),
 ];
 
-/// kubelet and CNI write here, wherever their own folders are; in the space these are in memory.
-const SHADOWED_FOLDERS: [&str; 3] = ["/var/lib/cni", "/var/lib/kubelet", "/var/log"];
+/// kubelet and CNI write here, wherever their own folders are; in the space that is memory.
+const HIDDEN_FOLDERS: [&str; 2] = ["cni", "kubelet"];
+const LIBRARY: &str = "/var/lib";
 
 /// Leaves all namespaces but user and cgroup, and starts `program init` as the first process of
 /// the new ones. Returns its number as the host sees it. Only for a process with one thread.
@@ -105,7 +107,7 @@ fn prepare(dir: &Path) -> Result<()> {
         Some("mode=755"),
     )
     .map_err(mounting("/run"))?;
-    shadow_folders(dir)?;
+    shadow_folders()?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none).map_err(mounting("/"))?;
     for (name, value) in [
         ("kernel/hostname", "domicile-lab"),
@@ -121,24 +123,40 @@ fn prepare(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn shadow_folders(dir: &Path) -> Result<()> {
-    let absent = SHADOWED_FOLDERS
-        .iter()
-        .filter(|folder| !Path::new(folder).exists());
-    let absent: Vec<_> = absent.copied().collect();
-    // Noted first: what is not noted stays on the host.
-    let note = dir.join(SPACE_FOLDER).join(MADE_FILE);
-    fs::write(&note, absent.join("\n")).map_err(LabError::file("write", &note))?;
-    for folder in SHADOWED_FOLDERS {
-        fs::create_dir_all(folder).map_err(LabError::file("create", Path::new(folder)))?;
-        mount(
-            Some("tmpfs"),
-            folder,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("mode=755"),
-        )
-        .map_err(LabError::system(format!("mount {folder}")))?;
+/// Puts memory over `/var/log`, and over `/var/lib` with all its entries bound in again but
+/// [`HIDDEN_FOLDERS`]: a folder that the host lacks cannot be covered without making it there.
+fn shadow_folders() -> Result<()> {
+    let none: Option<&str> = None;
+    let memory = |path: &str| {
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+            .map_err(LabError::system(format!("mount {path}")))
+    };
+    memory("/var/log")?;
+    let host = Path::new("/run/host-library");
+    fs::create_dir(host).map_err(LabError::file("create", host))?;
+    mount(Some(LIBRARY), host, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+        .map_err(LabError::system("move the host's folders aside"))?;
+    memory(LIBRARY)?;
+    let entries = fs::read_dir(host).map_err(LabError::file("read", host))?;
+    for entry in entries.flatten() {
+        let (source, name) = (entry.path(), entry.file_name());
+        let target = Path::new(LIBRARY).join(&name);
+        let kind = entry.file_type().map_err(LabError::file("examine", &source))?;
+        if HIDDEN_FOLDERS.iter().any(|hidden| name == *hidden) {
+            continue;
+        }
+        if kind.is_symlink() {
+            let link = fs::read_link(&source).map_err(LabError::file("read", &source))?;
+            symlink(link, &target).map_err(LabError::file("create", &target))?;
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir(&target).map_err(LabError::file("create", &target))?;
+        } else {
+            fs::write(&target, "").map_err(LabError::file("create", &target))?;
+        }
+        mount(Some(&source), &target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+            .map_err(LabError::system(format!("mount {}", target.display())))?;
     }
     Ok(())
 }

@@ -5,13 +5,16 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::error::{LabError, Result};
+use crate::postgres::{ADMIN, Binaries, Settings};
 use crate::process::{Output, Patience, run_ok};
-use crate::space::{Space, missing_prerequisites};
+use crate::regions::{REGIONS, Region, RegionOptions, RegionStatus, Regions};
+use crate::space::{Space, check_prerequisites};
 use crate::state::{Places, write_atomically};
 use crate::teardown::tear_down;
 use crate::tools::Tools;
@@ -56,6 +59,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Lab {
     space: Space,
+    regions: Regions,
     setup: Setup,
     was_running: bool,
 }
@@ -78,11 +82,13 @@ impl Lab {
     /// nothing behind but the cache. Errors: something is missing, a server did not start, or a
     /// lab of another kind runs.
     pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Self> {
-        if let Some(missing) = missing_prerequisites().into_iter().next() {
-            return Err(missing);
-        }
+        check_prerequisites()?;
         let dir = &options.places.dir;
+        if let Some(lab) = Self::found(dir, options.setup)? {
+            return Ok(lab);
+        }
         let tools = Tools::ensure(&options.places.cache, progress)?;
+        let regions = options.setup.regions(&options.places.cache, progress)?;
         let mut lock = lock_lab(dir)?;
         if let Some(lab) = Self::found(dir, options.setup)? {
             return Ok(lab);
@@ -92,7 +98,7 @@ impl Lab {
             tear_down(dir)?;
             lock = lock_lab(dir)?;
         }
-        let begun = Self::begin(options, &tools, progress);
+        let begun = Self::begin(options, &tools, &regions, progress);
         if begun.is_err() {
             progress("taking down what was begun");
             tear_down(dir)?;
@@ -111,8 +117,10 @@ impl Lab {
         let (Some(record), Some(space)) = (record, Space::open(dir)?) else {
             return Err(none());
         };
+        let regions = Regions::open(&space, dir)?.ok_or_else(none)?;
         Ok(Self {
             space,
+            regions,
             setup: record.setup,
             was_running: true,
         })
@@ -147,6 +155,18 @@ impl Lab {
     /// Its cluster.
     pub fn cluster(&self) -> Cluster {
         Cluster::open(&self.space)
+    }
+
+    /// Its regions.
+    pub fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
+    /// Whether every server runs, no region is lost, and the node is Ready.
+    pub fn healthy(&self) -> Result<bool> {
+        let regions = self.regions.status()?;
+        let well = |region: &RegionStatus| region.lost.is_none() && region.role.is_some();
+        Ok(regions.iter().all(well) && self.cluster().healthy()?)
     }
 
     /// Kubeconfig of the administrator; see [`Cluster::kubeconfig`].
@@ -184,7 +204,7 @@ impl Lab {
                 lab.setup, setup
             )));
         }
-        if !lab.cluster().healthy()? {
+        if !lab.healthy()? {
             let hint = "see `domicile-lab status`, then take it down";
             return Err(LabError::State(format!(
                 "a lab runs but is not healthy: {hint}"
@@ -193,34 +213,47 @@ impl Lab {
         Ok(Some(lab))
     }
 
-    fn begin(options: &Options, tools: &Tools, progress: &mut dyn FnMut(&str)) -> Result<Self> {
+    fn begin(
+        options: &Options,
+        tools: &Tools,
+        regions: &RegionOptions,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
         let dir = &options.places.dir;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
             .map_err(LabError::file("set the mode of", dir))?;
         let setup = options.setup;
-        write_record(
-            dir,
-            &Record {
-                setup,
-                stage: Stage::Starting,
-            },
-        )?;
+        write_record(dir, &Record { setup, stage: Stage::Starting })?;
         tools.link_into(&dir.join("bin"))?;
         progress("making the private space");
         let space = Space::create(dir, &options.program)?;
-        let cluster = Cluster::start(&space, tools.cni(), progress)?;
-        cluster.apply(&namespace().to_string())?;
-        write_record(
-            dir,
-            &Record {
-                setup,
-                stage: Stage::Running,
-            },
-        )?;
-        Ok(Self {
-            space,
-            setup,
-            was_running: false,
+        progress("starting the regions and the control plane");
+        let (regions, cluster) = std::thread::scope(|scope| {
+            let databases = scope.spawn(|| Regions::start(&space, dir, regions, &mut |_| ()));
+            let cluster = Cluster::start(&space, tools.cni(), progress);
+            (databases.join(), cluster)
+        });
+        let ended = || LabError::State("the start of the regions panicked".to_owned());
+        let (regions, cluster) = (regions.map_err(|_| ended())??, cluster?);
+        progress("creating the regions' Secrets");
+        cluster.apply(&credentials(&regions)?)?;
+        write_record(dir, &Record { setup, stage: Stage::Running })?;
+        Ok(Self { space, regions, setup, was_running: false })
+    }
+}
+
+impl Setup {
+    /// Finds or installs the databases' programs.
+    fn regions(self, cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<RegionOptions> {
+        let binaries = match self.postgres {
+            Postgres::System => Binaries::system()?,
+            Postgres::V18 => Binaries::v18(cache)?,
+        };
+        progress(&format!("PostgreSQL {}", binaries.version()));
+        Ok(RegionOptions {
+            binaries,
+            synchronous: self.synchronous,
+            settings: Settings::default(),
         })
     }
 }
@@ -256,15 +289,30 @@ pub fn find_program(current: &Path) -> Result<PathBuf> {
         .ok_or_else(|| LabError::missing(name, "cargo build -p domicile-lab"))
 }
 
-/// The operator's namespace, under the strictest Pod Security Standard.
-fn namespace() -> serde_json::Value {
-    json!({
+/// The operator's namespace, under the strictest Pod Security Standard, and in it what an
+/// administrator hands the operator for each region: authority and login.
+fn credentials(regions: &Regions) -> Result<String> {
+    let mut items = vec![json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {
             "name": SYSTEM_NAMESPACE,
             "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
         },
-    })
+    })];
+    let secret = |name: String, data: serde_json::Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+            "stringData": data,
+        })
+    };
+    for Region { name, .. } in &REGIONS {
+        items.push(secret(format!("{name}-ca"), json!({"ca.crt": regions.ca_pem(name)?})));
+        let password = regions.admin_password(name)?.expose_secret();
+        let login = json!({"username": ADMIN, "password": password});
+        items.push(secret(format!("{name}-admin"), login));
+    }
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
 }
 
 /// One `up` or `down` at a time for each folder, which is made when it is not there. Errors: the

@@ -10,7 +10,9 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use domicile_lab::lab::find_program;
+use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
+use domicile_lab::regions::{How, RegionStatus};
 use domicile_lab::{Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
 
@@ -44,6 +46,24 @@ enum Verb {
         /// Form of the output.
         #[arg(short, long, default_value = "text")]
         output: Form,
+    },
+    /// Lose a region until it is restored or rejoins.
+    Lose {
+        /// The region.
+        region: String,
+        /// How it is lost.
+        #[arg(long, default_value = "kill")]
+        how: How,
+    },
+    /// Undo the loss of a region: its server comes back as what it was.
+    Restore {
+        /// The region.
+        region: String,
+    },
+    /// Make a region's server a streaming standby of its peer, as a DBA does.
+    Rejoin {
+        /// The region.
+        region: String,
     },
     /// Run kubectl as administrator of the lab's cluster.
     Kubectl {
@@ -124,6 +144,28 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Status { output } => status(&places, output),
+        Verb::Lose { region, how } => {
+            Lab::open(&places.dir)?.regions().lose(&region, how)?;
+            println!("{region} is lost ({how})");
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Restore { region } => {
+            match Lab::open(&places.dir)?.regions().restore(&region)? {
+                Some(how) => println!("{region} is restored; it was lost ({how})"),
+                None => println!("{region} was not lost"),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Rejoin { region } => {
+            match Lab::open(&places.dir)?.regions().rejoin(&region)? {
+                Rejoined::Followed => println!("{region} streams; its data needed no repair"),
+                Rejoined::Rewound => println!("{region} streams after pg_rewind"),
+                Rejoined::Cloned { why } => {
+                    println!("{region} streams after a new base backup: {why}");
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Kubectl { arguments } => {
             pass_through(Lab::open(&places.dir)?.cluster().kubectl(), &arguments)
         }
@@ -159,32 +201,32 @@ fn up(places: Places, setup: Setup) -> Result<ExitCode> {
 
 fn status(places: &Places, output: Form) -> Result<ExitCode> {
     let lab = Lab::open(&places.dir)?;
-    let processes = lab.cluster().processes()?;
-    let healthy = lab.cluster().healthy()?;
+    let servers = lab.cluster().processes()?;
+    let regions = lab.regions().status()?;
+    let (setup, healthy) = (lab.setup(), lab.healthy()?);
     match output {
-        Form::Json => {
-            let setup = lab.setup();
-            println!(
-                "{}",
-                json!({"healthy": healthy, "setup": setup, "cluster": processes})
-            );
-        }
+        Form::Json => println!(
+            "{}",
+            json!({"healthy": healthy, "setup": setup, "regions": regions, "cluster": servers})
+        ),
         Form::Text => {
-            println!(
-                "{}: {}",
-                lab.setup(),
-                if healthy { "healthy" } else { "NOT healthy" }
-            );
-            for (name, runs) in processes {
+            println!("{setup}: {}", if healthy { "healthy" } else { "NOT healthy" });
+            regions.iter().for_each(print_region);
+            for (name, runs) in servers {
                 println!("{name:<24} {}", if runs { "runs" } else { "has ended" });
             }
         }
     }
-    Ok(if healthy {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_region(status: &RegionStatus) {
+    let RegionStatus { region, jurisdiction, endpoint, lost, role, timeline, .. } = status;
+    let role = role.as_deref().unwrap_or("does not answer");
+    let timeline = timeline.map(|number| format!(", timeline {number}")).unwrap_or_default();
+    let lost = lost.map(|how| format!(", lost ({how})")).unwrap_or_default();
+    let replication = status.replication.as_deref().unwrap_or_default();
+    println!("{region:<24} {jurisdiction} {endpoint} {role}{timeline}{lost} {replication}");
 }
 
 fn env(places: &Places) -> Result<ExitCode> {

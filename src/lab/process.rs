@@ -114,6 +114,15 @@ pub fn run_input(command: &mut Command, input: &str, limit: Duration) -> Result<
     succeeded(command, output)
 }
 
+/// Whether a program can be started. Errors: the user interrupted.
+pub(crate) fn installed(program: &str) -> Result<bool> {
+    match run(Command::new(program).arg("--version"), Duration::from_secs(10)) {
+        Ok(_) => Ok(true),
+        Err(LabError::Missing { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn run_with(
     command: &mut Command,
     input: Option<&str>,

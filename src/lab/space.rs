@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LabError, Result};
-use crate::process::{Patience, ProcessId, run, run_ok, tail};
+use crate::process::{Patience, ProcessId, installed, run_ok, tail};
 
 /// Address of the node on the wide-area network of the lab.
 pub const NODE_ADDRESS: &str = "10.77.0.9";
@@ -24,8 +24,6 @@ pub const SERVICE_NETWORK: &str = "10.96.0.0/16";
 pub(crate) const SPACE_FOLDER: &str = "space";
 pub(crate) const RECORD_FILE: &str = "space.json";
 pub(crate) const READY_FILE: &str = "ready";
-/// Names the folders of the host that the space had to make as mount points.
-pub(crate) const MADE_FILE: &str = "made";
 /// The namespace of the bridge that joins regions and node.
 pub const WAN: &str = "wan";
 
@@ -175,6 +173,8 @@ impl Space {
         let mut command = self.command(daemon.netns, "sh");
         command.args(["-c", script, "sh"]).arg(daemon.log);
         if let Some((user, group)) = daemon.user {
+            // libpq fails on a home that it may not enter.
+            command.env("HOME", "/");
             command
                 .arg("setpriv")
                 .args(["--clear-groups", "--reuid", &user.to_string()]);
@@ -289,14 +289,13 @@ fn boot() -> Result<String> {
     fs::read_to_string(path).map_err(LabError::file("read", path))
 }
 
-/// What the lab needs of the system, each with the way to get it. Empty when all is there.
-pub fn missing_prerequisites() -> Vec<LabError> {
-    let mut missing = Vec::new();
+/// Checks that the system has what a space needs. The error names what is missing, and how to
+/// get it.
+pub fn check_prerequisites() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
-        missing.push(LabError::missing(
-            "root",
-            "run it as root, it makes namespaces and mounts",
-        ));
+        let hint = "run it as root, it makes namespaces and mounts; without, `make check` and the \
+                    tests of core and api work";
+        return Err(LabError::missing("root", hint));
     }
     for (program, package) in [
         ("nsenter", "util-linux"),
@@ -304,12 +303,9 @@ pub fn missing_prerequisites() -> Vec<LabError> {
         ("ip", "iproute2"),
         ("ldd", "libc-bin"),
     ] {
-        if run(Command::new(program).arg("--version"), STEP).is_err() {
-            missing.push(LabError::missing(
-                program,
-                format!("apt-get install {package}"),
-            ));
+        if !installed(program)? {
+            return Err(LabError::missing(program, format!("apt-get install {package}")));
         }
     }
-    missing
+    Ok(())
 }

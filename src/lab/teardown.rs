@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{LabError, Result};
 use crate::process::Patience;
-use crate::space::{MADE_FILE, SPACE_FOLDER, Space};
+use crate::space::Space;
 use crate::tools::remove_folder;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -16,18 +16,13 @@ const CONTAINERS: &str = "k8s.io";
 /// Where containerd keeps a folder for each container that it has begun and not removed.
 const TASKS: &str = "containerd/io.containerd.runtime.v2.task/k8s.io";
 
-/// Ends the lab of `dir`: its processes (and with them mounts and networks), control groups,
-/// mount points and the folder itself. Nothing there is fine.
+/// Ends the lab of `dir`: its processes (and with them mounts and networks), control groups
+/// and the folder itself. Nothing there is fine.
 pub(crate) fn tear_down(dir: &Path) -> Result<()> {
     if let Some(space) = Space::open(dir)? {
         space.destroy()?;
     }
     remove_control_groups(dir)?;
-    let made = fs::read_to_string(dir.join(SPACE_FOLDER).join(MADE_FILE)).unwrap_or_default();
-    for folder in made.lines() {
-        // Not empty means that someone else uses it by now: it stays.
-        let _ = fs::remove_dir(folder);
-    }
     // The mounts of the space end a moment after its processes; until then files are busy.
     let patience = Patience::firm("the removal of the state folder", Duration::from_secs(20));
     loop {

@@ -41,7 +41,6 @@ impl Cluster {
         let files = &cluster.files;
         files.write(cni)?;
         let mut running = BTreeMap::new();
-        progress("starting the control plane");
         for (name, arguments) in [
             ("containerd", files.containerd_arguments()),
             ("etcd", files.etcd_arguments()),
@@ -95,6 +94,7 @@ impl Cluster {
     pub fn kubectl(&self) -> Command {
         let mut command = self.space.command(None, "kubectl");
         command.arg("--kubeconfig").arg(self.kubeconfig());
+        command.env("KUBECACHEDIR", self.files.dir.join("kube/cache"));
         command
     }
 
@@ -103,6 +103,7 @@ impl Cluster {
         let mut command = self.space.command(None, "helm");
         command.arg("--kubeconfig").arg(self.kubeconfig());
         // Its caches must not outlive the lab.
+        command.env("KUBECACHEDIR", self.files.dir.join("kube/cache"));
         for (variable, folder) in [
             ("HELM_CACHE_HOME", "cache"),
             ("HELM_CONFIG_HOME", "config"),

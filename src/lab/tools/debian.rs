@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{cache_key, cached};
 use crate::error::{LabError, Result};
-use crate::process::{run, run_ok};
+use crate::process::{installed, run_ok};
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -116,10 +116,11 @@ fn download(folder: &Path) -> Result<()> {
 fn release() -> Result<String> {
     let debian = "Debian (the node's programs come from its packages)";
     let hint = "use Debian 12 or newer, or kind with kind-config.yaml";
-    let output = run(Command::new("dpkg").arg("--version"), LIMIT);
     let version = fs::read_to_string("/etc/debian_version");
-    match (output, version) {
-        (Ok(_), Ok(version)) => Ok(version.trim().replace('/', "-")),
-        _ => Err(LabError::missing(debian, hint)),
+    match version {
+        Ok(version) if installed("dpkg")? && installed("apt-get")? => {
+            Ok(version.trim().replace('/', "-"))
+        }
+        Ok(_) | Err(_) => Err(LabError::missing(debian, hint)),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{ETCD_VERSION, HELM_VERSION, KUBERNETES_VERSION, cache_key, cached, remove_folder};
 use crate::error::{LabError, Result};
-use crate::process::{run, run_ok};
+use crate::process::{installed, run_ok};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(2400);
 
@@ -131,13 +131,9 @@ impl GoModule {
 }
 
 fn need_go() -> Result<()> {
-    let there = run(Command::new("go").arg("version"), Duration::from_secs(30));
-    match there {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(_) | Err(LabError::Missing { .. }) => Err(LabError::missing(
-            "go",
-            "install Go 1.26 or newer; it builds Kubernetes and Helm",
-        )),
-        Err(error) => Err(error),
+    // `go --version` fails, but it shows that there is one.
+    if installed("go")? {
+        return Ok(());
     }
+    Err(LabError::missing("go", "install Go 1.26 or newer; it builds Kubernetes and Helm"))
 }
