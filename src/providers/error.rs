@@ -118,6 +118,17 @@ pub enum ProviderError {
         /// Object and name.
         what: String,
     },
+    /// A drop of the database was interrupted: it cannot be used any more, only dropped.
+    #[error(
+        "{server}: a drop of database \"{database}\" was interrupted and nothing can use it; \
+         drop it, and it is made anew"
+    )]
+    HalfDropped {
+        /// `host:port`.
+        server: String,
+        /// The database.
+        database: String,
+    },
     /// The login lacks a right.
     #[error(
         "{server}: the login may not do this: {fact}, while {doing}; \
@@ -159,15 +170,15 @@ impl ProviderError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::TimedOut { .. } => Class::Transient,
+            Self::TimedOut { .. } | Self::Missing { .. } => Class::Transient,
             Self::Connect { failure, .. } => connect_class(*failure),
             Self::Stale { .. } | Self::NotWritable { .. } | Self::NotPrimary { .. } => {
                 Class::Conflict
             }
-            Self::CaInvalid { .. } | Self::NameTaken { .. } | Self::MissingRight { .. } => {
-                Class::Config
-            }
-            Self::Missing { .. } => Class::Transient,
+            Self::CaInvalid { .. }
+            | Self::NameTaken { .. }
+            | Self::HalfDropped { .. }
+            | Self::MissingRight { .. } => Class::Config,
             Self::Sql { state, .. } if passes_by_itself(state) => Class::Transient,
             Self::Sql { .. } => Class::Provider,
             Self::Answer { .. } => Class::Bug,
@@ -185,6 +196,7 @@ impl ProviderError {
             Self::NotPrimary { .. } => "NotPrimary",
             Self::NameTaken { .. } => "DatabaseNameTaken",
             Self::Missing { .. } => "DatabaseMissing",
+            Self::HalfDropped { .. } => "DatabaseHalfDropped",
             Self::MissingRight { .. } => "AdminPrivilegesInsufficient",
             Self::Sql { state, .. } if passes_by_itself(state) => "DatabaseBusy",
             Self::Sql { .. } => "DatabaseError",
@@ -203,6 +215,7 @@ impl ProviderError {
             | Self::NotPrimary { .. }
             | Self::NameTaken { .. }
             | Self::Missing { .. }
+            | Self::HalfDropped { .. }
             | Self::MissingRight { .. }
             | Self::Sql { .. }
             | Self::Answer { .. } => ProbeFailure::Unexpected,

@@ -126,7 +126,8 @@ fn options(who: &Identity<'_>, limit: Duration) -> String {
         (ms / 3).max(1),
     );
     if let Some(role) = who.role {
-        options.push_str(&format!(" -c role={role}"));
+        options.push_str(" -c role=");
+        options.push_str(role);
     }
     if who.local_commit {
         options.push_str(" -c synchronous_commit=local");
@@ -221,7 +222,8 @@ impl Session {
             match message {
                 SimpleQueryMessage::Row(row) => rows.push(row),
                 SimpleQueryMessage::CommandComplete(_) => results.push(std::mem::take(&mut rows)),
-                _ => {}
+                // The columns of what comes next, and whatever a later protocol adds.
+                SimpleQueryMessage::RowDescription(_) | _ => {}
             }
         }
         Ok(results)

@@ -6,6 +6,7 @@ use domicile_core::admin::SCHEMA;
 use domicile_core::facts::{Authority, Epoch, Heartbeat};
 use domicile_core::names::{quote_identifier, quote_literal};
 use tokio::time::interval;
+use tokio_postgres::SimpleQueryRow;
 
 use super::sql::{SESSIONS, TENANTS};
 use super::{Applied, Generic};
@@ -100,12 +101,10 @@ impl Generic {
         let settled = found == wanted && session.rows(doing, &closed).await?.is_empty();
         if !settled {
             lock(&session, epoch, Need::NotNewer).await?;
-            let mut sql = set_row(wanted);
-            for row in session.rows(doing, &closed).await? {
-                let login = quote_identifier(text(&row, "rolname").unwrap_or_default());
-                sql.push_str(&format!("ALTER ROLE {login} LOGIN;"));
-            }
-            session.run(doing, &format!("{sql} COMMIT")).await?;
+            let mut sql = vec![set_row(wanted)];
+            sql.extend(each_login(&session.rows(doing, &closed).await?, "LOGIN"));
+            sql.push("COMMIT".into());
+            session.run(doing, &sql.join("; ")).await?;
         }
         session.close().await;
         Ok(if settled {
@@ -235,7 +234,7 @@ pub(super) async fn confirm(session: &Session, epoch: Epoch) -> Result<Authority
     check(session, found, epoch, Need::NotNewer)
 }
 
-pub(super) fn authority(row: &tokio_postgres::SimpleQueryRow) -> Option<Authority> {
+pub(super) fn authority(row: &SimpleQueryRow) -> Option<Authority> {
     let epoch = Epoch(parsed(row, "epoch")?);
     Some(Authority {
         epoch,
@@ -259,8 +258,15 @@ fn set_row(row: Authority) -> String {
     let Authority { epoch, writable } = row;
     format!(
         "UPDATE {SCHEMA}.authority SET epoch = {epoch}, writable = {writable}
-         WHERE (epoch, writable) IS DISTINCT FROM ({epoch}, {writable});"
+         WHERE (epoch, writable) IS DISTINCT FROM ({epoch}, {writable})"
     )
+}
+
+fn each_login<'a>(rows: &'a [SimpleQueryRow], verb: &'a str) -> impl Iterator<Item = String> + 'a {
+    rows.iter().map(move |row| {
+        let login = quote_identifier(text(row, "rolname").unwrap_or_default());
+        format!("ALTER ROLE {login} {verb}")
+    })
 }
 
 async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError> {
@@ -277,12 +283,10 @@ async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError>
     }
     let attempt = async {
         lock(session, epoch, Need::NotNewer).await?;
-        let mut sql = set_row(wanted);
-        for row in session.rows(doing, &open).await? {
-            let login = quote_identifier(text(&row, "rolname").unwrap_or_default());
-            sql.push_str(&format!("ALTER ROLE {login} NOLOGIN;"));
-        }
-        session.run(doing, &format!("{sql} COMMIT")).await
+        let mut sql = vec![set_row(wanted)];
+        sql.extend(each_login(&session.rows(doing, &open).await?, "NOLOGIN"));
+        sql.push("COMMIT".into());
+        session.run(doing, &sql.join("; ")).await
     };
     if let Err(error) = attempt.await {
         roll_back(session).await;

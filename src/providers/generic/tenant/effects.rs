@@ -164,7 +164,7 @@ impl Generic {
             )
             .await?;
         }
-        let mut sql = String::new();
+        let mut sql = Vec::new();
         let groups = [plan.database.reader(), plan.database.owner()];
         for name in logins(&plan.database)
             .map(|(_, _, login)| login)
@@ -175,10 +175,11 @@ impl Generic {
                 .get(&name)
                 .is_some_and(|role| role.marker == marker)
             {
-                sql.push_str(&format!("DROP ROLE {};", quote_identifier(&name)));
+                sql.push(format!("DROP ROLE {}", quote_identifier(&name)));
             }
         }
-        session.run(doing, &format!("{sql} COMMIT")).await?;
+        sql.push("COMMIT".into());
+        session.run(doing, &sql.join("; ")).await?;
         session.close().await;
         Ok(Applied::Done)
     }

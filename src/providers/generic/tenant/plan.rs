@@ -136,13 +136,10 @@ fn refuse_foreign(server: &str, plan: &TenantPlan, state: &State) -> Result<(), 
         .as_ref()
         .is_some_and(|found| found.half_dropped)
     {
-        let what = format!(
-            "database \"{}\" (a drop of it was interrupted; drop it as a superuser)",
-            plan.database
-        );
-        return Err(ProviderError::Missing {
+        let database = plan.database.to_string();
+        return Err(ProviderError::HalfDropped {
             server: server.to_owned(),
-            what,
+            database,
         });
     }
     Ok(())

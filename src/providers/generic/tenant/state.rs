@@ -10,6 +10,10 @@ use crate::session::{Session, parsed, text, truth};
 
 /// A role that carries one of the tenant's names.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the catalogue, not states"
+)]
 pub(super) struct RoleState {
     pub(super) marker: Option<String>,
     pub(super) can_log_in: bool,
@@ -26,6 +30,10 @@ pub(super) struct RoleState {
 
 /// The database that carries the tenant's name.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the catalogue, not states"
+)]
 pub(super) struct DatabaseState {
     pub(super) owner: String,
     pub(super) owner_marker: Option<String>,
@@ -69,9 +77,8 @@ pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, 
     let mut results = session
         .query(doing, &outside_sql(plan, session.major))
         .await?;
-    let (databases, roles) = match (results.pop(), results.pop()) {
-        (Some(databases), Some(roles)) => (databases, roles),
-        _ => return Err(session.odd(doing, "fewer than two results")),
+    let (Some(databases), Some(roles)) = (results.pop(), results.pop()) else {
+        return Err(session.odd(doing, "fewer than two results"));
     };
     let roles = roles.iter().map(|row| {
         let role = RoleState {
