@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::guards::{self, Question};
 use super::observation::{Answer, Decision, Guard, Observation, Refusal, ServerView};
-use super::state::{MoveKind, State};
-use super::{calm, moving, requests};
+use super::state::{MoveKind, State, Stored};
+use super::{calm, moving, outage, promotion, requests};
 use crate::facts::{Facts, Role};
 
 /// How soon the machine looks again while a move is under way, in milliseconds.
@@ -69,20 +69,23 @@ pub(super) fn by_state(
     guards: &[Guard],
     candidate: Option<&crate::names::RegionName>,
 ) -> Outcome {
+    if let Some(outcome) = calm::first_of_all(seen) {
+        return outcome;
+    }
     match seen.stored.state {
         State::Steady => calm::steady(seen),
-        State::Suspect => calm::suspect(seen, guards),
-        State::Outage => calm::outage(seen, guards, candidate),
-        State::Blocked => calm::blocked(seen, guards),
-        State::AwaitingApproval => calm::awaiting_approval(seen, guards),
+        State::Suspect => outage::suspect(seen, guards),
+        State::Outage => outage::outage(seen, guards, candidate),
+        State::Blocked => outage::blocked(seen, guards),
+        State::AwaitingApproval => outage::awaiting_approval(seen, guards),
         State::Draining => moving::draining(seen),
         State::Fencing => moving::fencing(seen),
         State::CatchingUp => moving::catching_up(seen),
         State::Aborting => moving::aborting(seen),
-        State::Promoting => moving::promoting(seen),
-        State::Rerouting => moving::rerouting(seen),
-        State::Verifying => moving::verifying(seen),
-        State::Halted => calm::halted(seen),
+        State::Promoting => promotion::promoting(seen),
+        State::Rerouting => promotion::rerouting(seen),
+        State::Verifying => promotion::verifying(seen),
+        State::Halted => outage::halted(seen),
     }
 }
 
@@ -106,6 +109,15 @@ pub(super) fn stray_primary<'a>(
         .filter(|view| view.server.region != *keep)
         .filter_map(|view| view.now().map(|facts| (view, facts)))
         .find(|(_, facts)| facts.role == Role::Primary && !is_fenced(seen, facts))
+}
+
+/// Freezes automation: a contradiction, or a failure after the point of no return.
+pub(super) fn halt(seen: &Observation, reason: &'static str, message: String) -> Outcome {
+    let stored = Stored {
+        claim: None,
+        ..seen.stored.enter(State::Halted, seen.now.wall)
+    };
+    Outcome::new(Answer::Move(Box::new(stored)), reason, message)
 }
 
 /// Refuses `operation` with a reason.

@@ -1,8 +1,8 @@
 //! The guards: each asks one question, all are always asked.
 
 use super::observation::{Guard, GuardName, Observation, ServerView};
+use super::standby::{standby_eligible, stream_broken};
 use super::state::{Accept, FailbackMode, LossBound, Mode, MoveKind, Promotion, Proof};
-use crate::facts::{Facts, Role};
 use crate::health::Verdict;
 use crate::names::RegionName;
 use std::collections::BTreeSet;
@@ -108,16 +108,6 @@ pub(super) fn proof_allowed(seen: &Observation, proof: Proof, accept: &BTreeSet<
     proof >= seen.settings.minimum_proof || accept.contains(&Accept::UnprovenFencing)
 }
 
-/// True when the standby's own stream shows no life of the primary: it has none, or the primary
-/// has been silent for longer than a live but idle one can be.
-pub(super) fn stream_broken(facts: &Facts) -> bool {
-    const MARGIN_MS: u64 = 500;
-    facts
-        .receiver
-        .as_ref()
-        .is_none_or(|r| r.silent_ms > r.patience_ms.saturating_add(MARGIN_MS))
-}
-
 /// Why the law of a tenant forbids `target`, for the first tenant that it does.
 pub(super) fn unlawful(seen: &Observation, target: &RegionName) -> Option<String> {
     let Some(law) = seen.server(target).and_then(|s| s.jurisdiction.as_ref()) else {
@@ -134,7 +124,7 @@ pub(super) fn unlawful(seen: &Observation, target: &RegionName) -> Option<String
     })
 }
 
-fn guard(name: GuardName, result: Result<String, String>) -> Guard {
+pub(super) fn guard(name: GuardName, result: Result<String, String>) -> Guard {
     match result {
         Ok(message) => Guard {
             name,
@@ -228,85 +218,6 @@ fn not_isolated(seen: &Observation, ask: Question<'_>) -> Guard {
     guard(GuardName::NotIsolated, result)
 }
 
-fn standby_eligible(seen: &Observation, ask: Question<'_>) -> Guard {
-    guard(GuardName::StandbyEligible, standby_fit(seen, ask))
-}
-
-fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> {
-    let target = ask.target;
-    let listed = seen
-        .settings
-        .servers()
-        .into_iter()
-        .find(|s| s.server.region == *target);
-    let Some(listed) = listed.filter(|_| *target != seen.stored.active) else {
-        return Err(format!("{target} is not a standby of this policy now"));
-    };
-    if listed.promotion == Promotion::MustNot {
-        return Err(format!("{target} is listed with `promotion: MustNot`"));
-    }
-    let Some(facts) = seen.server(target).and_then(ServerView::now) else {
-        return Err(format!("{target} does not answer"));
-    };
-    if facts.role != Role::Standby {
-        return Err(format!(
-            "{target} is not a standby: rejoin it to {}",
-            seen.stored.active
-        ));
-    }
-    if !facts.missing_rights.is_empty() {
-        return Err(format!(
-            "the login on {target} lacks {}; see: kubectl domicile admin-sql {}",
-            facts.missing_rights.join(", "),
-            listed.server
-        ));
-    }
-    let (identifier, timeline, major) = lineage(seen);
-    if identifier.is_some_and(|id| id != facts.system_identifier) {
-        return Err(format!(
-            "{target} carries another system identifier: it is no copy"
-        ));
-    }
-    if major.is_some_and(|major| major != facts.major_version) {
-        return Err(format!("{target} runs another major version"));
-    }
-    if timeline.is_some_and(|timeline| facts.timeline != timeline) {
-        return Err(format!(
-            "{target} follows another timeline than {}",
-            seen.stored.active
-        ));
-    }
-    if ask.kind != MoveKind::Failover && stream_broken(facts) {
-        return Err(format!(
-            "{target} does not stream from {}",
-            seen.stored.active
-        ));
-    }
-    Ok(format!(
-        "{target} is a standby that follows {}",
-        seen.stored.active
-    ))
-}
-
-/// Identity, timeline and version that a copy of the active server must have, as far as known.
-fn lineage(seen: &Observation) -> (Option<&str>, Option<u32>, Option<u32>) {
-    if let Some(facts) = seen.active().and_then(ServerView::now) {
-        return (
-            Some(&facts.system_identifier),
-            Some(facts.timeline),
-            Some(facts.major_version),
-        );
-    }
-    let Some(evidence) = &seen.stored.evidence else {
-        return (None, None, None);
-    };
-    (
-        Some(&evidence.system_identifier),
-        Some(evidence.timeline),
-        Some(evidence.major_version),
-    )
-}
-
 fn jurisdiction(seen: &Observation, ask: Question<'_>) -> Guard {
     let result = unlawful(seen, ask.target).map_or_else(
         || Ok(format!("each tenant may be held in {}", ask.target)),
@@ -339,7 +250,7 @@ fn loss(seen: &Observation, ask: Question<'_>) -> Guard {
 
 /// What an automatic failover would lose at most if the active server died now: nothing under
 /// synchronous replication, else the time to notice plus one heartbeat.
-pub(super) fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
+pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
     let policy = &seen.settings;
     if seen
         .stored

@@ -1,5 +1,6 @@
 //! The failover machine: states, guards, and the one function that decides.
 
+mod adopt;
 mod calm;
 mod decide;
 mod guards;
@@ -7,14 +8,21 @@ mod guards;
 mod histories;
 mod moving;
 mod observation;
+mod outage;
+mod promotion;
 mod requests;
+mod standby;
 mod state;
+mod synchrony;
 
+pub use adopt::adopt;
 pub use calm::{awaits_rejoin, home_is_ready};
 pub use decide::decide;
+pub use guards::predicted_loss;
 pub use observation::{
     Answer, Decision, Guard, GuardName, Observation, Refusal, Request, ServerView, Step, Tenant,
 };
+pub use standby::stream_broken;
 pub use state::{
     Accept, Claim, Evidence, FailbackMode, HISTORY_LIMIT, Journal, LossBound, Mode, MoveKind, Past,
     Promotion, Proof, Settings, Standby, State, Stored,

@@ -230,7 +230,7 @@ pub(super) fn evidence(seen: &Observation) -> Option<Evidence> {
         .stored
         .claim
         .as_ref()
-        .filter(|c| super::calm::still_claimed(c, facts));
+        .filter(|c| super::synchrony::still_claimed(c, facts));
     let age_seconds = i64::try_from(age_ms / 1000).unwrap_or(i64::MAX);
     let sampled = seen.now.wall.as_second().saturating_sub(age_seconds);
     Some(Evidence {

@@ -1,0 +1,70 @@
+//! The first look at a policy's servers, when nothing is stored: a new policy, or a lost status.
+
+use std::collections::BTreeMap;
+
+use super::observation::ServerView;
+use super::state::{Settings, State, Stored};
+use crate::facts::{Authority, Epoch, Role};
+use crate::names::RegionName;
+use crate::time::Now;
+
+/// Rebuilds what is stored from the authority rows of all servers. The newest epoch wins. A silent
+/// server, no primary, or two with an equal claim is an answer for a person, never a guess
+/// (RamenDR/ramen#912).
+pub fn adopt(
+    settings: &Settings,
+    servers: &BTreeMap<RegionName, ServerView>,
+    now: Now,
+) -> Result<Stored, String> {
+    let mut epoch = Epoch(0);
+    let mut primaries = Vec::new();
+    for listed in settings.servers() {
+        let region = &listed.server.region;
+        let facts = servers
+            .get(region)
+            .and_then(ServerView::now)
+            .ok_or_else(|| {
+                format!(
+                    "{} does not answer, and all servers must before the first pass",
+                    listed.server
+                )
+            })?;
+        let row = facts.authority.unwrap_or(Authority {
+            epoch: Epoch(0),
+            writable: true,
+        });
+        epoch = epoch.max(row.epoch);
+        if facts.role == Role::Primary {
+            primaries.push((region.clone(), row));
+        }
+    }
+    primaries.sort_by_key(|(_, row)| std::cmp::Reverse((row.writable, row.epoch)));
+    let (active, row) = match primaries.as_slice() {
+        [] => return Err("none of the servers is a primary".to_owned()),
+        [only] => only.clone(),
+        [first, second, ..]
+            if (first.1.writable, first.1.epoch) > (second.1.writable, second.1.epoch) =>
+        {
+            first.clone()
+        }
+        [first, second, ..] => {
+            return Err(format!(
+                "{} and {} are both primaries with an equal right to write: demote one of them",
+                first.0, second.0
+            ));
+        }
+    };
+    let current = row.writable && row.epoch == epoch && epoch > Epoch(0);
+    Ok(Stored {
+        state: State::Steady,
+        since: now.wall,
+        epoch: if current { epoch } else { epoch.next() },
+        active,
+        claim: None,
+        restore_synchronous: false,
+        journal: None,
+        evidence: None,
+        cooldown_until: None,
+        history: Vec::new(),
+    })
+}

@@ -1,0 +1,227 @@
+//! The states of an outage that is not being answered yet, and the one in which a person must look.
+
+use super::decide::{Outcome, SOON_MS, objections, stray_primary};
+use super::guards;
+use super::moving;
+use super::observation::{Answer, Guard, GuardName, Observation, ServerView, Step};
+use super::requests::{own_journal, start};
+use super::state::{Journal, Mode, State, Stored};
+use crate::facts::Role;
+use crate::health::Verdict;
+use crate::names::RegionName;
+
+pub(super) fn suspect(seen: &Observation, guards: &[Guard]) -> Outcome {
+    let Some(active) = seen.active() else {
+        return to_steady(seen, "RegionNotFound");
+    };
+    if recovered(active) {
+        return to_steady(seen, "Recovered");
+    }
+    let confirmed = guards
+        .iter()
+        .any(|g| g.name == GuardName::SecondVantage && g.ok);
+    if active.verdict == Verdict::Down && confirmed {
+        let stored = seen.stored.enter(State::Outage, seen.now.wall);
+        let message = format!(
+            "{} is down and its replication stream is broken",
+            active.server
+        );
+        return Outcome::new(Answer::Move(Box::new(stored)), "OutageConfirmed", message);
+    }
+    let wait = Answer::Wait(SOON_MS);
+    match guards.iter().find(|g| g.name == GuardName::SecondVantage) {
+        Some(vantage) if active.verdict == Verdict::Down => {
+            Outcome::new(wait, "VantagesDisagree", vantage.message.clone())
+        }
+        Some(_) | None => Outcome::new(
+            wait,
+            "ProbeFailed",
+            format!("{} fails its probes", active.server),
+        ),
+    }
+}
+
+pub(super) fn outage(
+    seen: &Observation,
+    guards: &[Guard],
+    candidate: Option<&RegionName>,
+) -> Outcome {
+    if seen.active().is_none_or(recovered) {
+        return to_steady(seen, "Recovered");
+    }
+    let (Some(target), true) = (candidate, guards.iter().all(|g| g.ok)) else {
+        let stored = seen.stored.enter(State::Blocked, seen.now.wall);
+        return Outcome::new(
+            Answer::Move(Box::new(stored)),
+            "GuardFailed",
+            objections(guards),
+        );
+    };
+    let journal = own_journal(seen, target);
+    let message = format!("{} is lost; moving to {target}", seen.stored.active);
+    let stored = match seen.settings.mode {
+        Mode::Automatic => start(seen, State::Fencing, journal),
+        Mode::SemiAutomatic | Mode::Manual => Stored {
+            journal: Some(journal),
+            ..seen.stored.enter(State::AwaitingApproval, seen.now.wall)
+        },
+    };
+    Outcome::new(Answer::Move(Box::new(stored)), "FailoverDecided", message)
+}
+
+pub(super) fn blocked(seen: &Observation, guards: &[Guard]) -> Outcome {
+    if seen.active().is_none_or(recovered) {
+        return to_steady(seen, "Recovered");
+    }
+    let asked_already = seen.ended.contains(&seen.own_operation());
+    if guards.iter().all(|g| g.ok) && !guards.is_empty() && !asked_already {
+        let stored = seen.stored.enter(State::Outage, seen.now.wall);
+        return Outcome::new(
+            Answer::Move(Box::new(stored)),
+            "GuardsPass",
+            "the guards pass now",
+        );
+    }
+    let (reason, message) = if asked_already {
+        let text = "the machine's own operation ended without a move; create one by hand";
+        ("OperationEnded", text.to_owned())
+    } else {
+        ("GuardFailed", objections(guards))
+    };
+    Outcome::new(
+        Answer::Wait(u64::from(seen.settings.interval_seconds) * 1000),
+        reason,
+        message,
+    )
+}
+
+pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome {
+    let back = |state, reason, message: String| {
+        let stored = Stored {
+            journal: None,
+            ..seen.stored.enter(state, seen.now.wall)
+        };
+        Outcome::new(Answer::Move(Box::new(stored)), reason, message)
+    };
+    let Some(journal) = seen.journal() else {
+        return back(
+            State::Outage,
+            "NothingToApprove",
+            "there is no move to approve".into(),
+        );
+    };
+    if seen.active().is_none_or(recovered) {
+        let stored = Stored {
+            journal: None,
+            ..calm_again(seen)
+        };
+        return Outcome::new(
+            Answer::Move(Box::new(stored)),
+            "Recovered",
+            "the primary is back",
+        );
+    }
+    if guards.iter().any(|g| !g.ok) {
+        return back(State::Blocked, "GuardFailed", objections(guards));
+    }
+    let approved = seen
+        .requests
+        .iter()
+        .any(|r| r.name == journal.operation && r.approved);
+    if approved {
+        let stored = start(seen, State::Fencing, journal.clone());
+        let message = format!("operation {} was approved", journal.operation);
+        return Outcome::new(Answer::Move(Box::new(stored)), "Approved", message);
+    }
+    let limit = seen.settings.approval_seconds;
+    if seen.now.seconds_since(seen.stored.since) >= u64::from(limit) {
+        return back(
+            State::Blocked,
+            "ApprovalExpired",
+            format!("nobody approved within {limit} s"),
+        );
+    }
+    let message = format!("run: kubectl domicile approve {}", journal.operation);
+    Outcome::new(Answer::Wait(1000), "AwaitingApproval", message)
+}
+
+/// Looks again for a world without contradiction, and takes it up.
+pub(super) fn halted(seen: &Observation) -> Outcome {
+    let wait = Outcome::new(
+        Answer::Wait(1000),
+        "Halted",
+        "automation is frozen until one server alone holds the newest epoch",
+    );
+    if let Some(journal) = seen.journal() {
+        return resume(seen, journal).unwrap_or(wait);
+    }
+    let all_answer = seen.servers.values().all(|view| view.live);
+    let mut owners = seen.servers.values().filter(|view| {
+        view.now().is_some_and(|f| {
+            f.role == Role::Primary
+                && f.authority
+                    .is_some_and(|a| a.epoch == seen.stored.epoch && a.writable)
+        })
+    });
+    match (owners.next(), owners.next()) {
+        (Some(owner), None) if all_answer && owner.server.region == seen.stored.active => {
+            to_steady(seen, "ContradictionGone")
+        }
+        (Some(_) | None, Some(_) | None) => wait,
+    }
+}
+
+/// A move that stopped after its point of no return goes on once its target answers and nothing
+/// contradicts it; the old primary is fenced first.
+fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
+    let target = seen.server(&journal.to)?;
+    let facts = target.now()?;
+    let superseded = facts
+        .authority
+        .is_some_and(|row| row.epoch > seen.stored.epoch);
+    let promoted = facts.role == Role::Primary && facts.timeline > journal.timeline;
+    let fit = facts.role == Role::Standby
+        && moving::still_a_copy(journal, facts)
+        && guards::unlawful(seen, &journal.to).is_none();
+    if superseded || !(promoted || fit) {
+        return None;
+    }
+    if let Some((old, old_facts)) = stray_primary(seen, &journal.to) {
+        if old_facts
+            .authority
+            .is_some_and(|row| row.epoch > seen.stored.epoch)
+        {
+            return None;
+        }
+        let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+        return Some(Outcome::new(
+            Answer::Work(step),
+            "OldPrimaryFenced",
+            "fencing the old primary",
+        ));
+    }
+    let stored = seen.stored.enter(State::Promoting, seen.now.wall);
+    let message = format!("{} answers again; the move goes on", journal.to);
+    Some(Outcome::new(
+        Answer::Move(Box::new(stored)),
+        "Resumed",
+        message,
+    ))
+}
+
+/// True when the active server counts as healthy again.
+fn recovered(active: &ServerView) -> bool {
+    active.verdict == Verdict::Up && active.live
+}
+
+fn calm_again(seen: &Observation) -> Stored {
+    Stored {
+        evidence: None,
+        ..seen.stored.enter(State::Steady, seen.now.wall)
+    }
+}
+
+fn to_steady(seen: &Observation, reason: &'static str) -> Outcome {
+    let message = format!("{} is looked after as before", seen.stored.active);
+    Outcome::new(Answer::Move(Box::new(calm_again(seen))), reason, message)
+}

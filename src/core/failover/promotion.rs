@@ -1,0 +1,196 @@
+//! The states after the point of no return: promotion, repointing, verification.
+
+use super::decide::{Outcome, SOON_MS, halt, stray_primary};
+use super::guards;
+use super::moving::{journal_and, lost, still_a_copy};
+use super::observation::{Answer, Observation, Step};
+use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, State, Stored};
+use crate::facts::Role;
+use crate::health::Verdict;
+
+/// How long a promotion may take before a person is asked, in seconds.
+const PROMOTION_LIMIT_SECONDS: u64 = 120;
+
+/// How long workloads may take to turn round before the move goes on without the last ones, in
+/// seconds. Their placements go on trying.
+const REROUTE_LIMIT_SECONDS: u64 = 120;
+
+/// From here on nothing is undone: the standby is promoted, or a person must look.
+pub(super) fn promoting(seen: &Observation) -> Outcome {
+    let Some((journal, to)) = journal_and(seen, |j| &j.to) else {
+        return lost(seen);
+    };
+    let late = seen.now.seconds_since(seen.stored.since) > PROMOTION_LIMIT_SECONDS;
+    let Some(facts) = to.now() else {
+        return if late {
+            halt(
+                seen,
+                "Halted",
+                format!("{} does not answer since its promotion began", journal.to),
+            )
+        } else {
+            Outcome::new(
+                Answer::Wait(SOON_MS),
+                "StandbySilent",
+                "waiting for the new primary",
+            )
+        };
+    };
+    if let Some(row) = facts.authority.filter(|row| row.epoch > seen.stored.epoch) {
+        return halt(
+            seen,
+            "Halted",
+            format!("{} holds the newer epoch {}", journal.to, row.epoch),
+        );
+    }
+    if facts.role == Role::Standby {
+        if let Some(message) = guards::unlawful(seen, &journal.to) {
+            return halt(seen, "Halted", message);
+        }
+        if !still_a_copy(journal, facts) {
+            return halt(
+                seen,
+                "Halted",
+                format!("{} is no copy of {} any more", journal.to, journal.from),
+            );
+        }
+        if late {
+            return halt(
+                seen,
+                "Halted",
+                format!("{} was not promoted in time", journal.to),
+            );
+        }
+        if let Some((old, _)) = stray_primary(seen, &journal.to) {
+            let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+            return Outcome::new(
+                Answer::Work(step),
+                "Fencing",
+                "the old primary answers: fence first",
+            );
+        }
+        let step = Step::Promote(to.server.clone(), seen.stored.epoch);
+        return Outcome::new(
+            Answer::Work(step),
+            "Promoting",
+            format!("promoting {}", journal.to),
+        );
+    }
+    if facts.timeline <= journal.timeline {
+        return halt(
+            seen,
+            "Halted",
+            format!("{} is a primary on an old timeline", journal.to),
+        );
+    }
+    if facts
+        .authority
+        .is_none_or(|row| row.epoch < seen.stored.epoch || !row.writable)
+    {
+        let step = Step::TakeAuthority(to.server.clone(), seen.stored.epoch);
+        return Outcome::new(
+            Answer::Work(step),
+            "Promoted",
+            "letting read-write logins in",
+        );
+    }
+    let stored = Stored {
+        active: journal.to.clone(),
+        ..seen.stored.enter(State::Rerouting, seen.now.wall)
+    };
+    let message = format!("{} is primary on timeline {}", journal.to, facts.timeline);
+    Outcome::new(Answer::Move(Box::new(stored)), "Promoted", message)
+}
+
+pub(super) fn rerouting(seen: &Observation) -> Outcome {
+    let waiting = seen
+        .tenants
+        .iter()
+        .filter(|t| t.repointed < seen.stored.epoch && !t.stalled)
+        .map(|t| t.name.as_str())
+        .take(3)
+        .collect::<Vec<_>>();
+    let late = seen.now.seconds_since(seen.stored.since) > REROUTE_LIMIT_SECONDS;
+    if waiting.is_empty() || late {
+        let stored = seen.stored.enter(State::Verifying, seen.now.wall);
+        let message = format!("tenants are pointed at {}", seen.stored.active);
+        return Outcome::new(Answer::Move(Box::new(stored)), "Rerouted", message);
+    }
+    let message = format!("waiting for placements, {} among them", waiting.join(", "));
+    Outcome::new(Answer::Wait(SOON_MS), "Rerouting", message)
+}
+
+pub(super) fn verifying(seen: &Observation) -> Outcome {
+    let Some((journal, to)) = journal_and(seen, |j| &j.to) else {
+        return lost(seen);
+    };
+    let Some(facts) = to.now() else {
+        return if to.verdict == Verdict::Down {
+            halt(
+                seen,
+                "Halted",
+                format!("{} was lost right after its promotion", journal.to),
+            )
+        } else {
+            Outcome::new(
+                Answer::Wait(SOON_MS),
+                "PrimarySilent",
+                "waiting for the new primary",
+            )
+        };
+    };
+    if let Some((old, _)) = stray_primary(seen, &journal.to) {
+        let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+        return Outcome::new(
+            Answer::Work(step),
+            "OldPrimaryFenced",
+            "the old primary answers",
+        );
+    }
+    if facts
+        .heartbeat
+        .as_ref()
+        .is_none_or(|beat| beat.epoch != seen.stored.epoch)
+    {
+        let step = Step::Canary(to.server.clone(), seen.stored.epoch);
+        return Outcome::new(
+            Answer::Work(step),
+            "Verifying",
+            "writing to the new primary",
+        );
+    }
+    Outcome::new(Answer::Move(Box::new(finished(seen, journal))), "Moved", {
+        format!("{} serves under epoch {}", journal.to, seen.stored.epoch)
+    })
+}
+
+fn finished(seen: &Observation, journal: &Journal) -> Stored {
+    let begun = journal.outage_since.unwrap_or(journal.started);
+    let past = Past {
+        operation: journal.operation.clone(),
+        kind: journal.kind,
+        automatic: journal.automatic,
+        from: journal.from.clone(),
+        to: journal.to.clone(),
+        epoch: seen.stored.epoch,
+        proof: journal.proof,
+        loss: journal.loss.unwrap_or(LossBound::Unknown),
+        rto_seconds: seen.now.seconds_since(begun),
+        finished: seen.now.wall,
+    };
+    let history = std::iter::once(past)
+        .chain(seen.stored.history.iter().cloned())
+        .take(HISTORY_LIMIT)
+        .collect();
+    let cooldown_until = match journal.kind {
+        MoveKind::Failover => Some(seen.now.plus_seconds(seen.settings.cooldown_seconds)),
+        MoveKind::Switchover | MoveKind::Failback => seen.stored.cooldown_until,
+    };
+    Stored {
+        journal: None,
+        evidence: None,
+        history,
+        cooldown_until,
+        ..seen.stored.enter(State::Steady, seen.now.wall)
+    }
+}

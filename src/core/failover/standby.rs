@@ -1,0 +1,95 @@
+//! Whether a standby can take over.
+
+use super::guards::{Question, guard};
+use super::observation::{Guard, GuardName, Observation, ServerView};
+use super::state::{MoveKind, Promotion};
+use crate::facts::{Facts, Role};
+
+pub(super) fn standby_eligible(seen: &Observation, ask: Question<'_>) -> Guard {
+    guard(GuardName::StandbyEligible, standby_fit(seen, ask))
+}
+
+fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> {
+    let target = ask.target;
+    let listed = seen
+        .settings
+        .servers()
+        .into_iter()
+        .find(|s| s.server.region == *target);
+    let Some(listed) = listed.filter(|_| *target != seen.stored.active) else {
+        return Err(format!("{target} is not a standby of this policy now"));
+    };
+    if listed.promotion == Promotion::MustNot {
+        return Err(format!("{target} is listed with `promotion: MustNot`"));
+    }
+    let Some(facts) = seen.server(target).and_then(ServerView::now) else {
+        return Err(format!("{target} does not answer"));
+    };
+    if facts.role != Role::Standby {
+        return Err(format!(
+            "{target} is not a standby: rejoin it to {}",
+            seen.stored.active
+        ));
+    }
+    if !facts.missing_rights.is_empty() {
+        return Err(format!(
+            "the login on {target} lacks {}; see: kubectl domicile admin-sql {}",
+            facts.missing_rights.join(", "),
+            listed.server
+        ));
+    }
+    let (identifier, timeline, major) = lineage(seen);
+    if identifier.is_some_and(|id| id != facts.system_identifier) {
+        return Err(format!(
+            "{target} carries another system identifier: it is no copy"
+        ));
+    }
+    if major.is_some_and(|major| major != facts.major_version) {
+        return Err(format!("{target} runs another major version"));
+    }
+    if timeline.is_some_and(|timeline| facts.timeline != timeline) {
+        return Err(format!(
+            "{target} follows another timeline than {}",
+            seen.stored.active
+        ));
+    }
+    if ask.kind != MoveKind::Failover && stream_broken(facts) {
+        return Err(format!(
+            "{target} does not stream from {}",
+            seen.stored.active
+        ));
+    }
+    Ok(format!(
+        "{target} is a standby that follows {}",
+        seen.stored.active
+    ))
+}
+
+/// Identity, timeline and version that a copy of the active server must have, as far as known.
+fn lineage(seen: &Observation) -> (Option<&str>, Option<u32>, Option<u32>) {
+    if let Some(facts) = seen.active().and_then(ServerView::now) {
+        return (
+            Some(&facts.system_identifier),
+            Some(facts.timeline),
+            Some(facts.major_version),
+        );
+    }
+    let Some(evidence) = &seen.stored.evidence else {
+        return (None, None, None);
+    };
+    (
+        Some(&evidence.system_identifier),
+        Some(evidence.timeline),
+        Some(evidence.major_version),
+    )
+}
+
+/// True when the standby's own stream shows no life of the primary: it has none, or the primary
+/// has been silent for longer than a live but idle one can be.
+pub fn stream_broken(facts: &Facts) -> bool {
+    const MARGIN_MS: u64 = 500;
+    facts
+        .receiver
+        .as_ref()
+        .is_none_or(|r| r.silent_ms > r.patience_ms.saturating_add(MARGIN_MS))
+}

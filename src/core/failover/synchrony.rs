@@ -1,0 +1,145 @@
+//! Synchronous replication: when it may be claimed, and when it is made so again.
+
+use super::decide::Outcome;
+use super::guards;
+use super::observation::{Answer, Observation, ServerView, Step};
+use super::standby;
+use super::state::{Claim, Stored};
+use crate::facts::{Facts, Role};
+
+/// Raises, lowers or restores synchronous replication.
+pub(super) fn keep_claim(
+    seen: &Observation,
+    active: &ServerView,
+    facts: &Facts,
+) -> Option<Outcome> {
+    let stored = &seen.stored;
+    let store = |claim: Option<Claim>, restore: bool, reason, message: String| {
+        let next = Stored {
+            claim,
+            restore_synchronous: restore,
+            ..stored.clone()
+        };
+        Some(Outcome::new(Answer::Move(Box::new(next)), reason, message))
+    };
+    match &stored.claim {
+        Some(claim) if still_claimed(claim, facts) => None,
+        Some(claim) => store(
+            None,
+            false,
+            "SynchronyLost",
+            format!("commits no longer wait for {} alone", claim.standby),
+        ),
+        None => {
+            if let Some(claim) = provable_claim(seen, facts) {
+                let message = format!("each commit waits for {}", claim.standby);
+                return store(
+                    Some(claim),
+                    stored.restore_synchronous,
+                    "SynchronyProven",
+                    message,
+                );
+            }
+            let wanted = stored.restore_synchronous && facts.synchrony.names.is_empty();
+            let name = wanted.then(|| streaming_name(seen, facts)).flatten()?;
+            let step = Step::SetSynchronous(active.server.clone(), format!("\"{name}\""));
+            let message = format!("commits will wait for {name} again");
+            Some(Outcome::new(
+                Answer::Work(step),
+                "SynchronyRestored",
+                message,
+            ))
+        }
+    }
+}
+
+/// True while the primary's settings make every commit wait for the claimed standby alone.
+pub(super) fn still_claimed(claim: &Claim, facts: &Facts) -> bool {
+    facts.role == Role::Primary
+        && !facts.synchrony.relaxed
+        && sole_name(&facts.synchrony.names) == Some(claim.name.as_str())
+}
+
+/// A claim that both ends confirm in this pass.
+fn provable_claim(seen: &Observation, facts: &Facts) -> Option<Claim> {
+    let name = sole_name(&facts.synchrony.names).filter(|_| !facts.synchrony.relaxed)?;
+    let confirmed = facts
+        .senders
+        .iter()
+        .filter(|s| s.name == name && s.streaming && s.synchronous)
+        .count();
+    let standby = seen
+        .servers
+        .values()
+        .find(|view| view.server.region != seen.stored.active && streams_as(view, facts, name))?;
+    (confirmed == 1).then(|| Claim {
+        standby: standby.server.region.clone(),
+        name: name.into(),
+    })
+}
+
+/// The name of the standby that streams and may be promoted, in the order of the policy.
+fn streaming_name(seen: &Observation, facts: &Facts) -> Option<String> {
+    let region = guards::candidate(seen)?;
+    let view = seen.server(&region)?;
+    let name = &view.now()?.receiver.as_ref()?.name;
+    let caught_up = facts.senders.iter().any(|s| s.name == *name && s.streaming);
+    (caught_up && streams_as(view, facts, name)).then(|| name.clone())
+}
+
+/// The standby says itself that it streams this primary's timeline under this name.
+fn streams_as(view: &ServerView, primary: &Facts, name: &str) -> bool {
+    view.now().is_some_and(|facts| {
+        facts.role == Role::Standby
+            && facts.system_identifier == primary.system_identifier
+            && !standby::stream_broken(facts)
+            && facts
+                .receiver
+                .as_ref()
+                .is_some_and(|r| r.name == name && r.timeline == primary.timeline)
+    })
+}
+
+/// The one standby that a setting names; `None` for lists, `*` and quorum forms with more.
+///
+/// Accepts `name`, `"name"`, `FIRST 1 (name)`, `ANY 1 (name)` and `1 (name)`, as PostgreSQL does.
+pub(super) fn sole_name(setting: &str) -> Option<&str> {
+    let text = setting.trim();
+    let inner = match text.split_once('(') {
+        Some((head, rest)) => {
+            let count = head.trim().to_ascii_uppercase();
+            let one = matches!(count.as_str(), "1" | "FIRST 1" | "ANY 1");
+            rest.strip_suffix(')').filter(|_| one)?.trim()
+        }
+        None => text,
+    };
+    let quoted = inner
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let name = quoted.unwrap_or(inner);
+    let plain = !name.is_empty() && !name.contains([',', '"', '(', ')']);
+    (plain && (quoted.is_some() || (name != "*" && !name.contains(' ')))).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sole_name;
+
+    #[test]
+    fn only_a_setting_that_names_one_standby_counts() {
+        for one in ["a", "\"a\"", "FIRST 1 (a)", "ANY 1 (\"a\")", "1 (a)"] {
+            assert_eq!(sole_name(one), Some("a"), "{one}");
+        }
+        for other in [
+            "",
+            "*",
+            "a,b",
+            "FIRST 2 (a,b)",
+            "ANY 1 (a,b)",
+            "\"a\",\"b\"",
+            "2 (a)",
+        ] {
+            assert_eq!(sole_name(other), None, "{other}");
+        }
+    }
+}
