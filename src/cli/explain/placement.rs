@@ -1,0 +1,70 @@
+//! `explain placement/…`.
+
+use serde_json::Value;
+
+use super::{fact, related};
+use crate::json::{condition, items, text};
+use crate::kinds::Kind;
+use crate::report::{Fact, Finding, Report};
+use crate::world::World;
+
+/// Adds what a placement's status tells.
+pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
+    let status = |pointer: &str| text(placement, &format!("/status{pointer}"));
+    let (home, active) = (status("/homeRegion"), status("/activeRegion"));
+    report
+        .facts
+        .extend(fact("tenant", text(placement, "/spec/tenantID")));
+    report.facts.extend(fact("home", home.clone()));
+    report.facts.extend(fact("active", active.clone()));
+    report.facts.extend(fact("epoch", status("/epoch")));
+    report.facts.extend(fact("secret", status("/binding/name")));
+    let connection =
+        ["/host", "/database", "/role"].map(|key| status(&format!("/connection{key}")));
+    report
+        .facts
+        .extend(fact("connection", connection.join(" ").trim().to_owned()));
+    for copy in items(placement, "/status/copies") {
+        let place = format!(
+            "{} ({})",
+            text(copy, "/region"),
+            text(copy, "/jurisdiction")
+        );
+        report.facts.push(Fact {
+            name: text(copy, "/kind").to_lowercase(),
+            value: place,
+        });
+    }
+    for workload in items(placement, "/status/workloads") {
+        let name = format!("{}/{}", text(workload, "/kind"), text(workload, "/name"));
+        let (updated, total) = (text(workload, "/updated"), text(workload, "/total"));
+        report
+            .facts
+            .extend(fact(&name, format!("{updated} of {total} pods updated")));
+        if updated != total {
+            report.why.push(Finding {
+                source: name,
+                reason: "RolloutIncomplete".to_owned(),
+                message: format!("{updated} of {total} pods updated"),
+                age: String::new(),
+            });
+        }
+    }
+    let protection = condition(placement, "FailoverProtected");
+    report
+        .facts
+        .extend(fact("protection", text(protection, "/reason")));
+    for region in [&active, &home] {
+        let found = world
+            .find(Kind::Region, "", region)
+            .map(|r| related(Kind::Region, r));
+        let new = found.filter(|f| !report.related.iter().any(|r| r.object == f.object));
+        report.related.extend(new);
+    }
+    let policies = world.policies_of(&active, &status("/server"));
+    report.related.extend(
+        policies
+            .into_iter()
+            .map(|p| related(Kind::FailoverPolicy, p)),
+    );
+}

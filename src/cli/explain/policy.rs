@@ -1,0 +1,156 @@
+//! `explain policy/…`, which is `status POLICY` too.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{fact, related};
+use crate::advice::awaiting;
+use crate::findings::of_guards;
+use crate::json::{age, at, is, items, name, text};
+use crate::kinds::Kind;
+use crate::report::{Fact, Health, Report, Step};
+use crate::world::{World, members};
+
+/// Adds what a policy's status tells.
+pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
+    let status = |pointer: &str| text(policy, &format!("/status{pointer}"));
+    let state = status("/state");
+    if !state.is_empty() {
+        report.state = state.clone();
+        report.age = age(&status("/since"), now);
+    }
+    if !["", "Steady"].contains(&state.as_str()) {
+        report.health = report.health.max(Health::Progressing);
+    }
+    if ["Blocked", "Halted", "Outage", "AwaitingApproval"].contains(&state.as_str()) {
+        report.health = Health::Degraded;
+    }
+    facts(report, policy, world);
+    // In a steady world the guards only say whether a failover could start; that is `FailoverReady`.
+    if state != "Steady" || is(policy, "FailoverReady", "False") {
+        report.why.extend(of_guards(policy));
+    }
+    report.steps.extend(steps(policy, world));
+    let operation = awaiting(policy, world);
+    let operation = operation.and_then(|name| world.find(Kind::FailoverOperation, "", &name));
+    report
+        .related
+        .extend(operation.map(|o| related(Kind::FailoverOperation, o)));
+    for (region, _) in members(policy) {
+        let found = world.find(Kind::Region, "", &region);
+        report
+            .related
+            .extend(found.map(|r| related(Kind::Region, r)));
+    }
+}
+
+fn facts(report: &mut Report, policy: &Value, world: &World) {
+    let status = |pointer: &str| text(policy, &format!("/status{pointer}"));
+    let active = status("/activeRegion");
+    report.facts.extend(fact("active", active.clone()));
+    report.facts.extend(fact("home", status("/homeRegion")));
+    report.facts.extend(fact("epoch", status("/epoch")));
+    report
+        .facts
+        .extend(fact("mode", text(policy, "/spec/mode")));
+    report
+        .facts
+        .extend(fact("split brain", status("/guarantees/splitBrain")));
+    let loss = status("/guarantees/dataLossSeconds");
+    let loss = if loss.is_empty() {
+        "unknown".to_owned()
+    } else {
+        format!("at most {loss} s")
+    };
+    report.facts.extend(fact("data loss", loss));
+    for standby in items(policy, "/status/replication") {
+        let synchronous = at(standby, "/synchronous") == true;
+        let how = if synchronous {
+            "synchronous"
+        } else {
+            "asynchronous"
+        };
+        let value = format!("{} {how}", text(standby, "/state"));
+        report.facts.push(Fact {
+            name: format!("to {}", text(standby, "/region")),
+            value,
+        });
+    }
+    let here = |p: &&Value| text(p, "/status/activeRegion") == active && !active.is_empty();
+    let count = world.placements.iter().filter(here).count();
+    if world.unread.is_empty() {
+        report.facts.extend(fact("placements", count.to_string()));
+    }
+    report
+        .facts
+        .extend(fact("no automatic move before", status("/cooldownUntil")));
+}
+
+/// The last moves, the outage and the move under way, oldest first.
+fn steps(policy: &Value, world: &World) -> Vec<Step> {
+    let mut steps: Vec<Step> = items(policy, "/status/history")
+        .iter()
+        .take(3)
+        .map(past)
+        .collect();
+    steps.reverse();
+    let outage = text(policy, "/status/evidence/outageSince");
+    if !outage.is_empty() {
+        let outcome = text(policy, "/status/activeRegion");
+        steps.push(Step {
+            time: outage,
+            name: "ProbeFailed".to_owned(),
+            outcome,
+        });
+    }
+    let journal = at(policy, "/status/journal");
+    if !journal.is_null() {
+        let (from, to) = (text(journal, "/from"), text(journal, "/to"));
+        let proof = text(journal, "/proof");
+        let outcome = format!("{from} to {to} {proof}").trim_end().to_owned();
+        let name_of_step = text(journal, "/kind");
+        steps.push(Step {
+            time: text(journal, "/started"),
+            name: name_of_step,
+            outcome,
+        });
+        let own = world.find(Kind::FailoverOperation, "", &text(journal, "/operation"));
+        steps.extend(own.into_iter().flat_map(super::operation::steps));
+    } else if let Some(last) = world.operations_of(&name(policy)).first() {
+        let ended = text(last, "/status/state");
+        if ["Refused", "Failed", "Aborted"].contains(&ended.as_str()) {
+            let outcome = format!("{ended}: {}", text(last, "/status/message"));
+            let time = text(last, "/metadata/creationTimestamp");
+            steps.push(Step {
+                time,
+                name: name(last),
+                outcome,
+            });
+        }
+    }
+    steps
+}
+
+fn past(entry: &Value) -> Step {
+    let field = |key: &str| text(entry, key);
+    let loss = field("/lossSeconds");
+    let loss = if loss.is_empty() {
+        "unknown".to_owned()
+    } else {
+        format!("{loss} s")
+    };
+    let outcome = format!(
+        "{} to {} in {} s, loss {loss}, epoch {} {}",
+        field("/from"),
+        field("/to"),
+        field("/rtoSeconds"),
+        field("/epoch"),
+        field("/proof"),
+    );
+    let outcome = outcome.trim_end().to_owned();
+    Step {
+        time: field("/finished"),
+        name: field("/kind"),
+        outcome,
+    }
+}

@@ -1,0 +1,50 @@
+//! `explain region/…`.
+
+use serde_json::Value;
+
+use super::{fact, related};
+use crate::json::{items, name, text};
+use crate::kinds::Kind;
+use crate::report::{Finding, Report};
+use crate::world::World;
+
+/// Adds what a region's status tells.
+pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
+    report
+        .facts
+        .extend(fact("jurisdiction", text(region, "/spec/jurisdiction")));
+    report
+        .facts
+        .extend(fact("placements", text(region, "/status/placements")));
+    for server in items(region, "/spec/databaseServers") {
+        let server_name = text(server, "/name");
+        let observed = items(region, "/status/databaseServers");
+        let observed = observed.iter().find(|o| text(o, "/name") == server_name);
+        let value = |pointer: &str| observed.map(|o| text(o, pointer)).unwrap_or_default();
+        let mut parts = vec![text(server, "/host"), value("/role")];
+        parts.extend(labelled("version", value("/version")));
+        parts.extend(labelled("timeline", value("/timeline")));
+        parts.retain(|part| !part.is_empty());
+        report
+            .facts
+            .extend(fact(&format!("server {server_name}"), parts.join(" ")));
+        if observed.is_some_and(|o| text(o, "/reachable") != "True") {
+            report.why.push(Finding {
+                source: format!("server {server_name}"),
+                reason: value("/reason"),
+                message: String::new(),
+                age: String::new(),
+            });
+        }
+    }
+    let policies = world.policies_of(&name(region), "");
+    report.related.extend(
+        policies
+            .into_iter()
+            .map(|p| related(Kind::FailoverPolicy, p)),
+    );
+}
+
+fn labelled(label: &str, value: String) -> Option<String> {
+    (!value.is_empty()).then(|| format!("{label} {value}"))
+}

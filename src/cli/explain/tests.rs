@@ -1,0 +1,262 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::*;
+use crate::output::Exit;
+use crate::report::Health;
+use crate::status::overview;
+
+fn now() -> Timestamp {
+    "2026-01-01T03:00:00Z".parse().unwrap()
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": reason, "message": message,
+           "lastTransitionTime": "2026-01-01T02:48:00Z"})
+}
+
+fn region(name: &str, reason: &str) -> Value {
+    let status = if reason == "Serving" { "True" } else { "False" };
+    json!({
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"jurisdiction": "EU", "databaseServers": [{"name": "main", "host": "pg.example",
+                 "port": 5433, "adminSecretRef": {"name": format!("{name}-admin")},
+                 "tls": {"caSecretRef": {"name": format!("{name}-ca")}}}]},
+        "status": {"observedGeneration": 1, "placements": 2,
+                   "databaseServers": [{"name": "main", "reachable": status, "reason": reason,
+                                        "role": "Primary", "timeline": 3, "version": "15.18"}],
+                   "conditions": [condition("Ready", status, reason, "pg.example said no")]}
+    })
+}
+
+fn policy(state: &str, guards: &Value) -> Value {
+    json!({
+        "metadata": {"name": "eu", "generation": 1},
+        "spec": {"mode": "Automatic", "primary": {"region": "eu-west", "server": "main"},
+                 "standbys": [{"region": "eu-central", "server": "main"}]},
+        "status": {"observedGeneration": 1, "state": state, "since": "2026-01-01T02:48:10Z",
+                   "epoch": 17, "homeRegion": "eu-west", "activeRegion": "eu-west",
+                   "guarantees": {"splitBrain": "Assumed"}, "guards": guards,
+                   "evidence": {"outageSince": "2026-01-01T02:48:01Z"},
+                   "history": [{"kind": "Failback", "from": "eu-central", "to": "eu-west",
+                                "rtoSeconds": 4, "lossSeconds": 0, "epoch": 17,
+                                "proof": "Confirmed", "finished": "2025-12-31T00:00:00Z"}],
+                   "conditions": [condition("Ready", "True", state, "eu-west does not answer"),
+                                  condition("PrimaryHealthy", "False", "PrimaryLost", "3 of 3")]}
+    })
+}
+
+fn placement() -> Value {
+    json!({
+        "metadata": {"name": "acme", "namespace": "tenant-acme", "generation": 1},
+        "spec": {"tenantID": "6f1c2a", "region": "eu-west"},
+        "status": {"observedGeneration": 1, "homeRegion": "eu-west", "activeRegion": "eu-west",
+                   "server": "main", "epoch": 17, "binding": {"name": "acme-db"},
+                   "workloads": [{"kind": "Deployment", "name": "api", "updated": 1, "total": 3}],
+                   "copies": [{"kind": "Standby", "region": "eu-central", "jurisdiction": "EU"}],
+                   "conditions": [
+                       condition("Injected", "False", "NamespaceNotOnboarded", "no right to patch"),
+                       condition("Ready", "False", "NamespaceNotOnboarded", "no right to patch")]}
+    })
+}
+
+fn operation(state: &str) -> Value {
+    json!({
+        "metadata": {"name": "eu-x7", "creationTimestamp": "2026-01-01T02:50:00Z", "generation": 1},
+        "spec": {"type": "Failover", "target": "eu-central", "expectedEpoch": 17,
+                 "policyRef": {"name": "eu"}, "accept": ["DataLoss"]},
+        "status": {"state": state, "message": "eu-west confirmed nothing", "observedGeneration": 1,
+                   "steps": [{"name": "Fencing", "started": "2026-01-01T02:50:00Z",
+                              "finished": "2026-01-01T02:50:04Z", "outcome": "Confirmed"}],
+                   "conditions": [condition("Ready", "False", state, "eu-west confirmed nothing")]}
+    })
+}
+
+fn world() -> World {
+    let blocked = json!([{"name": "FencingProof", "ok": false, "message": "Assumed is too weak"},
+                         {"name": "LossBound", "ok": false, "message": "unknown"},
+                         {"name": "Armed", "ok": false, "message": "mode is Manual"},
+                         {"name": "Jurisdiction", "ok": true}]);
+    World {
+        regions: vec![
+            region("eu-west", "CredentialsDenied"),
+            region("eu-central", "Serving"),
+        ],
+        placements: vec![placement()],
+        policies: vec![policy("Blocked", &blocked)],
+        operations: vec![operation("Refused"), operation("AwaitingApproval")],
+        unread: vec!["cannot list placements: Forbidden".to_owned()],
+    }
+}
+
+#[test]
+fn a_blocked_policy_says_which_guard_and_which_command() {
+    let world = world();
+    let report = report(Kind::FailoverPolicy, &world.policies[0], &world, now());
+    assert_eq!(
+        (report.health, report.state.as_str()),
+        (Health::Degraded, "Blocked")
+    );
+    assert_eq!(report.age, "11m");
+    let reasons: Vec<&str> = report.why.iter().map(|f| f.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        ["PrimaryLost", "FencingProof", "LossBound", "Armed"]
+    );
+    assert!(
+        report.next[0].ends_with("failover eu --accept UnprovenFencing,DataLoss"),
+        "{:?}",
+        report.next
+    );
+    assert!(
+        report
+            .next
+            .contains(&"kubectl domicile explain region/eu-west".to_owned())
+    );
+    assert_eq!(report.health.exit(), Exit::Degraded);
+}
+
+#[test]
+fn a_guard_that_nothing_waives_is_not_offered_as_a_flag() {
+    let guards = json!([{"name": "Jurisdiction", "ok": false, "message": "initech admits US only"},
+                        {"name": "LossBound", "ok": false}]);
+    let policy = policy("Blocked", &guards);
+    let report = report(Kind::FailoverPolicy, &policy, &World::default(), now());
+    assert_eq!(
+        report.next,
+        ["no flag waives Jurisdiction: it must hold again first"]
+    );
+}
+
+#[test]
+fn a_settled_policy_has_nothing_to_say_and_nothing_to_do() {
+    let mut policy = policy("Steady", &json!([{"name": "Armed", "ok": false}]));
+    policy["status"]["conditions"] =
+        json!([condition("Ready", "True", "Steady", "eu-west serves")]);
+    let report = report(Kind::FailoverPolicy, &policy, &World::default(), now());
+    assert_eq!(report.health, Health::Healthy);
+    assert!(
+        report.why.is_empty() && report.next.is_empty(),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_region_s_refused_login_names_the_secret_to_correct() {
+    let world = world();
+    let report = report(Kind::Region, &world.regions[0], &world, now());
+    let secret = "correct key password of Secret domicile-system/eu-west-admin";
+    assert_eq!(report.next, [secret]);
+    assert_eq!(report.related[0].object, "policy/eu");
+}
+
+#[test]
+fn a_placement_without_rights_names_the_command_that_gives_them() {
+    let world = world();
+    let report = report(Kind::TenantPlacement, &world.placements[0], &world, now());
+    assert_eq!(
+        report.next[0],
+        "kubectl domicile onboard tenant-acme | kubectl apply -f -"
+    );
+    // Ready repeats what Injected said; it is said once.
+    let said = report
+        .why
+        .iter()
+        .filter(|f| f.reason == "NamespaceNotOnboarded")
+        .count();
+    assert_eq!(said, 1);
+    assert!(report.why.iter().any(|f| f.reason == "RolloutIncomplete"));
+}
+
+#[test]
+fn an_operation_that_was_refused_says_why_and_how_to_try_again() {
+    let world = world();
+    let report = report(Kind::FailoverOperation, &world.operations[0], &world, now());
+    assert_eq!(
+        (report.health, report.state.as_str()),
+        (Health::Degraded, "Refused")
+    );
+    assert_eq!(report.why[0].message, "eu-west confirmed nothing");
+    assert_eq!(report.steps[0].outcome, "Confirmed 4s");
+    assert!(
+        report.next[1].ends_with("kubectl domicile failover eu"),
+        "{:?}",
+        report.next
+    );
+}
+
+#[test]
+fn an_object_nobody_looked_at_says_so() {
+    let young = json!({"metadata": {"name": "eu", "generation": 1}, "spec": {}});
+    for kind in Kind::ALL {
+        let report = report(kind, &young, &World::default(), now());
+        assert_eq!(report.health, Health::Progressing, "{kind:?}");
+        assert_eq!(report.why[0].reason, "NotObserved", "{kind:?}");
+    }
+}
+
+#[test]
+fn each_word_of_the_text_is_in_the_json() {
+    let world = world();
+    let mut shown = Vec::new();
+    for kind in Kind::ALL {
+        for object in world.of(kind) {
+            let report = serde_json::to_value(report(kind, object, &world, now())).unwrap();
+            shown.push((rendered::report(&report), report));
+        }
+    }
+    let all = serde_json::to_value(overview(&world, now())).unwrap();
+    shown.push((rendered::overview(&all), all));
+    let labels = BTreeSet::from([
+        "WHY", "STEPS", "RELATED", "NEXT", "NOT", "READ", "-n", "-", "…",
+    ]);
+    for (text, json) in shown {
+        let mut words = BTreeSet::new();
+        collect(&json, &mut words);
+        assert!(text.lines().count() > 5, "{text}");
+        for word in text
+            .split_whitespace()
+            .filter(|word| !labels.contains(word))
+        {
+            let bare = word.trim_start_matches('(').trim_end_matches(')');
+            let known = words.contains(word) || words.contains(bare);
+            let heading = words.contains(&word.to_lowercase());
+            assert!(known || heading, "{word:?} is not in the JSON of\n{text}");
+        }
+    }
+}
+
+#[test]
+fn the_overview_takes_the_worst_of_all_and_lists_what_runs() {
+    let all = overview(&world(), now());
+    assert_eq!(all.health, Health::Degraded);
+    assert_eq!(
+        all.summary,
+        "1 placements: 0 Healthy, 0 Progressing, 1 Degraded"
+    );
+    assert_eq!(
+        all.operations.len(),
+        1,
+        "an operation that ended is not listed"
+    );
+    assert_eq!(overview(&World::default(), now()).health, Health::Healthy);
+}
+
+/// Every word of every string, and every key in lower case, since headings are keys.
+fn collect(json: &Value, words: &mut BTreeSet<String>) {
+    match json {
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) => {
+            words.insert(json.to_string());
+        }
+        Value::String(text) => words.extend(text.split_whitespace().map(str::to_owned)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, words)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                words.insert(key.to_lowercase());
+                collect(value, words);
+            }
+        }
+    }
+}
