@@ -52,6 +52,8 @@ pub struct Attempt {
 pub struct History {
     /// Every row sent, in the order of the runs' names and of sending.
     pub attempts: Vec<Attempt>,
+    /// Times when a writer began (monotonic nanoseconds).
+    pub starts: Vec<u64>,
     /// Times when a writer could not get a session (monotonic nanoseconds).
     pub disconnects: Vec<u64>,
     /// What makes the logs unfit as evidence; empty when they are complete.
@@ -98,14 +100,11 @@ impl History {
     #[must_use]
     pub fn since(&self, moment: u64) -> Self {
         let later = |attempt: &&Attempt| attempt.sent >= moment;
+        let recent = |times: &[u64]| times.iter().copied().filter(|at| *at >= moment).collect();
         Self {
             attempts: self.attempts.iter().filter(later).cloned().collect(),
-            disconnects: self
-                .disconnects
-                .iter()
-                .copied()
-                .filter(|at| *at >= moment)
-                .collect(),
+            starts: recent(&self.starts),
+            disconnects: recent(&self.disconnects),
             ..self.clone()
         }
     }
@@ -125,7 +124,10 @@ impl History {
             ended = false;
             let at = record.at;
             let answer = match record.event {
-                Event::Started { .. } => None,
+                Event::Started { .. } => {
+                    self.starts.push(at);
+                    None
+                }
                 Event::Sent { seq } => {
                     self.sent.insert((run.to_owned(), seq));
                     last_sent = seq;

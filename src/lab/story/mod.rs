@@ -1,5 +1,15 @@
 //! The story that demo and end-to-end tests tell, in steps that can be put together.
 
 pub mod collect;
+pub mod moves;
 pub mod objects;
+pub mod operator;
+pub mod report;
+pub mod stage;
+mod tables;
 pub mod watch;
+pub mod writer;
+
+pub use moves::Moved;
+pub use report::{Residency, TenantReport};
+pub use stage::{Parts, Stage, Tenant};
