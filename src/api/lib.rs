@@ -1,6 +1,8 @@
 //! What a user writes: the custom resources.
 
 pub mod conditions;
+pub mod convert;
+pub mod crd;
 pub mod meta;
 pub mod operation;
 pub mod placement;
@@ -13,6 +15,7 @@ pub mod schema;
 mod words;
 
 pub use conditions::{ConditionType, Conditions, Reason, Status, Summary};
+pub use convert::ConvertError;
 pub use operation::{FailoverOperation, FailoverOperationSpec, FailoverOperationStatus};
 pub use placement::{TenantPlacement, TenantPlacementSpec};
 pub use placement_status::TenantPlacementStatus;

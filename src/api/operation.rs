@@ -116,6 +116,7 @@ pub struct FailoverOperationStatus {
     pub observed_generation: Option<i64>,
     /// `state` of the operation.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OperationState")]
     pub state: Option<OperationState>,
     /// `epoch` before and after.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +145,7 @@ pub struct FailoverOperationStatus {
     pub rto_seconds: Option<i64>,
     /// `proof` of the fence.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ProofWord")]
     pub proof: Option<ProofWord>,
     /// `message` for people.
     #[serde(skip_serializing_if = "Option::is_none")]

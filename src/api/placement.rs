@@ -157,9 +157,12 @@ pub struct ConnectionSpec {
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub secret_name: Option<String>,
     /// `keys` are added to the Service Binding keys: names and values are templates that may use
-    /// `{{ rw.uri }}`, `{{ ro.host }}`, `{{ region.key }}` and the like.
+    /// `{{ rw.uri }}`, `{{ ro.host }}`, `{{ region.key }}` and the like. When absent:
+    /// `DATABASE_URL`, `DATABASE_URL_{{ region.key }}` and `DATABASE_REPLICA_URL`, for the `roles`
+    /// that there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::templates")]
-    pub keys: BTreeMap<String, String>,
+    pub keys: Option<BTreeMap<String, String>>,
     /// `include` adds groups of keys.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub include: Vec<Include>,
@@ -251,17 +254,9 @@ impl WorkloadKind {
 
 impl Default for ConnectionSpec {
     fn default() -> Self {
-        let keys = [
-            ("DATABASE_URL", "{{ rw.uri }}"),
-            ("DATABASE_REPLICA_URL", "{{ ro.uri }}"),
-            ("DATABASE_URL_{{ region.key }}", "{{ rw.uri }}"),
-        ];
         Self {
             secret_name: None,
-            keys: keys
-                .into_iter()
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .collect(),
+            keys: None,
             include: vec![Include::RegionEnv],
         }
     }

@@ -20,6 +20,7 @@ pub struct FailoverPolicyStatus {
     pub observed_generation: Option<i64>,
     /// `state` of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PolicyState")]
     pub state: Option<PolicyState>,
     /// `since` is when the machine entered `state`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +38,13 @@ pub struct FailoverPolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub active_region: Option<String>,
+    /// `claim` is synchronous replication as both ends confirmed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimStatus>,
+    /// `restoreSynchronous` says that replication was synchronous before the last move and is to
+    /// be made so again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restore_synchronous: bool,
     /// `guarantees` is what can be claimed now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guarantees: Option<Guarantees>,
@@ -136,6 +144,18 @@ pub enum SplitBrainGuarantee {
     Confirmed,
 }
 
+/// Synchronous replication: each commit of the active server waits for one standby.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimStatus {
+    /// `region` of the standby.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub region: String,
+    /// `name` that `synchronous_standby_names` holds for it.
+    #[schemars(length(max = 253), regex(pattern = schema::TEXT))]
+    pub name: String,
+}
+
 /// A move under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -159,6 +179,7 @@ pub struct JournalStatus {
     pub accept: Vec<Acceptance>,
     /// `proof` is what keeps the old primary from writing, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ProofWord")]
     pub proof: Option<ProofWord>,
     /// `systemIdentifier` is what both servers carry.
     #[schemars(length(max = 32), regex(pattern = "^[0-9]*$"))]
@@ -287,6 +308,7 @@ pub struct HistoryEntry {
     pub epoch: i64,
     /// `proof` of the fence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ProofWord")]
     pub proof: Option<ProofWord>,
     /// `lossSeconds` is the bound that the move was decided on; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]

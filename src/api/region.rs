@@ -163,6 +163,7 @@ pub struct DatabaseServerStatus {
     pub system_identifier: Option<String>,
     /// `role` that the server has by its own account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ServerRole")]
     pub role: Option<ServerRole>,
     /// `timeline` that it writes or replays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
