@@ -1,1 +1,25 @@
 //! The process: controllers, probes, leader election.
+
+pub mod clock;
+pub mod context;
+pub mod controllers;
+pub mod error;
+pub mod heartbeats;
+pub mod http;
+pub mod kube;
+pub mod probes;
+pub mod rbac;
+pub mod run;
+pub mod servers;
+pub mod settings;
+pub mod stores;
+pub mod telemetry;
+
+/// The custom resource definitions, as YAML documents.
+pub fn crds() -> Result<String, domicile_api::crd::SchemaError> {
+    let files = domicile_api::crd::files()?;
+    Ok(files
+        .into_iter()
+        .map(|(_, text)| format!("---\n{text}"))
+        .collect())
+}

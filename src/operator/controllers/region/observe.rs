@@ -1,0 +1,86 @@
+//! What is known of a Region, read from memory: the probes are elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domicile_api::placement::TenantPlacement;
+use domicile_api::region::Region;
+use domicile_core::names::ServerId;
+use domicile_core::time::Now;
+use kube::ResourceExt;
+
+use crate::context::Ctx;
+use crate::probes::Sample;
+
+/// What is known of a Region.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// The present moment.
+    pub now: Now,
+    /// The Region itself.
+    pub region: Arc<Region>,
+    /// What the probes know of its servers, by name; a server that was not probed is absent.
+    pub samples: BTreeMap<String, Arc<Sample>>,
+    /// Placements that are active here.
+    pub placements: usize,
+    /// Other Regions that are the default too, when this one is.
+    pub other_defaults: Vec<String>,
+    /// Entries that name a server of this Region once more: this entry, and the other one.
+    pub twins: Vec<(String, ServerId)>,
+}
+
+/// Reads what is known of `region`.
+pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
+    let name = region.name_any();
+    let regions = ctx.stores.regions.all();
+    let sample = |server: &str| ctx.samples.get(&ServerId::new(name.clone(), server));
+    let servers = region.spec.database_servers.iter();
+    let samples = servers
+        .filter_map(|s| Some((s.name.clone(), sample(&s.name)?)))
+        .collect();
+    let active = |placement: &&Arc<TenantPlacement>| {
+        let status = placement.status.as_ref();
+        status.and_then(|status| status.active_region.as_deref()) == Some(name.as_str())
+    };
+    Observation {
+        now: ctx.clock.now(),
+        samples,
+        placements: ctx.stores.placements.all().iter().filter(active).count(),
+        other_defaults: other_defaults(&region, &regions),
+        twins: twins(&region, &regions),
+        region,
+    }
+}
+
+/// The other default Regions, when `region` is one.
+pub fn other_defaults(region: &Region, regions: &[Arc<Region>]) -> Vec<String> {
+    if !region.spec.default {
+        return Vec::new();
+    }
+    let own = region.name_any();
+    let others = regions.iter().filter(|other| other.spec.default);
+    others
+        .map(|other| other.name_any())
+        .filter(|name| *name != own)
+        .collect()
+}
+
+/// Where an address of `region` is listed once more, in the same Region or another.
+pub fn twins(region: &Region, regions: &[Arc<Region>]) -> Vec<(String, ServerId)> {
+    let own = region.name_any();
+    let mut twins = Vec::new();
+    for server in &region.spec.database_servers {
+        for other in regions {
+            for entry in &other.spec.database_servers {
+                let same_entry = other.name_any() == own && entry.name == server.name;
+                let same_address =
+                    entry.host.eq_ignore_ascii_case(&server.host) && entry.port == server.port;
+                if same_address && !same_entry {
+                    let id = ServerId::new(other.name_any(), entry.name.clone());
+                    twins.push((server.name.clone(), id));
+                }
+            }
+        }
+    }
+    twins
+}

@@ -1,0 +1,294 @@
+//! What the API server holds, as last seen: one watch per kind, shared by all controllers.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::core::{DeserializeGuard, ObjectMeta, error_boundary::InvalidObject};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::utils::{Backoff, StreamBackoff};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use tracing::warn;
+
+use crate::kube::client::WATCH_SECONDS;
+use crate::kube::wake::Key;
+
+/// An object as it came: one that our types cannot express does not stop the others.
+#[derive(Debug, Clone)]
+pub enum Seen<K> {
+    /// Readable.
+    Valid(Arc<K>),
+    /// Not readable; only its metadata is known.
+    Invalid(Box<InvalidObject>),
+}
+
+impl<K: Resource + Clone> Resource for Seen<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+
+    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+
+    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+
+    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Valid(object) => object.meta(),
+            Self::Invalid(object) => &object.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Valid(object) => Arc::make_mut(object).meta_mut(),
+            Self::Invalid(object) => &mut object.metadata,
+        }
+    }
+}
+
+impl<'de, K: Resource + Deserialize<'de>> Deserialize<'de> for Seen<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let DeserializeGuard(object) = DeserializeGuard::deserialize(deserializer)?;
+        Ok(match object {
+            Ok(object) => Self::Valid(Arc::new(object)),
+            Err(invalid) => Self::Invalid(Box::new(invalid)),
+        })
+    }
+}
+
+/// A kind that the operator watches.
+pub trait Watched:
+    Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+/// All objects of one kind, as last seen, and newer where this process wrote them itself.
+pub struct Cache<K: Watched> {
+    store: Store<Seen<K>>,
+    written: Arc<Mutex<BTreeMap<Key, Arc<K>>>>,
+}
+
+impl<K: Watched> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            written: Arc::clone(&self.written),
+        }
+    }
+}
+
+impl<K: Watched> fmt::Debug for Cache<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("objects", &self.store.len())
+            .finish()
+    }
+}
+
+impl<K: Watched> Cache<K> {
+    /// An empty cache, and the end that [`follow`] fills it through.
+    pub fn new() -> (Self, Writer<Seen<K>>) {
+        let (store, writer) = reflector::store();
+        (
+            Self {
+                store,
+                written: Arc::default(),
+            },
+            writer,
+        )
+    }
+
+    /// The cluster-scoped object `name`, when there is one and it is readable.
+    pub fn get(&self, name: &str) -> Option<Arc<K>> {
+        self.find(&Key::cluster(name))
+    }
+
+    /// The object `name` in `namespace`, when there is one and it is readable.
+    pub fn get_in(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.find(&Key::namespaced(namespace, name))
+    }
+
+    /// The object with `key`, when there is one and it is readable.
+    pub fn find(&self, key: &Key) -> Option<Arc<K>> {
+        let mut reference = ObjectRef::<Seen<K>>::new(&key.name);
+        reference.namespace.clone_from(&key.namespace);
+        match self.store.get(&reference)?.as_ref() {
+            Seen::Valid(object) => Some(self.freshest(object)),
+            Seen::Invalid(_) => None,
+        }
+    }
+
+    /// All readable objects, by namespace and name.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        let readable = |seen: Arc<Seen<K>>| match seen.as_ref() {
+            Seen::Valid(object) => Some((Key::of(object.as_ref()), self.freshest(object))),
+            Seen::Invalid(_) => None,
+        };
+        let sorted: BTreeMap<_, _> = self
+            .store
+            .state()
+            .into_iter()
+            .filter_map(readable)
+            .collect();
+        sorted.into_values().collect()
+    }
+
+    /// Remembers an object as the API server answered our own write, until the watch shows it too.
+    pub fn wrote(&self, object: Arc<K>) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(Key::of(object.as_ref()), object);
+    }
+
+    /// `object`, or what this process wrote over it since.
+    pub fn freshest(&self, object: &Arc<K>) -> Arc<K> {
+        let key = Key::of(object.as_ref());
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match written.get(&key) {
+            Some(ours) if is_newer(ours.meta(), object.meta()) => Arc::clone(ours),
+            Some(_) => {
+                written.remove(&key);
+                Arc::clone(object)
+            }
+            None => Arc::clone(object),
+        }
+    }
+
+    /// Waits until the first list is complete. False when its watch ended before.
+    pub async fn ready(&self) -> bool {
+        self.store.wait_until_ready().await.is_ok()
+    }
+
+    /// The store beneath, for a `Controller`.
+    pub fn store(&self) -> Store<Seen<K>> {
+        self.store.clone()
+    }
+
+    fn forget(&self, key: &Key) {
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+}
+
+/// Keeps `cache` true to the API server, and calls `changed` with every object that appeared,
+/// changed or went (then with `true`), and with every object of a list once it is complete. Never
+/// ends by itself.
+pub async fn follow<K: Watched>(
+    client: Client,
+    cache: Cache<K>,
+    writer: Writer<Seen<K>>,
+    changed: impl Fn(&Key, &Seen<K>, bool),
+) {
+    let api: Api<Seen<K>> = Api::all_with(client, &());
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    // Field ownership is of no use here and is the greater half of many objects.
+    let prune = |object: &mut Seen<K>| object.meta_mut().managed_fields = None;
+    let events = watcher(api, config).modify(prune).reflect(writer);
+    let mut events = Box::pin(StreamBackoff::new(events, Reconnect::default()));
+    let kind = K::kind(&());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(object)) => changed(&Key::of(&object), &object, false),
+            Ok(watcher::Event::Delete(object)) => {
+                let key = Key::of(&object);
+                cache.forget(&key);
+                changed(&key, &object, true);
+            }
+            Ok(watcher::Event::InitDone) => {
+                for object in cache.store.state() {
+                    changed(&Key::of(object.as_ref()), &object, false);
+                }
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+            Err(error) => warn!(%kind, %error, "Watching again"),
+        }
+    }
+}
+
+/// Resource versions of one object grow; what cannot be compared counts as older.
+fn is_newer(ours: &ObjectMeta, seen: &ObjectMeta) -> bool {
+    let version = |meta: &ObjectMeta| meta.resource_version.as_ref()?.parse::<u64>().ok();
+    ours.uid == seen.uid && version(ours).zip(version(seen)).is_some_and(|(o, s)| o > s)
+}
+
+/// Waits between attempts to watch: short at first and never long, because failing over needs it.
+#[derive(Debug, Default)]
+struct Reconnect {
+    attempts: u32,
+}
+
+impl Iterator for Reconnect {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = Duration::from_millis(250).saturating_mul(1 << self.attempts.min(4));
+        self.attempts = self.attempts.saturating_add(1);
+        Some(wait)
+    }
+}
+
+impl Backoff for Reconnect {
+    fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn object(uid: &str, version: &str) -> Arc<ConfigMap> {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("a".to_owned());
+        object.metadata.uid = Some(uid.to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        Arc::new(object)
+    }
+
+    fn version(object: &Arc<ConfigMap>) -> Option<&str> {
+        object.metadata.resource_version.as_deref()
+    }
+
+    #[test]
+    fn our_own_write_is_seen_before_the_watch_shows_it() {
+        let (cache, mut writer) = Cache::<ConfigMap>::new();
+        let seen = object("u", "9");
+        writer.apply_watcher_event(&watcher::Event::Apply(Seen::Valid(Arc::clone(&seen))));
+        cache.wrote(object("u", "10"));
+        assert_eq!(version(&cache.freshest(&seen)), Some("10"));
+        assert_eq!(cache.get("a").as_ref().and_then(version), Some("10"));
+        assert_eq!(version(&cache.freshest(&object("u", "11"))), Some("11"));
+        assert_eq!(version(&cache.freshest(&seen)), Some("9"));
+    }
+
+    #[test]
+    fn a_recreated_object_is_never_hidden_by_a_write_to_the_one_before() {
+        let (cache, _writer) = Cache::<ConfigMap>::new();
+        cache.wrote(object("old", "10"));
+        assert_eq!(version(&cache.freshest(&object("new", "5"))), Some("5"));
+    }
+}

@@ -1,0 +1,130 @@
+//! What the operator may do, as a table. The chart's roles are generated from it, and the tests run
+//! under them. No wildcard; Secrets only within named namespaces.
+
+/// Where a rule holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In the whole cluster: a `ClusterRole` with a `ClusterRoleBinding`.
+    Cluster,
+    /// In the operator's own namespace: a `Role`.
+    Operator,
+    /// In each onboarded namespace: a `ClusterRole` with a `RoleBinding` per namespace.
+    Tenant,
+}
+
+/// One rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Where it holds.
+    pub scope: Scope,
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The resources.
+    pub resources: &'static [&'static str],
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+    /// Why it is needed, for the reader of the chart.
+    pub why: &'static str,
+}
+
+const GROUP: &str = domicile_api::meta::GROUP;
+
+/// All rules.
+pub fn rules() -> Vec<Rule> {
+    vec![
+        Rule {
+            scope: Scope::Cluster,
+            group: GROUP,
+            resources: &[
+                "regions",
+                "tenantplacements",
+                "failoverpolicies",
+                "failoveroperations",
+            ],
+            verbs: &["get", "list", "watch"],
+            why: "read what is wanted",
+        },
+        Rule {
+            scope: Scope::Cluster,
+            group: GROUP,
+            resources: &[
+                "regions/status",
+                "tenantplacements/status",
+                "failoverpolicies/status",
+                "failoveroperations/status",
+            ],
+            verbs: &["get", "patch", "update"],
+            why: "tell what is",
+        },
+        Rule {
+            scope: Scope::Cluster,
+            group: GROUP,
+            resources: &["tenantplacements", "failoverpolicies"],
+            verbs: &["patch"],
+            why: "set and remove the finalizer",
+        },
+        Rule {
+            scope: Scope::Cluster,
+            group: GROUP,
+            resources: &["failoveroperations"],
+            verbs: &["create"],
+            why: "record automatic moves",
+        },
+        Rule {
+            scope: Scope::Cluster,
+            group: "events.k8s.io",
+            resources: &["events"],
+            verbs: &["create", "get", "patch"],
+            why: "tell what happened",
+        },
+        Rule {
+            scope: Scope::Operator,
+            group: "coordination.k8s.io",
+            resources: &["leases"],
+            verbs: &["create", "get", "patch"],
+            why: "elect a leader",
+        },
+        Rule {
+            scope: Scope::Operator,
+            group: "",
+            resources: &["secrets"],
+            verbs: &["get"],
+            why: "read the logins and certificate authorities of database servers, by name",
+        },
+        Rule {
+            scope: Scope::Tenant,
+            group: "",
+            resources: &["secrets"],
+            verbs: &["create", "delete", "get", "patch"],
+            why: "publish a tenant's credentials, by name",
+        },
+        Rule {
+            scope: Scope::Tenant,
+            group: "apps",
+            resources: &["daemonsets", "deployments", "statefulsets"],
+            verbs: &["get", "list", "patch"],
+            why: "hand the credentials to the selected workloads",
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_a_wildcard_and_secrets_are_never_listed_or_cluster_wide() {
+        for rule in rules() {
+            let words = rule.resources.iter().chain(rule.verbs).chain([&rule.group]);
+            assert!(words.clone().all(|word| !word.contains('*')), "{rule:?}");
+            if rule.resources.contains(&"secrets") {
+                assert_ne!(rule.scope, Scope::Cluster);
+                assert!(
+                    rule.verbs
+                        .iter()
+                        .all(|verb| !["list", "watch"].contains(verb))
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the process is told when it starts. Read once, in `main`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The command line of `domicile`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "domicile",
+    version,
+    about = "Keeps every tenant's data in its domicile"
+)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `domicile` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until it is told to stop.
+    Run(Settings),
+    /// Print the custom resource definitions as YAML.
+    Crds,
+}
+
+/// The operator's settings.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Namespace of the operator: its lease, and Secrets whose reference names no namespace
+    /// [default: $POD_NAMESPACE, else domicile-system].
+    #[arg(long)]
+    pub namespace: Option<String>,
+    /// Name of this replica [default: $POD_NAME, else $HOSTNAME, else domicile].
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// Name of the lease that makes one replica the leader.
+    #[arg(long, default_value = "domicile-operator")]
+    pub lease: String,
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// What to log, as a `tracing` filter.
+    #[arg(long, default_value = "info")]
+    pub log: String,
+    /// Longest wait for one answer of the API server, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub call_timeout_seconds: u64,
+    /// Most objects of one kind that are worked on at once.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub concurrency: u16,
+}
+
+/// The parts of the environment that have a meaning.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `POD_NAMESPACE`.
+    pub pod_namespace: Option<String>,
+    /// `POD_NAME`.
+    pub pod_name: Option<String>,
+    /// `HOSTNAME`.
+    pub hostname: Option<String>,
+}
+
+impl Settings {
+    /// Fills what no flag gave from the environment. `start` tells two processes of one name
+    /// apart, so that a restarted leader never takes itself for the one before.
+    #[must_use]
+    pub fn complete(mut self, environment: Environment, start: u64) -> Self {
+        let Environment {
+            pod_namespace,
+            pod_name,
+            hostname,
+        } = environment;
+        let name = self.identity.take().or(pod_name).or(hostname);
+        let name = name.unwrap_or_else(|| "domicile".to_owned());
+        self.identity = Some(format!("{name}_{start:016x}"));
+        self.namespace = self.namespace.take().or(pod_namespace);
+        self
+    }
+
+    /// The operator's own namespace.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("domicile-system")
+    }
+
+    /// Who this process is: its replica's name and its start.
+    pub fn identity(&self) -> &str {
+        self.identity.as_deref().unwrap_or("domicile")
+    }
+
+    /// Longest wait for one answer of the API server.
+    pub fn call_timeout(&self) -> Duration {
+        Duration::from_secs(self.call_timeout_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Settings {
+        match CommandLine::parse_from(arguments).command {
+            Command::Run(settings) => settings,
+            Command::Crds => panic!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment() {
+        let environment = Environment {
+            pod_namespace: Some("env".to_owned()),
+            pod_name: Some("pod-1".to_owned()),
+            hostname: None,
+        };
+        let flags = run(&["domicile", "run", "--namespace", "flag"]);
+        let settings = flags.complete(environment, 7);
+        assert_eq!(settings.namespace(), "flag");
+        assert_eq!(settings.identity(), "pod-1_0000000000000007");
+    }
+
+    #[test]
+    fn two_starts_of_one_replica_have_two_identities() {
+        let first = run(&["domicile", "run"]).complete(Environment::default(), 1);
+        let second = run(&["domicile", "run"]).complete(Environment::default(), 2);
+        assert_ne!(first.identity(), second.identity());
+    }
+}

@@ -1,0 +1,195 @@
+//! The watches, and who is woken by what they show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_api::{FailoverOperation, FailoverPolicy, Region, TenantPlacement};
+use kube::ResourceExt;
+use kube::runtime::reflector::store::Writer;
+
+use crate::context::{Ctx, Stores};
+use crate::kube::cache::{Cache, Seen, Watched, follow};
+use crate::kube::wake::Key;
+use crate::probes::members;
+
+/// How often the filled caches say so.
+const BEAT: Duration = Duration::from_secs(10);
+/// How often unfilled caches are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The ends that the watches fill the caches through.
+pub struct Writers {
+    regions: Writer<Seen<Region>>,
+    placements: Writer<Seen<TenantPlacement>>,
+    policies: Writer<Seen<FailoverPolicy>>,
+    operations: Writer<Seen<FailoverOperation>>,
+}
+
+/// Empty caches, and the ends that [`run`] fills them through.
+pub fn stores() -> (Stores, Writers) {
+    let (regions, region_writer) = Cache::new();
+    let (placements, placement_writer) = Cache::new();
+    let (policies, policy_writer) = Cache::new();
+    let (operations, operation_writer) = Cache::new();
+    let stores = Stores {
+        regions,
+        placements,
+        policies,
+        operations,
+    };
+    let writers = Writers {
+        regions: region_writer,
+        placements: placement_writer,
+        policies: policy_writer,
+        operations: operation_writer,
+    };
+    (stores, writers)
+}
+
+/// Keeps all caches true to the API server and wakes whoever a change concerns. Ends only when a
+/// watch ends for good, which none does by itself.
+pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
+    let Writers {
+        regions,
+        placements,
+        policies,
+        operations,
+    } = writers;
+    let Stores {
+        regions: r,
+        placements: t,
+        policies: p,
+        operations: o,
+    } = &ctx.stores;
+    let client = || ctx.client.clone();
+    let on_region = |key: &Key, seen: &Seen<Region>, gone| region_changed(&ctx, key, seen, gone);
+    let on_placement = |key: &Key, seen: &Seen<TenantPlacement>, gone| {
+        placement_changed(&ctx, key, seen, gone);
+    };
+    let on_policy = |key: &Key, seen: &Seen<FailoverPolicy>, gone| {
+        policy_changed(&ctx, key, seen, gone);
+    };
+    let on_operation = |key: &Key, seen: &Seen<FailoverOperation>, gone| {
+        operation_changed(&ctx, key, seen, gone);
+    };
+    tokio::select! {
+        () = follow(client(), r.clone(), regions, on_region) => {}
+        () = follow(client(), t.clone(), placements, on_placement) => {}
+        () = follow(client(), p.clone(), policies, on_policy) => {}
+        () = follow(client(), o.clone(), operations, on_operation) => {}
+        () = say_when_filled(&ctx) => {}
+    }
+}
+
+/// Waits until every cache holds its first list. False when a watch ended before.
+pub async fn filled(ctx: &Ctx) -> bool {
+    let Stores {
+        regions,
+        placements,
+        policies,
+        operations,
+    } = &ctx.stores;
+    regions.ready().await
+        && placements.ready().await
+        && policies.ready().await
+        && operations.ready().await
+}
+
+async fn say_when_filled(ctx: &Ctx) {
+    while !filled(ctx).await {
+        ctx.clock.sleep(LOOK).await;
+    }
+    loop {
+        ctx.pulse.beat("stores", ctx.clock.mono());
+        ctx.clock.sleep(BEAT).await;
+    }
+}
+
+/// What a region says concerns every other region too: there is one default.
+fn region_changed(ctx: &Ctx, key: &Key, seen: &Seen<Region>, gone: bool) {
+    for region in ctx.stores.regions.all() {
+        ctx.wake.region(&region.name_any());
+    }
+    own(gone, seen, key, ctx, |key| ctx.wake.regions.wake(key));
+    for policy in ctx.stores.policies.all() {
+        if members(&policy)
+            .iter()
+            .any(|id| id.region.as_str() == key.name)
+        {
+            ctx.wake.policy(&policy.name_any());
+        }
+    }
+    for placement in ctx.stores.placements.all() {
+        let regions = regions_of(&placement);
+        if regions.is_empty() || regions.contains(&key.name.as_str()) {
+            ctx.wake.placements.wake(Key::of(placement.as_ref()));
+        }
+    }
+}
+
+fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: bool) {
+    own(gone, seen, key, ctx, |key| ctx.wake.placements.wake(key));
+    let Seen::Valid(placement) = seen else { return };
+    let regions = regions_of(placement);
+    for region in &regions {
+        ctx.wake.region(region);
+    }
+    for policy in ctx.stores.policies.all() {
+        if members(&policy)
+            .iter()
+            .any(|id| regions.contains(&id.region.as_str()))
+        {
+            ctx.wake.policy(&policy.name_any());
+        }
+    }
+}
+
+/// A server may be in one policy only, so every policy is concerned.
+fn policy_changed(ctx: &Ctx, key: &Key, seen: &Seen<FailoverPolicy>, gone: bool) {
+    for policy in ctx.stores.policies.all() {
+        ctx.wake.policy(&policy.name_any());
+    }
+    own(gone, seen, key, ctx, |key| ctx.wake.policies.wake(key));
+    let Seen::Valid(policy) = seen else { return };
+    let members = members(policy);
+    let concerned = |region: &&str| members.iter().any(|id| id.region.as_str() == *region);
+    for placement in ctx.stores.placements.all() {
+        if regions_of(&placement)
+            .iter()
+            .any(|region| concerned(&region))
+        {
+            ctx.wake.placements.wake(Key::of(placement.as_ref()));
+        }
+    }
+}
+
+fn operation_changed(ctx: &Ctx, key: &Key, seen: &Seen<FailoverOperation>, gone: bool) {
+    own(gone, seen, key, ctx, |key| ctx.wake.operations.wake(key));
+    if let Seen::Valid(operation) = seen {
+        ctx.wake.policy(&operation.spec.policy_ref.name);
+    }
+}
+
+/// Wakes the object itself, or forgets what is remembered of one that is gone.
+fn own<K: Watched>(gone: bool, seen: &Seen<K>, key: &Key, ctx: &Ctx, wake: impl FnOnce(Key)) {
+    if gone {
+        ctx.backoff.reset(&seen.uid().unwrap_or_default());
+    } else {
+        wake(key.clone());
+    }
+}
+
+/// The regions that a placement names or is recorded in; none while it waits for the default.
+fn regions_of(placement: &TenantPlacement) -> Vec<&str> {
+    let status = placement.status.as_ref();
+    let recorded =
+        |field: fn(&domicile_api::TenantPlacementStatus) -> Option<&str>| status.and_then(field);
+    [
+        placement.spec.region.as_deref(),
+        recorded(|status| status.home_region.as_deref()),
+        recorded(|status| status.active_region.as_deref()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,214 @@
+//! Logs and figures. No label names a tenant.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+type Fraction = Gauge<f64, AtomicU64>;
+type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Writes JSON logs to standard error, filtered by `filter`; an unreadable filter means `info`.
+pub fn log(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// A database server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ServerLabels {
+    /// The region's name.
+    pub region: String,
+    /// The server's name in it.
+    pub server: String,
+}
+
+/// A standby of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReplicaLabels {
+    /// The policy's name.
+    pub policy: String,
+    /// The standby's region.
+    pub region: String,
+}
+
+/// A step of the failover machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StepLabels {
+    /// The step's name.
+    pub step: String,
+}
+
+/// A move that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FailoverLabels {
+    /// The policy's name.
+    pub policy: String,
+    /// The region it left.
+    pub from: String,
+    /// The region it went to.
+    pub to: String,
+    /// Who asked for it.
+    pub trigger: String,
+    /// How it ended.
+    pub outcome: String,
+}
+
+/// A controller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ControllerLabels {
+    /// The controller's name.
+    pub controller: String,
+}
+
+/// A controller's errors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    /// The controller's name.
+    pub controller: String,
+    /// The error's class.
+    pub class: &'static str,
+}
+
+/// The operator's figures.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// 1 while the verdict on the server is `Up`.
+    pub region_up: Family<ServerLabels, Gauge>,
+    /// Time that a probe took.
+    pub probe_duration: Seconds<ServerLabels>,
+    /// What a promotion would lose now, by the heartbeats.
+    pub replication_lag: Family<ReplicaLabels, Fraction>,
+    /// Time that a step of a move took.
+    pub failover_step: Seconds<StepLabels>,
+    /// Moves that ended.
+    pub failovers: Family<FailoverLabels, Counter>,
+    /// Reconciles.
+    pub reconciles: Family<ControllerLabels, Counter>,
+    /// Reconciles that failed.
+    pub reconcile_errors: Family<ErrorLabels, Counter>,
+    /// Time that a reconcile took.
+    pub reconcile_duration: Seconds<ControllerLabels>,
+    /// 1 on the replica that leads.
+    pub leader: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("domicile"),
+            region_up: Family::default(),
+            probe_duration: Family::new_with_constructor(short),
+            replication_lag: Family::default(),
+            failover_step: Family::new_with_constructor(long),
+            failovers: Family::default(),
+            reconciles: Family::default(),
+            reconcile_errors: Family::default(),
+            reconcile_duration: Family::new_with_constructor(short),
+            leader: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// All figures in the text format of `OpenMetrics`.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "region_up",
+            "Whether the server answers",
+            self.region_up.clone(),
+        );
+        let seconds = || Unit::Seconds;
+        let probe = self.probe_duration.clone();
+        registry.register_with_unit("region_probe_duration", "Time of a probe", seconds(), probe);
+        let lag = self.replication_lag.clone();
+        let help = "What a promotion would lose now";
+        registry.register_with_unit("replication_lag", help, seconds(), lag);
+        let step = self.failover_step.clone();
+        registry.register_with_unit("failover_step", "Time of a step of a move", seconds(), step);
+        registry.register("failovers", "Moves that ended", self.failovers.clone());
+        registry.register("reconcile", "Reconciles", self.reconciles.clone());
+        let errors = self.reconcile_errors.clone();
+        registry.register("reconcile_errors", "Reconciles that failed", errors);
+        let time = self.reconcile_duration.clone();
+        registry.register_with_unit("reconcile_duration", "Time of a reconcile", seconds(), time);
+        registry.register("leader", "Whether this replica leads", self.leader.clone());
+    }
+}
+
+/// Milliseconds as the seconds that metrics count in.
+pub fn seconds(millis: u64) -> f64 {
+    Duration::from_millis(millis).as_secs_f64()
+}
+
+fn short() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.5, 12))
+}
+
+fn long() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.5, 12))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_have_their_agreed_names() {
+        let metrics = Metrics::default();
+        let server = ServerLabels {
+            region: "eu".to_owned(),
+            server: "main".to_owned(),
+        };
+        metrics.region_up.get_or_create(&server).set(1);
+        metrics.probe_duration.get_or_create(&server).observe(0.01);
+        let replica = ReplicaLabels {
+            policy: "p".to_owned(),
+            region: "eu".to_owned(),
+        };
+        metrics.replication_lag.get_or_create(&replica).set(0.5);
+        let controller = ControllerLabels {
+            controller: "region".to_owned(),
+        };
+        metrics.reconciles.get_or_create(&controller).inc();
+        metrics
+            .reconcile_duration
+            .get_or_create(&controller)
+            .observe(0.1);
+        let text = metrics.text();
+        for expected in [
+            "domicile_region_up{region=\"eu\",server=\"main\"} 1",
+            "domicile_region_probe_duration_seconds_count{region=\"eu\",server=\"main\"} 1",
+            "domicile_replication_lag_seconds{policy=\"p\",region=\"eu\"} 0.5",
+            "domicile_reconcile_total{controller=\"region\"} 1",
+            "domicile_reconcile_duration_seconds_count{controller=\"region\"} 1",
+            "domicile_leader 0",
+        ] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+}
