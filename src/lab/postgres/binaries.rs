@@ -15,6 +15,8 @@ use crate::process::run_ok;
 pub const OLDEST: u16 = 15;
 
 const COPY_LIMIT: Duration = Duration::from_mins(1);
+/// Says whether installing PostgreSQL makes and starts a server.
+const NO_SERVER: &str = "/etc/postgresql-common/createcluster.conf";
 const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
 const PROGRAMS: [&str; 6] = [
     "initdb",
@@ -154,14 +156,27 @@ fn install() -> Result<()> {
             "as root on Debian: apt-get install postgresql",
         ));
     }
-    let conf = Path::new("/etc/postgresql-common/createcluster.conf");
-    if !conf.exists() {
-        let folder = Path::new("/etc/postgresql-common");
+    let conf = Path::new(NO_SERVER);
+    let written = !conf.exists();
+    if written {
+        let folder = conf.parent().unwrap_or(conf);
         fs::create_dir_all(folder).map_err(LabError::file("make", folder))?;
         fs::write(conf, "create_main_cluster = false\n").map_err(LabError::file("write", conf))?;
     }
-    apt_get(&["update"])?;
-    apt_get(&["install", "-y", "--no-install-recommends", "postgresql"])
+    let done = apt_get(&["update"])
+        .and_then(|()| apt_get(&["install", "-y", "--no-install-recommends", "postgresql"]));
+    if written {
+        // The package's own file, kept beside ours, takes its place: what is installed later is
+        // installed as usual.
+        let packaged = conf.with_extension("conf.ucf-dist");
+        let restored = if packaged.exists() {
+            fs::rename(&packaged, conf)
+        } else {
+            fs::remove_file(conf)
+        };
+        restored.map_err(LabError::file("restore", conf))?;
+    }
+    done
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -12,6 +12,7 @@ mod replica;
 mod server;
 mod settings;
 mod spec;
+mod sql;
 #[cfg(test)]
 mod tests;
 mod v18;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domicile_core::admin::{MAINTENANCE_DATABASE, admin_sql};
 use nix::sys::signal::Signal;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::files::{check_folder, make_folder, write_configuration};
 use super::place::{
@@ -22,8 +22,6 @@ use crate::error::{LabError, Result};
 use crate::process::{Patience, run_firm, tail};
 use crate::space::Daemon;
 
-/// How long one SQL call of the lab may take.
-pub(crate) const SQL_LIMIT: Duration = Duration::from_secs(10);
 /// How long initdb, a base backup, or a rewind may take.
 pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(2);
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -215,63 +213,6 @@ impl Server {
     /// The server's log.
     pub fn log(&self) -> PathBuf {
         self.spec.dir.join("server.log")
-    }
-
-    /// Runs SQL as superuser over the server's own socket. Returns the rows of all statements,
-    /// one a line, columns parted by `|`.
-    pub fn superuser_sql(&self, database: &str, sql: &str) -> Result<String> {
-        let run_dir = self.spec.dir.join("run");
-        let host = run_dir.display();
-        let port = self.spec.port;
-        let target = format!("host={host} port={port} user={SUPERUSER} dbname={database}");
-        self.psql(&target, None, sql)
-    }
-
-    /// Runs SQL as `user` over TLS that verifies the server's certificate and address.
-    pub fn login_sql(
-        &self,
-        user: &str,
-        password: &SecretString,
-        database: &str,
-        sql: &str,
-    ) -> Result<String> {
-        self.psql(
-            &format!("{} dbname={database}", self.conninfo(user)),
-            Some(password),
-            sql,
-        )
-    }
-
-    /// A connection string (libpq) for `user`, without database and password.
-    pub(crate) fn conninfo(&self, user: &str) -> String {
-        let trust = self.spec.dir.join("tls/trust.crt");
-        let spec = &self.spec;
-        format!(
-            "host={} port={} user={user} sslmode=verify-full sslrootcert={}",
-            spec.address,
-            spec.port,
-            trust.display()
-        )
-    }
-
-    fn psql(&self, target: &str, password: Option<&SecretString>, sql: &str) -> Result<String> {
-        let program = self.spec.binaries.program("psql");
-        let mut command = self.spec.place.command(RunAs::Caller, SQL_LIMIT, &program);
-        command.args([
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "--no-password",
-        ]);
-        command
-            .args(["--set=ON_ERROR_STOP=1", "--file=-"])
-            .arg(target);
-        command.env("PGCONNECT_TIMEOUT", "3");
-        if let Some(password) = password {
-            command.env("PGPASSWORD", password.expose_secret());
-        }
-        Ok(run(command, SQL_LIMIT, sql)?.stdout.trim_end().to_owned())
     }
 
     /// The roles of a new primary. Statements with a password must not reach the log, not even

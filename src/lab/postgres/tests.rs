@@ -83,6 +83,15 @@ fn a_killed_primary_rejoins(binaries: &Binaries) {
     west.promote().unwrap();
     assert_eq!(central.rejoin(&west).unwrap(), Rejoined::Followed);
     clock.say("failback, rejoin");
+
+    // A standby that only crashed, and one whose data is beyond a rewind.
+    central.kill().unwrap();
+    assert_eq!(central.rejoin(&west).unwrap(), Rejoined::Followed);
+    central.kill().unwrap();
+    std::fs::remove_file(central.data_dir().join("global/pg_control")).unwrap();
+    let how = central.rejoin(&west).unwrap();
+    clock.say(&format!("rejoin {how:?}"));
+    assert!(matches!(how, Rejoined::Cloned { .. }), "{how:?}");
     assert_eq!(central.superuser_sql("postgres", ROWS).unwrap(), rows);
 }
 

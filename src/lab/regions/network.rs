@@ -3,6 +3,7 @@
 //! All rules live in the region's own network namespace, in tables of our own. What runs in the
 //! namespace talks to the region's server over its loopback device, which no rule touches.
 
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -37,19 +38,12 @@ pub(super) fn check() -> Result<()> {
 
 /// Begins to count what arrives at a region from each of the others, after any cut.
 pub(super) fn count(space: &Space, region: &Region) -> Result<()> {
-    let others = || REGIONS.iter().filter(|other| other.name != region.name);
-    let counters: String = others()
-        .map(|other| format!("counter {} {{ }}\n", counter(other)))
-        .collect();
-    let rules: String = others()
-        .map(|other| {
-            format!(
-                "ip saddr {} counter name {}\n",
-                other.address,
-                counter(other)
-            )
-        })
-        .collect();
+    let (mut counters, mut rules) = (String::new(), String::new());
+    for other in REGIONS.iter().filter(|other| other.name != region.name) {
+        let name = counter(other);
+        let _infallible = writeln!(counters, "counter {name} {{ }}");
+        let _infallible = writeln!(rules, "ip saddr {} counter name {name}", other.address);
+    }
     let script = format!(
         "table inet {COUNT} {{\n{counters}chain input {{\n\
          type filter hook input priority 10; policy accept;\n{rules}}}\n}}\n"

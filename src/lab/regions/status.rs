@@ -6,6 +6,18 @@ use serde::Serialize;
 use super::{How, Region};
 use crate::postgres::{Activity, Server};
 
+/// Role, timeline, position, and the state of replication, of a standby or of a primary.
+const LOOK: &str = "
+    SELECT 'standby', received_tli, pg_last_wal_replay_lsn(), status
+    FROM (SELECT 1) AS here LEFT JOIN pg_stat_wal_receiver ON true
+    WHERE pg_is_in_recovery()
+    UNION ALL
+    SELECT 'primary', ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,
+        pg_current_wal_lsn(), (
+        SELECT string_agg(concat_ws(' ', application_name, state, sync_state), ', ')
+        FROM pg_stat_replication)
+    WHERE NOT pg_is_in_recovery()";
+
 /// What a region is seen to be doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,18 +64,8 @@ pub(super) fn observe(region: &Region, server: &Server, lost: Option<&How>) -> R
     if activity != Activity::Running {
         return status;
     }
-    let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END, \
-               CASE WHEN pg_is_in_recovery() \
-               THEN (SELECT received_tli::text FROM pg_stat_wal_receiver) \
-               ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int::text \
-               END, \
-               CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
-               ELSE pg_current_wal_lsn() END, \
-               CASE WHEN pg_is_in_recovery() THEN (SELECT status FROM pg_stat_wal_receiver) \
-               ELSE (SELECT string_agg(application_name || ' ' || state || ' ' || sync_state, ', ') \
-               FROM pg_stat_replication) END";
     // A server that does not answer shows as one without a role.
-    if let Ok(row) = server.superuser_sql(MAINTENANCE_DATABASE, sql) {
+    if let Ok(row) = server.superuser_sql(MAINTENANCE_DATABASE, LOOK) {
         let mut columns = row
             .split('|')
             .map(|text| Some(text.to_owned()).filter(|t| !t.is_empty()));

@@ -1,4 +1,10 @@
 //! The three regions in a private space: each way to lose one, and the way back.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test and its helpers"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,6 +124,13 @@ fn a_killed_primary_rejoins(lab: &Lab) {
     let status = lab.regions.status().unwrap();
     let roles: Vec<_> = status.iter().map(|status| status.role.as_deref()).collect();
     assert_eq!(roles, [Some("standby"), Some("primary"), Some("primary")]);
+    let timelines: Vec<_> = status.iter().map(|status| status.timeline).collect();
+    assert_eq!(timelines, [Some(2), Some(2), Some(1)]);
+    assert_eq!(status[0].replication.as_deref(), Some("streaming"));
+    assert_eq!(
+        status[1].replication.as_deref(),
+        Some("eu-west streaming async")
+    );
 }
 
 fn nothing_passes_between_the_laws(lab: &Lab) {
