@@ -14,12 +14,12 @@ use tar::{Builder, EntryType, Header};
 
 use crate::error::{LabError, Result};
 use crate::process::{run, run_ok};
-use crate::state::write_atomically;
+use crate::state::{hex, write_atomically};
 
 /// User and group that the images of the lab run as.
 pub const IMAGE_USER: u32 = 65_532;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const ACCOUNTS: &str = "root:x:0:0:root:/:/sbin/nologin\nlab:x:65532:65532:lab:/:/sbin/nologin\n";
 
 /// A file of an image.
@@ -274,11 +274,7 @@ fn document(value: &serde_json::Value) -> Vec<u8> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 fn architecture() -> &'static str {

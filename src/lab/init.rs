@@ -70,10 +70,10 @@ pub fn init(dir: &Path) -> Result<()> {
     let ready = dir.join(SPACE_FOLDER).join(READY_FILE);
     fs::write(&ready, "").map_err(LabError::file("write", &ready))?;
     loop {
-        match signals.wait().map_err(LabError::system("await a signal"))? {
-            Signal::SIGCHLD => reap(),
-            _ => return Ok(()),
+        if signals.wait().map_err(LabError::system("await a signal"))? != Signal::SIGCHLD {
+            return Ok(());
         }
+        reap();
     }
 }
 
@@ -128,20 +128,34 @@ fn prepare(dir: &Path) -> Result<()> {
 fn shadow_folders() -> Result<()> {
     let none: Option<&str> = None;
     let memory = |path: &str| {
-        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-            .map_err(LabError::system(format!("mount {path}")))
+        mount(
+            Some("tmpfs"),
+            path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=755"),
+        )
+        .map_err(LabError::system(format!("mount {path}")))
     };
     memory("/var/log")?;
     let host = Path::new("/run/host-library");
     fs::create_dir(host).map_err(LabError::file("create", host))?;
-    mount(Some(LIBRARY), host, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
-        .map_err(LabError::system("move the host's folders aside"))?;
+    mount(
+        Some(LIBRARY),
+        host,
+        none,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        none,
+    )
+    .map_err(LabError::system("move the host's folders aside"))?;
     memory(LIBRARY)?;
     let entries = fs::read_dir(host).map_err(LabError::file("read", host))?;
     for entry in entries.flatten() {
         let (source, name) = (entry.path(), entry.file_name());
         let target = Path::new(LIBRARY).join(&name);
-        let kind = entry.file_type().map_err(LabError::file("examine", &source))?;
+        let kind = entry
+            .file_type()
+            .map_err(LabError::file("examine", &source))?;
         if HIDDEN_FOLDERS.iter().any(|hidden| name == *hidden) {
             continue;
         }
@@ -155,8 +169,14 @@ fn shadow_folders() -> Result<()> {
         } else {
             fs::write(&target, "").map_err(LabError::file("create", &target))?;
         }
-        mount(Some(&source), &target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
-            .map_err(LabError::system(format!("mount {}", target.display())))?;
+        mount(
+            Some(&source),
+            &target,
+            none,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            none,
+        )
+        .map_err(LabError::system(format!("mount {}", target.display())))?;
     }
     Ok(())
 }

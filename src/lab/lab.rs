@@ -318,7 +318,7 @@ fn credentials(regions: &Regions) -> Result<String> {
 /// One `up` or `down` at a time for each folder, which is made when it is not there. Errors: the
 /// folder holds something else, which a teardown would remove.
 fn lock_lab(dir: &Path) -> Result<File> {
-    let patience = Patience::new("the lock of the lab", Duration::from_secs(300));
+    let patience = Patience::new("the lock of the lab", Duration::from_mins(5));
     loop {
         fs::create_dir_all(dir).map_err(LabError::file("create", dir))?;
         let folder = File::open(dir).map_err(LabError::file("open", dir))?;

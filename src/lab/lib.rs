@@ -1,6 +1,7 @@
 //! The lab: real servers for demo and tests, on one Linux machine as root. A Kubernetes cluster
 //! with a node that runs real pods, and PostgreSQL in three regions, all in one private space of
-//! the kernel that one command begins and another ends.
+//! the kernel that one command begins and another ends. On other systems than Linux it is empty.
+#![cfg(target_os = "linux")]
 
 pub mod checker;
 pub mod clock;

@@ -116,7 +116,10 @@ pub fn run_input(command: &mut Command, input: &str, limit: Duration) -> Result<
 
 /// Whether a program can be started. Errors: the user interrupted.
 pub(crate) fn installed(program: &str) -> Result<bool> {
-    match run(Command::new(program).arg("--version"), Duration::from_secs(10)) {
+    match run(
+        Command::new(program).arg("--version"),
+        Duration::from_secs(10),
+    ) {
         Ok(_) => Ok(true),
         Err(LabError::Missing { .. }) => Ok(false),
         Err(error) => Err(error),
@@ -139,12 +142,11 @@ fn run_with(
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => LabError::missing(&*name, "it is not installed"),
-        _ => LabError::System {
-            action: format!("start {name}"),
-            source,
-        },
+    let mut child = command.spawn().map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            return LabError::missing(&*name, "it is not installed");
+        }
+        LabError::system(format!("start {name}"))(source)
     })?;
     let writer = child
         .stdin

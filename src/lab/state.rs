@@ -50,6 +50,16 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     fs::rename(&draft, path).map_err(LabError::file("write", path))
 }
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +80,10 @@ mod tests {
         let places = Places::from_env(|_| Some(OsString::new()));
         assert_eq!(places.dir, Path::new("/var/lib/domicile-lab"));
         assert_eq!(places.cache, Path::new("/root/.cache/domicile-lab"));
+    }
+
+    #[test]
+    fn each_byte_is_two_digits() {
+        assert_eq!(hex(&[0, 0x0a, 0xff]), "000aff");
     }
 }

@@ -224,7 +224,7 @@ const CNI_NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"lab","plugins":[{"typ
 "ranges":[[{"subnet":"POD_NETWORK"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}
 "#;
 
-/// `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every sandbox fails otherwise. The disabled
+/// `restrict_oom_score_adj`: without `CAP_SYS_RESOURCE` every sandbox fails otherwise. The disabled
 /// plugins would write to `/opt` and look for a collector of traces.
 const CONTAINERD: &str = r#"version = 2
 root = "DIR/containerd"
@@ -253,7 +253,7 @@ disabled_plugins = [
         SystemdCgroup = false
 "#;
 
-/// `failCgroupV1: false`: machines with the old hierarchy serve, too. Without QoS groups the
+/// `failCgroupV1: false`: machines with the old hierarchy serve, too. Without groups of their quality the
 /// pods' groups lie in one place, `k8s.io`, from where the end of the lab removes them.
 const KUBELET: &str = "\
 apiVersion: kubelet.config.k8s.io/v1beta1

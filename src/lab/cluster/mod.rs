@@ -22,7 +22,7 @@ use crate::space::{Daemon, Space};
 use crate::state::write_atomically;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+const CALL_LIMIT: Duration = Duration::from_mins(1);
 const SOCKET: &str = "/run/containerd/containerd.sock";
 const PROCESSES_FILE: &str = "kube/processes.json";
 

@@ -1,4 +1,9 @@
 //! The whole lab on this machine: it runs real pods, and leaves nothing behind.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of a test fail it"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +16,7 @@ use domicile_lab::process::{Patience, ProcessId};
 use domicile_lab::run_in::runtime_in;
 use domicile_lab::{Lab, LabError, Options, Places, Postgres, Setup};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -188,9 +194,12 @@ fn a_client_of_the_host_reads_the_cluster(lab: &Lab) {
             .unwrap();
         let client = Client::try_from(config).unwrap();
         let pods: Api<Pod> = Api::default_namespaced(client.clone());
-        assert_eq!(pods.list(&Default::default()).await.unwrap().items.len(), 1);
+        assert_eq!(
+            pods.list(&ListParams::default()).await.unwrap().items.len(),
+            1
+        );
         Api::<Node>::all(client)
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
     });
@@ -240,7 +249,7 @@ fn await_phase(lab: &Lab, name: &str, namespace: &str, phase: &str) {
 }
 
 fn await_file(start: &mut Child, path: &Path) {
-    let patience = Patience::new("a step of the start", Duration::from_secs(60));
+    let patience = Patience::new("a step of the start", Duration::from_mins(1));
     while !path.exists() {
         assert!(
             start.try_wait().unwrap().is_none(),
@@ -253,7 +262,10 @@ fn await_file(start: &mut Child, path: &Path) {
 
 fn signal_to(signal: &str, pid: u32) {
     let mut command = Command::new("kill");
-    let sent = command.arg(format!("-{signal}")).arg(pid.to_string()).status();
+    let sent = command
+        .arg(format!("-{signal}"))
+        .arg(pid.to_string())
+        .status();
     assert!(sent.unwrap().success());
 }
 

@@ -10,7 +10,7 @@ use super::{cache_key, cached};
 use crate::error::{LabError, Result};
 use crate::process::{installed, run_ok};
 
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// Packages, with the libraries of nft, which a small system may lack.
 const PACKAGES: [&str; 14] = [

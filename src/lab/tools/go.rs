@@ -10,7 +10,7 @@ use super::{ETCD_VERSION, HELM_VERSION, KUBERNETES_VERSION, cache_key, cached, r
 use crate::error::{LabError, Result};
 use crate::process::{installed, run_ok};
 
-const BUILD_LIMIT: Duration = Duration::from_secs(2400);
+const BUILD_LIMIT: Duration = Duration::from_mins(40);
 
 /// A wrapper module and what to build from it.
 pub(super) struct GoModule {
@@ -135,5 +135,8 @@ fn need_go() -> Result<()> {
     if installed("go")? {
         return Ok(());
     }
-    Err(LabError::missing("go", "install Go 1.26 or newer; it builds Kubernetes and Helm"))
+    Err(LabError::missing(
+        "go",
+        "install Go 1.26 or newer; it builds Kubernetes and Helm",
+    ))
 }

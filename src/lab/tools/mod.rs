@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{LabError, Result};
 use crate::process::Patience;
+use crate::state::hex;
 
 /// Version of Kubernetes that the lab runs.
 pub const KUBERNETES_VERSION: &str = "1.36.3";
@@ -70,13 +71,8 @@ pub fn cache_key(name: &str, version: &str, inputs: &[&str]) -> String {
         hash.update(input.as_bytes());
     }
     hash.update(std::env::consts::ARCH);
-    let digest: String = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    format!("{name}-{version}-{digest}")
+    let digest = hex(&hash.finalize());
+    format!("{name}-{version}-{}", &digest[..16])
 }
 
 /// The folder `key` of the cache; when it is not there, `fill` makes its content in a draft
@@ -90,7 +86,7 @@ pub fn cached(cache: &Path, key: &str, fill: impl FnOnce(&Path) -> Result<()>) -
     fs::create_dir_all(cache).map_err(LabError::file("create", cache))?;
     let lock = cache.join(format!("{key}.lock"));
     let file = File::create(&lock).map_err(LabError::file("create", &lock))?;
-    let patience = Patience::new(format!("the lock of {key}"), Duration::from_secs(3600));
+    let patience = Patience::new(format!("the lock of {key}"), Duration::from_hours(1));
     loop {
         match file.try_lock() {
             Ok(()) => break,
