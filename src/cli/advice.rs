@@ -206,8 +206,9 @@ fn operation(operation: &Value) -> Vec<String> {
     let verb = text(operation, "/spec/type").to_ascii_lowercase();
     match text(operation, "/status/state").as_str() {
         "AwaitingApproval" => vec![format!("kubectl domicile approve {}", name(operation))],
-        "Running" | "Pending" => vec![format!("kubectl domicile explain policy/{policy}")],
-        "Failed" => vec![format!("kubectl domicile explain policy/{policy}")],
+        "Running" | "Pending" | "Failed" => {
+            vec![format!("kubectl domicile explain policy/{policy}")]
+        }
         "Refused" | "Aborted" => vec![
             format!("kubectl domicile explain policy/{policy}"),
             format!("to try again with the present epoch: kubectl domicile {verb} {policy}"),
@@ -225,7 +226,7 @@ pub fn awaiting(policy: &Value, world: &World) -> Option<String> {
         .find(waits)
         .map(|operation| name(operation));
     let current = text(policy, "/status/currentOperation");
-    found.or(Some(current).filter(|current| !current.is_empty()))
+    found.or_else(|| (!current.is_empty()).then_some(current))
 }
 
 fn secret(server: &Value, pointer: &str) -> String {

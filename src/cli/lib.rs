@@ -43,11 +43,14 @@ pub async fn run(
     terminal: &mut dyn Terminal,
 ) -> Result<Outcome, CliError> {
     let Cli { global, verb } = cli;
-    // Two verbs only print; they work where no cluster is.
-    match &verb {
-        Verb::Onboard(args) => return Ok(Outcome::text(onboard::run(args))),
-        Verb::AdminSql(args) if args.role.is_some() => return admin_sql::offline(args),
-        _ => {}
+    // These two only print; they work where no cluster is.
+    if let Verb::Onboard(args) = &verb {
+        return Ok(Outcome::text(onboard::run(args)));
+    }
+    if let Verb::AdminSql(args) = &verb
+        && args.role.is_some()
+    {
+        return admin_sql::offline(args);
     }
     let mut session = Session::open(&global, now, terminal).await?;
     match verb {

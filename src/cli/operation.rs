@@ -166,7 +166,7 @@ fn target(policy: &Value, wish: &Wish) -> Result<String, CliError> {
     let home = text(policy, "/spec/primary/region");
     let wanted = match (&wish.to, wish.kind, others.as_slice()) {
         (Some(to), _, _) => to.clone(),
-        (None, MoveType::Failback, _) => home.clone(),
+        (None, MoveType::Failback, _) => home,
         (None, MoveType::Failover | MoveType::Switchover, [only]) => (*only).clone(),
         (None, MoveType::Failover | MoveType::Switchover, _) => {
             let list = others
@@ -275,9 +275,9 @@ async fn follow(session: &mut Session<'_>, operation: &str) -> Result<(), CliErr
             }
             Err(error @ CliError::NotFound { .. }) => return Err(error),
             Err(error) => {
-                let line = shown.trouble(&error.chain());
-                line.into_iter()
-                    .for_each(|line| session.terminal.say(&line));
+                if let Some(line) = shown.trouble(&error.chain()) {
+                    session.terminal.say(&line);
+                }
             }
         }
     }

@@ -21,9 +21,10 @@ use crate::world::{Placements, World};
 /// When the policy does not exist or the cluster cannot be read.
 pub async fn run(session: &mut Session<'_>, args: &StatusArgs) -> Result<Outcome, CliError> {
     if let Some(policy) = &args.policy {
-        let name = match policy.contains('/') {
-            true => of_policy(policy)?,
-            false => policy.clone(),
+        let name = if policy.contains('/') {
+            of_policy(policy)?
+        } else {
+            policy.clone()
         };
         let object = session.get(Kind::FailoverPolicy, &name).await?;
         let world = World::read(session, Placements::OfAll).await?;

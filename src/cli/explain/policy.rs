@@ -16,7 +16,7 @@ pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Time
     let status = |pointer: &str| text(policy, &format!("/status{pointer}"));
     let state = status("/state");
     if !state.is_empty() {
-        report.state = state.clone();
+        report.state.clone_from(&state);
         report.age = age(&status("/since"), now);
     }
     if !["", "Steady"].contains(&state.as_str()) {

@@ -22,8 +22,8 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
         let observed = observed.iter().find(|o| text(o, "/name") == server_name);
         let value = |pointer: &str| observed.map(|o| text(o, pointer)).unwrap_or_default();
         let mut parts = vec![text(server, "/host"), value("/role")];
-        parts.extend(labelled("version", value("/version")));
-        parts.extend(labelled("timeline", value("/timeline")));
+        parts.extend(labelled("version", &value("/version")));
+        parts.extend(labelled("timeline", &value("/timeline")));
         parts.retain(|part| !part.is_empty());
         report
             .facts
@@ -45,6 +45,6 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
     );
 }
 
-fn labelled(label: &str, value: String) -> Option<String> {
+fn labelled(label: &str, value: &str) -> Option<String> {
     (!value.is_empty()).then(|| format!("{label} {value}"))
 }
