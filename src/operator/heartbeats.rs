@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, error};
 
 use crate::context::Ctx;
-use crate::probes::members;
+use crate::probes::plan::members;
 
 /// How often the set of policies is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ async fn send(ctx: &Ctx, beat: &Beat, sequence: i64) -> Result<(), String> {
     };
     let limit = beat.timeout.saturating_add(Duration::from_secs(1));
     match ctx.clock.within(limit, server.heartbeat(&heartbeat)).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(passed) => Err(passed.to_string()),
     }

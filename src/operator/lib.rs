@@ -18,8 +18,6 @@ pub mod telemetry;
 /// The custom resource definitions, as YAML documents.
 pub fn crds() -> Result<String, domicile_api::crd::SchemaError> {
     let files = domicile_api::crd::files()?;
-    Ok(files
-        .into_iter()
-        .map(|(_, text)| format!("---\n{text}"))
-        .collect())
+    let documents: Vec<_> = files.into_iter().map(|(_, text)| text).collect();
+    Ok(documents.join("---\n"))
 }

@@ -123,8 +123,9 @@ pub fn lead(ctx: &Arc<Ctx>, ends: Ends, loops: &mut JoinSet<Loop>) {
     ctx.metrics.leader.set(1);
     spawn(loops, "stores", stores::run(Arc::clone(ctx), writers));
     spawn(loops, "events", events::deliver(Arc::clone(ctx), outbox));
-    spawn(loops, "probes", probes::run(Arc::clone(ctx)));
+    spawn(loops, "probes", probes::sense::run(Arc::clone(ctx)));
     spawn(loops, "heartbeats", heartbeats::run(Arc::clone(ctx)));
+    spawn(loops, "failover", controllers::failover::run(Arc::clone(ctx)));
     spawn(loops, "region", controllers::region::run(Arc::clone(ctx)));
 }
 

@@ -31,10 +31,10 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// Namespace of the operator: its lease, and Secrets whose reference names no namespace
-    /// [default: $POD_NAMESPACE, else domicile-system].
+    /// [default: `$POD_NAMESPACE`, else domicile-system].
     #[arg(long)]
     pub namespace: Option<String>,
-    /// Name of this replica [default: $POD_NAME, else $HOSTNAME, else domicile].
+    /// Name of this replica [default: `$POD_NAME`, else `$HOSTNAME`, else domicile].
     #[arg(long)]
     pub identity: Option<String>,
     /// Name of the lease that makes one replica the leader.

@@ -10,7 +10,7 @@ use kube::runtime::reflector::store::Writer;
 use crate::context::{Ctx, Stores};
 use crate::kube::cache::{Cache, Seen, Watched, follow};
 use crate::kube::wake::Key;
-use crate::probes::members;
+use crate::probes::plan::members;
 
 /// How often the filled caches say so.
 const BEAT: Duration = Duration::from_secs(10);
@@ -154,10 +154,7 @@ fn policy_changed(ctx: &Ctx, key: &Key, seen: &Seen<FailoverPolicy>, gone: bool)
     let members = members(policy);
     let concerned = |region: &&str| members.iter().any(|id| id.region.as_str() == *region);
     for placement in ctx.stores.placements.all() {
-        if regions_of(&placement)
-            .iter()
-            .any(|region| concerned(&region))
-        {
+        if regions_of(&placement).iter().any(&concerned) {
             ctx.wake.placements.wake(Key::of(placement.as_ref()));
         }
     }

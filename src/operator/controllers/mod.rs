@@ -22,10 +22,11 @@ use crate::kube::invalid;
 use crate::kube::wake::Queue;
 use crate::telemetry::{ControllerLabels, ErrorLabels, seconds};
 
+pub mod failover;
 pub mod region;
 
 /// Longest time until an object is looked at again, whatever happened: heals a silent watch.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+pub const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// How often an idle loop says that it lives.
 const BEAT: Duration = Duration::from_secs(10);

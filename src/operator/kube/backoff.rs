@@ -43,9 +43,9 @@ impl Backoff {
 pub fn delay(class: Class, failures: u32, jitter: f64) -> Duration {
     let (base, limit) = match class {
         Class::Conflict => (Duration::from_millis(100), Duration::from_secs(5)),
-        Class::Transient | Class::Provider => (Duration::from_millis(500), Duration::from_secs(60)),
-        Class::Config => (Duration::from_secs(15), Duration::from_secs(300)),
-        Class::Bug => (Duration::from_secs(10), Duration::from_secs(300)),
+        Class::Transient | Class::Provider => (Duration::from_millis(500), Duration::from_mins(1)),
+        Class::Config => (Duration::from_secs(15), Duration::from_mins(5)),
+        Class::Bug => (Duration::from_secs(10), Duration::from_mins(5)),
     };
     let doublings = failures.saturating_sub(1).min(16);
     let full = base.saturating_mul(1 << doublings).min(limit);
@@ -61,7 +61,7 @@ mod tests {
         let waits: Vec<_> = (1..40).map(|n| delay(Class::Transient, n, 0.0)).collect();
         assert_eq!(waits[0], Duration::from_millis(500));
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]));
-        assert_eq!(waits.last(), Some(&Duration::from_secs(60)));
+        assert_eq!(waits.last(), Some(&Duration::from_mins(1)));
     }
 
     #[test]

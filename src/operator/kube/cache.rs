@@ -103,7 +103,7 @@ impl<K: Watched> fmt::Debug for Cache<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("objects", &self.store.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -108,12 +108,13 @@ pub async fn call<T>(
 
 /// The API server's own words where there are some, without kube's debug text around them.
 fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.message.is_empty() => {
-            format!("the API server answered {} {}", status.code, status.reason)
-        }
-        kube::Error::Api(status) => status.message.clone(),
-        other => format!("the API server cannot be reached: {other}"),
+    let kube::Error::Api(status) = error else {
+        return format!("the API server cannot be reached: {error}");
+    };
+    if status.message.is_empty() {
+        format!("the API server answered {} {}", status.code, status.reason)
+    } else {
+        status.message.clone()
     }
 }
 

@@ -159,9 +159,8 @@ async fn attempt(
     api: &Api<Lease>,
     sight: &mut Option<Sight>,
 ) -> Result<Option<Held>, CallError> {
-    let lease = match ctx.call(api.get_opt(&ctx.settings.lease)).await? {
-        Some(lease) => lease,
-        None => return create(ctx, api).await,
+    let Some(lease) = ctx.call(api.get_opt(&ctx.settings.lease)).await? else {
+        return create(ctx, api).await;
     };
     let now = ctx.clock.mono();
     let seen = look(sight.take(), &lease, now);

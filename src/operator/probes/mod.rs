@@ -1,0 +1,118 @@
+//! Sensors: one loop per database server. Samples stay in memory; only what changed wakes a
+//! controller.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use domicile_api::reasons::Reason;
+use domicile_core::facts::Facts;
+use domicile_core::health::{Probe, ProbeFailure, Verdict};
+use domicile_core::names::ServerId;
+use domicile_core::time::Mono;
+
+use crate::servers::OpenError;
+
+pub mod plan;
+pub mod sense;
+
+/// What is known of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The latest probe; absent while the server cannot even be tried.
+    pub probe: Option<Probe>,
+    /// Why it cannot be tried.
+    pub unopened: Option<OpenError>,
+    /// What is believed of it.
+    pub verdict: Verdict,
+    /// What the last good probe found, however long ago; [`Facts::sampled`] says when.
+    pub facts: Option<Arc<Facts>>,
+    /// What the first of the failures in a row with one reason said; absent after a success. The
+    /// same as long as the reason is, so that telling it causes no write per probe.
+    pub detail: Option<String>,
+    /// When the latest probe began.
+    pub at: Mono,
+}
+
+/// What is known of all servers.
+#[derive(Debug, Default)]
+pub struct Samples {
+    latest: RwLock<BTreeMap<ServerId, Arc<Sample>>>,
+}
+
+impl Samples {
+    /// What is known of one server; nothing before its first probe.
+    pub fn get(&self, id: &ServerId) -> Option<Arc<Sample>> {
+        self.latest
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    /// What is known of all servers.
+    pub fn all(&self) -> BTreeMap<ServerId, Arc<Sample>> {
+        self.latest
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn put(&self, id: &ServerId, sample: Arc<Sample>) {
+        let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        latest.insert(id.clone(), sample);
+    }
+
+    fn remove(&self, id: &ServerId) {
+        self.latest
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+}
+
+/// The reason of the latest probe, if it failed.
+pub fn reason(sample: &Sample) -> Option<Reason> {
+    match (&sample.unopened, &sample.probe) {
+        (Some(unopened), _) => Some(unopened.reason),
+        (None, Some(Probe::Failed(failure, _))) => Some(Reason::from(*failure)),
+        (None, Some(Probe::Answered(_)) | None) => None,
+    }
+}
+
+/// What a Region's status tells of a sample; the rest changes all the time.
+pub(crate) fn visible(sample: &Sample) -> impl PartialEq + use<> {
+    let facts = sample.facts.as_ref().map(|facts| {
+        let identity = (facts.system_identifier.clone(), facts.version.clone());
+        (
+            identity,
+            facts.role,
+            facts.timeline,
+            facts.missing_rights.clone(),
+        )
+    });
+    (Coarse::from(sample.verdict), reason(sample), facts)
+}
+
+/// A verdict without its counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coarse {
+    Unknown,
+    Up,
+    Failing,
+    Down,
+    Recovering,
+    Refusing(ProbeFailure),
+}
+
+impl From<Verdict> for Coarse {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Unknown => Self::Unknown,
+            Verdict::Up => Self::Up,
+            Verdict::Failing { .. } => Self::Failing,
+            Verdict::Down => Self::Down,
+            Verdict::Recovering { .. } => Self::Recovering,
+            Verdict::Refusing(failure) => Self::Refusing(failure),
+        }
+    }
+}
