@@ -1,7 +1,10 @@
 //! The files of a server beside its data, all owned by the servers' user.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::io::Write as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
 use std::path::Path;
 
 use nix::unistd::{Uid, User};
@@ -53,9 +56,16 @@ pub(crate) fn write_configuration(spec: &ServerSpec) -> Result<()> {
 
 /// Writes a file that belongs to the server's user.
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
-    fs::write(path, text).map_err(LabError::file("write", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .map_err(LabError::file("protect", path))?;
+    // The mode from the start: a key must not be readable for a moment either.
+    let mut options = fs::File::options();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(LabError::file("write", path))?;
     chown(path, server_uid(), server_uid()).map_err(LabError::file("give away", path))
 }
 

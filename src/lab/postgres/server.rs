@@ -215,15 +215,16 @@ impl Server {
         self.spec.dir.join("server.log")
     }
 
-    /// The roles of a new primary. Statements with a password must not reach the log, not even
-    /// when they fail.
+    /// The roles of a new primary. Statements with a password reach neither the log nor an error,
+    /// not even when they fail.
     fn create_roles(&self) -> Result<()> {
         let Passwords { admin, replicator } = &self.spec.passwords;
         let files = "pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), \
                      pg_read_binary_file(text), \
                      pg_read_binary_file(text, bigint, bigint, boolean)";
         let sql = format!(
-            "SET log_min_error_statement = panic;\n\
+            "\\set VERBOSITY terse\n\
+             SET log_min_error_statement = panic;\n\
              CREATE ROLE {REPLICATOR} LOGIN REPLICATION PASSWORD '{}';\n\
              GRANT pg_checkpoint, pg_monitor TO {REPLICATOR};\n\
              GRANT EXECUTE ON FUNCTION {files} TO {REPLICATOR};\n\
