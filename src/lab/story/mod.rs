@@ -1,10 +1,12 @@
 //! The story that demo and end-to-end tests tell, in steps that can be put together.
 
 pub mod collect;
+pub mod demo;
 pub mod moves;
 pub mod objects;
 pub mod operator;
 pub mod report;
+pub mod screen;
 pub mod stage;
 mod tables;
 pub mod watch;

@@ -88,7 +88,7 @@ impl Stage {
         let mut histories = self.logs.histories()?;
         let active = self.active()?;
         let policy = self.policy()?;
-        let servers = self.regions_of(&policy);
+        let servers = regions_of(&policy);
         let mut reports = BTreeMap::new();
         for (name, tenant) in self.tenants()? {
             let silent = || LabError::State(format!("the application of {name} logged nothing"));
@@ -160,15 +160,15 @@ impl Stage {
     pub fn now(&self) -> Result<u64> {
         monotonic()
     }
+}
 
-    fn regions_of(&self, policy: &Value) -> Vec<String> {
-        let spec = &policy["spec"];
-        let standbys = spec["standbys"].as_array().into_iter().flatten();
-        std::iter::once(&spec["primary"])
-            .chain(standbys)
-            .filter_map(|one| one["region"].as_str().map(str::to_owned))
-            .collect()
-    }
+fn regions_of(policy: &Value) -> Vec<String> {
+    let spec = &policy["spec"];
+    let standbys = spec["standbys"].as_array().into_iter().flatten();
+    std::iter::once(&spec["primary"])
+        .chain(standbys)
+        .filter_map(|one| one["region"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn identity(pod: &Value) -> (String, i64) {
