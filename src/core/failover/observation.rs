@@ -102,7 +102,7 @@ pub enum Step {
     /// Write one row as the holder of this epoch.
     Canary(ServerId, Epoch),
     /// Let each commit wait for the standby of this name.
-    SetSynchronous(ServerId, String),
+    SetSynchronous(ServerId, Epoch, String),
     /// Create a `FailoverOperation` on the machine's own account.
     Ask {
         /// Its name.

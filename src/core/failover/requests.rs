@@ -23,7 +23,7 @@ pub(super) fn consider(
         .filter(|r| Some(r.name.as_str()) != current)
     {
         if started.is_some() {
-            refusals.push(refuse(&request.name, "AnotherRunning", another(seen)));
+            refusals.push(refuse(&request.name, "OperationInProgress", another(seen)));
             continue;
         }
         match admit(seen, request) {
@@ -66,7 +66,7 @@ fn admit(seen: &Observation, request: &Request) -> Result<Stored, (&'static str,
         | State::Aborting
         | State::Promoting
         | State::Rerouting
-        | State::Verifying => return Err(("AnotherRunning", another(seen))),
+        | State::Verifying => return Err(("OperationInProgress", another(seen))),
         State::Halted => {
             return Err((
                 "Halted",
@@ -86,7 +86,7 @@ fn admit(seen: &Observation, request: &Request) -> Result<Stored, (&'static str,
     }
     if request.kind == MoveKind::Failback && request.target != seen.settings.home.region {
         return Err((
-            "TargetNotHome",
+            "InvalidTarget",
             format!(
                 "`spec.target` of a Failback must be the home region, {}",
                 seen.settings.home.region
@@ -95,7 +95,7 @@ fn admit(seen: &Observation, request: &Request) -> Result<Stored, (&'static str,
     }
     if request.target == stored.active {
         return Err((
-            "AlreadyActive",
+            "InvalidTarget",
             format!("{} is active already", request.target),
         ));
     }

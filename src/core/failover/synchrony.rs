@@ -42,7 +42,7 @@ pub(super) fn keep_claim(
             }
             let wanted = stored.restore_synchronous && facts.synchrony.names.is_empty();
             let name = wanted.then(|| streaming_name(seen, facts)).flatten()?;
-            let step = Step::SetSynchronous(active.server.clone(), format!("\"{name}\""));
+            let step = Step::SetSynchronous(active.server.clone(), stored.epoch, name.clone());
             let message = format!("commits will wait for {name} again");
             Some(Outcome::new(
                 Answer::Work(step),

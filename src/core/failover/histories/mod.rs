@@ -211,11 +211,11 @@ impl Checks {
                 LossBound::Unknown => None,
             };
             let oldest = world.lost.iter().map(|(_, at)| *at).min();
-            // One second of grace: the bound is in whole seconds of the deciding pass, and the
-            // promotion happens one pass later.
-            let age = oldest.map(|at| world.clock_ms.saturating_sub(at + 1000) / 1000);
+            // The bound speaks of the moment at which it was decided on; the effect may come later.
+            let decided = operator.stored.since.as_millisecond().unsigned_abs();
+            let age = oldest.map(|at| decided.saturating_sub(at).div_ceil(1000));
             if let (Some(age), Some(bound)) = (age, bound)
-                && (bound == 0 || age > bound + 1)
+                && (bound == 0 || age > bound)
                 && !self.risky_before(proof)
             {
                 return Err(format!(

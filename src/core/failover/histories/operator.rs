@@ -274,9 +274,17 @@ impl Operator {
                 };
                 world.heartbeat(index(&server.region), beat);
             }
-            Step::SetSynchronous(server, name) => {
-                let standby = NAMES.iter().position(|n| name == format!("\"{n}\""));
-                world.servers[index(&server.region)].synchronous = standby;
+            Step::SetSynchronous(server, epoch, name) => {
+                let standby = NAMES.iter().position(|n| name == *n);
+                let at = index(&server.region);
+                if world.row(at)
+                    == (Authority {
+                        epoch,
+                        writable: true,
+                    })
+                {
+                    world.servers[at].synchronous = standby;
+                }
             }
             Step::Ask {
                 name,

@@ -1,0 +1,261 @@
+//! Failover: observes a policy's servers, lets `core` decide, stores or acts, and tells.
+
+mod act;
+mod notify;
+mod observe;
+mod operations;
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domicile_api::convert::ConvertError;
+use domicile_api::meta::{POLICY_FINALIZER, manager};
+use domicile_api::policy::FailoverPolicy;
+use domicile_core::failover::{Answer, Decision, Observation, Settings, Stored, adopt, decide};
+use domicile_core::time::Mono;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use thiserror::Error;
+use tracing::info;
+
+use super::{Work, drive};
+use crate::context::Ctx;
+use crate::error::{Class, Classify};
+use crate::kube::cas::{CasError, write_status};
+use crate::kube::client::CallError;
+use crate::kube::events::Severity;
+
+/// Longest time that one pass may take: a promotion and its probes.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// When to look again after something was done.
+const AT_ONCE: Duration = Duration::ZERO;
+/// When to look again after an effect failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
+
+/// What this process remembers between two passes: nothing that must survive it.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Since when the home server streams from the active one, by policy.
+    in_sync: Mutex<BTreeMap<String, Mono>>,
+}
+
+#[derive(Debug, Error)]
+enum Error {
+    #[error("the policy's status was not stored")]
+    Store(#[from] CasError),
+    #[error("the API server did not do as asked")]
+    Call(#[from] CallError),
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Call(error) => error.class(),
+        }
+    }
+}
+
+/// Runs until the process ends.
+pub async fn run(ctx: Arc<Ctx>) {
+    let (sender, receiver) = notify::channel();
+    let memory = Arc::new(Memory::default());
+    let work = Work {
+        name: "failover",
+        cache: ctx.stores.policies.clone(),
+        queue: Arc::clone(&ctx.wake.policies),
+        deadline: DEADLINE,
+    };
+    let operations = Work {
+        name: "operation",
+        cache: ctx.stores.operations.clone(),
+        queue: Arc::clone(&ctx.wake.operations),
+        deadline: Duration::from_secs(30),
+    };
+    let reconcile = move |policy, ctx| {
+        let (memory, sender) = (Arc::clone(&memory), sender.clone());
+        async move { reconcile(policy, ctx, memory, sender).await }
+    };
+    tokio::join!(
+        drive(Arc::clone(&ctx), work, reconcile),
+        drive(Arc::clone(&ctx), operations, operations::reconcile),
+        notify::deliver(Arc::clone(&ctx), receiver),
+    );
+}
+
+async fn reconcile(
+    policy: Arc<FailoverPolicy>,
+    ctx: Arc<Ctx>,
+    memory: Arc<Memory>,
+    sender: notify::Sender,
+) -> Result<Duration, Error> {
+    let stored = policy.status.as_ref().map_or(Ok(None), |status| status.stored());
+    let (settings, stored) = match Settings::try_from(policy.as_ref()).and_then(|s| Ok((s, stored?)))
+    {
+        Ok(understood) => understood,
+        Err(problem) => return refuse(&ctx, &policy, &problem).await,
+    };
+    let moving = stored.as_ref().is_some_and(|s| s.journal.is_some());
+    if policy.metadata.deletion_timestamp.is_some() && !moving {
+        return release(&ctx, &policy).await;
+    }
+    if !policy.finalizers().iter().any(|f| f == POLICY_FINALIZER) && !moving {
+        hold(&ctx, &policy).await?;
+    }
+    let servers = observe::servers(&ctx, &settings, stored.as_ref()).await;
+    let now = ctx.clock.now();
+    let Some(stored) = stored else {
+        let adopted = match observe::conflict(&ctx, &policy, &settings) {
+            Some(conflict) => Err(conflict),
+            None => adopt(&settings, &servers, now),
+        };
+        return begin(&ctx, &policy, adopted, now.wall).await;
+    };
+    let seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, now);
+    let decision = decide(&seen);
+    let pass = Pass { ctx: &ctx, policy: &policy, seen: &seen, sender: &sender };
+    pass.carry_out(decision).await
+}
+
+/// One pass with all that it knows.
+struct Pass<'a> {
+    ctx: &'a Arc<Ctx>,
+    policy: &'a Arc<FailoverPolicy>,
+    seen: &'a Observation,
+    sender: &'a notify::Sender,
+}
+
+impl Pass<'_> {
+    async fn carry_out(&self, decision: Decision) -> Result<Duration, Error> {
+        let (stored, rest) = match &decision.answer {
+            Answer::Move(next) => {
+                self.store(next, &decision).await?;
+                self.tell(next, &decision);
+                (next.as_ref(), AT_ONCE)
+            }
+            Answer::Work(step) => {
+                let done = act::act(self.ctx, self.seen, step).await;
+                return Ok(if done { AT_ONCE } else { AFTER_FAILURE });
+            }
+            Answer::Wait(milliseconds) => {
+                self.store(&self.seen.stored, &decision).await?;
+                (&self.seen.stored, Duration::from_millis(*milliseconds))
+            }
+        };
+        operations::follow(self.ctx, self.seen, stored, &decision).await?;
+        Ok(rest)
+    }
+
+    /// Stores `next` by compare-and-swap against the object that the decision was made on.
+    async fn store(&self, next: &Stored, decision: &Decision) -> Result<(), Error> {
+        let status = report::status(self.policy, self.seen, next, decision);
+        let cache = &self.ctx.stores.policies;
+        write_status(self.ctx, cache, manager::FAILOVER, self.policy, status).await?;
+        Ok(())
+    }
+
+    /// Log, event, figures, notification and those who wait, once per change of state.
+    fn tell(&self, next: &Stored, decision: &Decision) {
+        let before = &self.seen.stored;
+        let policy = &self.seen.settings.name;
+        for tenant in &self.seen.tenants {
+            if let Some((namespace, name)) = tenant.name.split_once('/') {
+                self.ctx.wake.placement(namespace, name);
+            }
+        }
+        if next.state == before.state {
+            return;
+        }
+        info!(
+            %policy,
+            from = %before.state,
+            to = %next.state,
+            epoch = next.epoch.0,
+            reason = decision.reason,
+            message = decision.message,
+            "Changing state"
+        );
+        let severity = report::severity(next.state, decision.reason);
+        self.ctx.events.publish(
+            self.policy.as_ref(),
+            severity,
+            decision.reason,
+            next.state.as_str(),
+            decision.message.clone(),
+        );
+        report::figures(&self.ctx.metrics, self.seen, next);
+        if let Some(notice) = notify::notice(self.seen, next, decision) {
+            notify::send(self.sender, self.policy, notice);
+        }
+    }
+}
+
+/// The first status of a policy.
+async fn begin(
+    ctx: &Ctx,
+    policy: &Arc<FailoverPolicy>,
+    adopted: Result<Stored, String>,
+    now: jiff::Timestamp,
+) -> Result<Duration, Error> {
+    let (status, rest) = match adopted {
+        Ok(stored) => (report::adopted(policy, &stored, now), AT_ONCE),
+        Err(fact) => (report::waiting(policy, &fact, now), Duration::from_secs(1)),
+    };
+    write_status(ctx, &ctx.stores.policies, manager::FAILOVER, policy, status).await?;
+    Ok(rest)
+}
+
+/// A policy whose words cannot be understood does nothing until a person has looked.
+async fn refuse(
+    ctx: &Ctx,
+    policy: &Arc<FailoverPolicy>,
+    problem: &ConvertError,
+) -> Result<Duration, Error> {
+    let status = report::misunderstood(policy, problem, ctx.clock.now().wall);
+    if policy.status.as_ref() != Some(&status) {
+        let note = problem.to_string();
+        let publish = |reason| {
+            ctx.events.publish(policy.as_ref(), Severity::Warning, reason, "Reconcile", note.clone());
+        };
+        publish("InvalidStatus");
+    }
+    write_status(ctx, &ctx.stores.policies, manager::FAILOVER, policy, status).await?;
+    Ok(super::LONGEST_WAIT)
+}
+
+/// Keeps the policy until a move that is under way has ended.
+async fn hold(ctx: &Ctx, policy: &FailoverPolicy) -> Result<(), Error> {
+    let mut finalizers = policy.finalizers().to_vec();
+    finalizers.push(POLICY_FINALIZER.to_owned());
+    finalizers_are(ctx, policy, &finalizers).await
+}
+
+async fn release(ctx: &Ctx, policy: &FailoverPolicy) -> Result<Duration, Error> {
+    let mut finalizers = policy.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != POLICY_FINALIZER);
+    if finalizers.len() != policy.finalizers().len() {
+        finalizers_are(ctx, policy, &finalizers).await?;
+    }
+    Ok(super::LONGEST_WAIT)
+}
+
+async fn finalizers_are(
+    ctx: &Ctx,
+    policy: &FailoverPolicy,
+    finalizers: &[String],
+) -> Result<(), Error> {
+    let api: Api<FailoverPolicy> = Api::all(ctx.client.clone());
+    let patch = json!({ "metadata": {
+        "finalizers": finalizers,
+        "uid": policy.metadata.uid,
+        "resourceVersion": policy.metadata.resource_version,
+    }});
+    let parameters =
+        PatchParams { field_manager: Some(manager::FAILOVER.to_owned()), ..PatchParams::default() };
+    let written = ctx.call(api.patch(&policy.name_any(), &parameters, &Patch::Merge(&patch))).await?;
+    ctx.stores.policies.wrote(Arc::new(written));
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! All that one pass knows, from samples, live reads and the caches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use domicile_api::conditions::{ConditionType, is_true};
+use domicile_api::meta::{TRIGGER_AUTOMATIC, TRIGGER_LABEL};
+use domicile_api::operation::{FailoverOperation, MoveType, OperationState};
+use domicile_api::placement::TenantPlacement;
+use domicile_api::policy::FailoverPolicy;
+use domicile_core::facts::{Epoch, Role};
+use domicile_core::failover::{
+    Observation, Request, ServerView, Settings, State, Stored, Tenant, stream_broken,
+};
+use domicile_core::health::{Probe, Verdict};
+use domicile_core::names::{Jurisdiction, RegionName, ServerId};
+use domicile_core::time::{Mono, Now};
+use futures::future::join_all;
+use kube::ResourceExt;
+
+use super::{Memory, operations};
+use crate::context::Ctx;
+use crate::probes::Sample;
+use crate::probes::plan::members;
+
+/// The policy's servers. At rest the samples tell; during a move each server whose latest sample
+/// answered is read anew, so that nothing is decided on what was.
+pub(super) async fn servers(
+    ctx: &Ctx,
+    settings: &Settings,
+    stored: Option<&Stored>,
+) -> BTreeMap<RegionName, ServerView> {
+    let at_rest = stored.is_some_and(|stored| stored.state == State::Steady);
+    let deadline = Duration::from_secs(u64::from(settings.timeout_seconds));
+    let views = settings.servers().into_iter().map(async |listed| {
+        let id = listed.server;
+        let sample = ctx.samples.get(&id);
+        let answered = sample.as_ref().is_some_and(|s| matches!(s.probe, Some(Probe::Answered(_))));
+        let fresh = if at_rest || !answered {
+            None
+        } else {
+            Some(read(ctx, &id, deadline).await)
+        };
+        (id.region.clone(), view(ctx, id, sample.as_deref(), fresh))
+    });
+    join_all(views).await.into_iter().collect()
+}
+
+async fn read(ctx: &Ctx, id: &ServerId, deadline: Duration) -> Option<Probe> {
+    let provider = ctx.open(id, deadline).await.ok()?;
+    Some(provider.probe(ctx.clock.mono()).await)
+}
+
+fn view(
+    ctx: &Ctx,
+    server: ServerId,
+    sample: Option<&Sample>,
+    fresh: Option<Option<Probe>>,
+) -> ServerView {
+    let region = ctx.stores.regions.get(server.region.as_str());
+    let jurisdiction = region.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone()));
+    let sampled = sample.and_then(|s| s.facts.as_deref()).cloned();
+    let answered = sample.is_some_and(|s| matches!(s.probe, Some(Probe::Answered(_))));
+    let pinned = sampled.as_ref().map(|facts| facts.system_identifier.clone());
+    let (facts, live) = match fresh {
+        None => (sampled, answered),
+        Some(Some(Probe::Answered(facts)))
+            if pinned.is_none_or(|id| id == facts.system_identifier) =>
+        {
+            (Some(*facts), true)
+        }
+        Some(Some(Probe::Answered(_) | Probe::Failed(..)) | None) => (sampled, false),
+    };
+    let verdict = sample.map_or(Verdict::Unknown, |s| s.verdict);
+    ServerView { server, jurisdiction, verdict, facts, live }
+}
+
+/// Puts together what one pass knows.
+pub(super) fn all(
+    ctx: &Ctx,
+    memory: &Memory,
+    policy: &FailoverPolicy,
+    settings: Settings,
+    stored: Stored,
+    servers: BTreeMap<RegionName, ServerView>,
+    now: Now,
+) -> Observation {
+    let operations = operations::of_policy(ctx, &settings.name);
+    let ended = operations.iter().filter(|o| state(o).is_final()).map(|o| o.name_any()).collect();
+    let requests = operations.iter().filter_map(|o| request(o, &settings, &stored)).collect();
+    Observation {
+        now,
+        leader: ctx.identity().to_owned(),
+        conflict: conflict(ctx, policy, &settings),
+        others: others(ctx, &settings),
+        tenants: tenants(ctx, policy),
+        home_in_sync_ms: in_sync(memory, &settings, &stored, &servers, now.mono),
+        requests,
+        ended,
+        settings,
+        stored,
+        servers,
+    }
+}
+
+/// Why the policy cannot be followed: one of its servers is another policy's too (the older policy
+/// keeps it), or a Region or server does not exist.
+pub(super) fn conflict(ctx: &Ctx, policy: &FailoverPolicy, settings: &Settings) -> Option<String> {
+    let mine: BTreeSet<ServerId> = members(policy).into_iter().collect();
+    let age = |p: &FailoverPolicy| (p.metadata.creation_timestamp.clone().map(|t| t.0), p.name_any());
+    for other in ctx.stores.policies.all() {
+        if other.name_any() == settings.name || age(&other) > age(policy) {
+            continue;
+        }
+        if let Some(server) = members(&other).into_iter().find(|id| mine.contains(id)) {
+            return Some(format!(
+                "{server} is a server of FailoverPolicy {} already; a server is in one policy only",
+                other.name_any()
+            ));
+        }
+    }
+    mine.into_iter().find_map(|id| match ctx.stores.regions.get(id.region.as_str()) {
+        None => Some(format!("Region {} does not exist; create it or correct the spec", id.region)),
+        Some(region) => (!region.spec.database_servers.iter().any(|s| s.name == id.server)).then(
+            || format!("Region {} has no database server named {}", id.region, id.server),
+        ),
+    })
+}
+
+fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {
+    let mine: BTreeSet<RegionName> =
+        settings.servers().into_iter().map(|s| s.server.region).collect();
+    let mut verdicts = BTreeMap::new();
+    for (id, sample) in ctx.samples.all() {
+        if mine.contains(&id.region) {
+            continue;
+        }
+        let known = verdicts.entry(id.region).or_insert(sample.verdict);
+        if sample.verdict == Verdict::Up {
+            *known = Verdict::Up;
+        }
+    }
+    verdicts
+}
+
+/// The placements that are recorded on one of the policy's servers.
+fn tenants(ctx: &Ctx, policy: &FailoverPolicy) -> Vec<Tenant> {
+    let mine: BTreeSet<ServerId> = members(policy).into_iter().collect();
+    let placements = ctx.stores.placements.all();
+    placements.iter().filter_map(|placement| tenant(ctx, placement, &mine)).collect()
+}
+
+fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> Option<Tenant> {
+    let status = placement.status.as_ref()?;
+    let id = ServerId::new(status.active_region.clone()?, status.server.clone()?);
+    if !mine.contains(&id) {
+        return None;
+    }
+    let home = status.home_region.as_deref().and_then(|name| ctx.stores.regions.get(name));
+    let mut allowed: BTreeSet<_> =
+        placement.spec.allowed_jurisdictions.iter().flatten().map(Jurisdiction::new).collect();
+    if allowed.is_empty() {
+        allowed.extend(home.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone())));
+    }
+    Some(Tenant {
+        name: format!("{}/{}", placement.namespace().unwrap_or_default(), placement.name_any()),
+        allowed,
+        repointed: Epoch(status.epoch.unwrap_or_default()),
+        stalled: is_true(&status.conditions, ConditionType::Stalled)
+            || placement.metadata.deletion_timestamp.is_some(),
+    })
+}
+
+/// An operation that may be started or is being run. What the machine made for its own failover is
+/// a record, and no request to make another.
+fn request(operation: &FailoverOperation, settings: &Settings, stored: &Stored) -> Option<Request> {
+    let name = operation.name_any();
+    let current = stored.journal.as_ref().is_some_and(|j| j.operation == name);
+    let own = operation.labels().get(TRIGGER_LABEL).is_some_and(|t| t == TRIGGER_AUTOMATIC)
+        && operation.spec.type_ == MoveType::Failover;
+    let waiting = state(operation) == OperationState::Pending && !own;
+    let gone = operation.metadata.deletion_timestamp.is_some();
+    if state(operation).is_final() || !(current || (waiting && !gone)) {
+        return None;
+    }
+    let hash = operations::evidence_hash(&settings.name, stored);
+    let approvals = operation.status.as_ref().map_or(&[][..], |status| &status.approvals);
+    Some(Request {
+        name,
+        kind: operation.spec.type_.into(),
+        target: RegionName::new(operation.spec.target.clone()),
+        expected_epoch: Epoch(operation.spec.expected_epoch),
+        accept: operation.spec.accept.iter().map(|a| (*a).into()).collect(),
+        approved: hash.is_some_and(|hash| approvals.iter().any(|a| a.evidence_hash == hash)),
+    })
+}
+
+fn state(operation: &FailoverOperation) -> OperationState {
+    operation.status.as_ref().and_then(|s| s.state).unwrap_or(OperationState::Pending)
+}
+
+/// How long the home server has followed the active one, without a break that this process saw.
+fn in_sync(
+    memory: &Memory,
+    settings: &Settings,
+    stored: &Stored,
+    servers: &BTreeMap<RegionName, ServerView>,
+    now: Mono,
+) -> Option<u64> {
+    let timeline = servers.get(&stored.active).and_then(ServerView::now).map(|f| f.timeline);
+    let home = servers.get(&settings.home.region).and_then(ServerView::now);
+    let follows = home.is_some_and(|facts| {
+        facts.role == Role::Standby && !stream_broken(facts) && Some(facts.timeline) == timeline
+    });
+    let mut in_sync = memory.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
+    if !follows {
+        in_sync.remove(&settings.name);
+        return None;
+    }
+    let since = *in_sync.entry(settings.name.clone()).or_insert(now);
+    Some(now.since(since))
+}

@@ -1,0 +1,336 @@
+//! What the machine stores and shows. Pure: from what was seen and decided to a status.
+
+use domicile_api::conditions::{ConditionType, Conditions, Reason, Status, Summary};
+use domicile_api::convert::{ConvertError, loss_seconds};
+use domicile_api::policy::FailoverPolicy;
+use domicile_api::policy_status::{
+    FailoverPolicyStatus, GuardStatus, Guarantees, ReplicationStatus, SplitBrainGuarantee,
+    StreamState,
+};
+use domicile_core::facts::Role;
+use domicile_core::failover::{
+    Decision, GuardName, LossBound, MoveKind, Observation, Proof, ServerView, State, Stored,
+    awaits_rejoin, home_is_ready, predicted_loss, stream_broken,
+};
+use domicile_core::health::Verdict;
+use jiff::Timestamp;
+
+use crate::kube::events::Severity;
+use crate::telemetry::{FailoverLabels, Metrics, StepLabels};
+
+/// The status that says `next`, and why.
+pub(super) fn status(
+    policy: &FailoverPolicy,
+    seen: &Observation,
+    next: &Stored,
+    decision: &Decision,
+) -> FailoverPolicyStatus {
+    let mut status = policy.status.clone().unwrap_or_default();
+    status.store(next);
+    status.observed_generation = policy.metadata.generation;
+    status.home_region = Some(seen.settings.home.region.to_string());
+    status.guarantees = Some(guarantees(seen, next, decision));
+    status.replication = replication(seen, next);
+    status.guards = guards(decision);
+    status.current_operation = next.journal.as_ref().map(|journal| journal.operation.clone());
+    let mut conditions =
+        Conditions::of(&status.conditions, policy.metadata.generation, seen.now.wall);
+    let (summary, reason) = summary(seen, next, decision);
+    conditions.summarize(summary, reason, &decision.message);
+    describe(&mut conditions, seen, next, decision);
+    status.conditions = conditions.into_list();
+    status
+}
+
+/// The first status of a policy.
+pub(super) fn adopted(
+    policy: &FailoverPolicy,
+    stored: &Stored,
+    now: Timestamp,
+) -> FailoverPolicyStatus {
+    let mut status = policy.status.clone().unwrap_or_default();
+    status.store(stored);
+    let text = format!("{} is the primary; its first pass follows", stored.active);
+    summarized(policy, status, Summary::Reconciling { ready: false }, Reason::Progressing, &text, now)
+}
+
+/// A policy that cannot begin.
+pub(super) fn waiting(policy: &FailoverPolicy, fact: &str, now: Timestamp) -> FailoverPolicyStatus {
+    let status = policy.status.clone().unwrap_or_default();
+    let summary = Summary::Stalled { ready: false };
+    summarized(policy, status, summary, Reason::Contradiction, fact, now)
+}
+
+/// A policy, or a stored state, that is not understood.
+pub(super) fn misunderstood(
+    policy: &FailoverPolicy,
+    problem: &ConvertError,
+    now: Timestamp,
+) -> FailoverPolicyStatus {
+    let reason =
+        if problem.field.starts_with("status") { Reason::InvalidStatus } else { Reason::InvalidSpec };
+    let status = policy.status.clone().unwrap_or_default();
+    let summary = Summary::Stalled { ready: false };
+    summarized(policy, status, summary, reason, &problem.to_string(), now)
+}
+
+fn summarized(
+    policy: &FailoverPolicy,
+    mut status: FailoverPolicyStatus,
+    summary: Summary,
+    reason: Reason,
+    message: &str,
+    now: Timestamp,
+) -> FailoverPolicyStatus {
+    status.observed_generation = policy.metadata.generation;
+    let mut conditions = Conditions::of(&status.conditions, policy.metadata.generation, now);
+    conditions.summarize(summary, reason, message);
+    status.conditions = conditions.into_list();
+    status
+}
+
+/// How loudly a change of state is told.
+pub(super) fn severity(state: State, reason: &str) -> Severity {
+    match state {
+        State::Steady if reason != "Aborted" => Severity::Normal,
+        State::Draining
+        | State::Fencing
+        | State::CatchingUp
+        | State::Promoting
+        | State::Rerouting
+        | State::Verifying => Severity::Normal,
+        State::Steady
+        | State::Suspect
+        | State::Outage
+        | State::Blocked
+        | State::AwaitingApproval
+        | State::Aborting
+        | State::Halted => Severity::Warning,
+    }
+}
+
+/// Counts the step that ended, and the move if it ended with it.
+pub(super) fn figures(metrics: &Metrics, seen: &Observation, next: &Stored) {
+    let before = &seen.stored;
+    let milliseconds = seen.now.wall.as_millisecond() - before.since.as_millisecond();
+    let step = StepLabels { step: before.state.to_string() };
+    if before.journal.is_some() {
+        let seconds = milliseconds.max(0) as f64 / 1000.0;
+        metrics.failover_step.get_or_create(&step).observe(seconds);
+    }
+    let Some(journal) = before.journal.as_ref().filter(|_| next.journal.is_none()) else { return };
+    let moved = next.history.first().is_some_and(|past| past.operation == journal.operation);
+    let labels = FailoverLabels {
+        policy: seen.settings.name.clone(),
+        from: journal.from.to_string(),
+        to: journal.to.to_string(),
+        trigger: if journal.automatic { "Automatic" } else { "Manual" }.to_owned(),
+        outcome: if moved { "Succeeded" } else { "Aborted" }.to_owned(),
+    };
+    metrics.failovers.get_or_create(&labels).inc();
+}
+
+/// What can be claimed now, and never more. Nothing is claimed while a move is under way.
+fn guarantees(seen: &Observation, next: &Stored, decision: &Decision) -> Guarantees {
+    let nothing = Guarantees { split_brain: SplitBrainGuarantee::None, data_loss_seconds: None };
+    if next.state != State::Steady {
+        return nothing;
+    }
+    if next.claim.is_some() {
+        return Guarantees {
+            split_brain: SplitBrainGuarantee::SynchronousReplication,
+            data_loss_seconds: Some(0),
+        };
+    }
+    match (&decision.candidate, seen.settings.minimum_proof) {
+        (Some(target), Proof::Assumed) => Guarantees {
+            split_brain: SplitBrainGuarantee::Assumed,
+            data_loss_seconds: loss_seconds(predicted_loss(seen, target)),
+        },
+        (Some(_) | None, Proof::Assumed | Proof::SynchronousReplication | Proof::Confirmed) => {
+            nothing
+        }
+    }
+}
+
+fn replication(seen: &Observation, next: &Stored) -> Vec<ReplicationStatus> {
+    let standbys = seen.servers.values().filter(|view| view.server.region != next.active);
+    standbys
+        .map(|view| {
+            let state = stream(view);
+            let synchronous =
+                next.claim.as_ref().is_some_and(|claim| claim.standby == view.server.region);
+            let bound = match state {
+                _any if synchronous => LossBound::Seconds(0),
+                StreamState::Streaming => predicted_loss(seen, &view.server.region),
+                StreamState::Broken | StreamState::Unknown => LossBound::Unknown,
+            };
+            ReplicationStatus {
+                region: view.server.region.to_string(),
+                state,
+                synchronous,
+                loss_bound_seconds: loss_seconds(bound),
+            }
+        })
+        .collect()
+}
+
+fn stream(view: &ServerView) -> StreamState {
+    match view.now() {
+        None => StreamState::Unknown,
+        Some(facts) if facts.role == Role::Standby && !stream_broken(facts) => {
+            StreamState::Streaming
+        }
+        Some(_) => StreamState::Broken,
+    }
+}
+
+fn guards(decision: &Decision) -> Vec<GuardStatus> {
+    let guards = decision.guards.iter();
+    guards
+        .map(|guard| GuardStatus {
+            name: guard.name.as_str().to_owned(),
+            ok: guard.ok,
+            message: guard.message.clone(),
+        })
+        .collect()
+}
+
+fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, Reason) {
+    if seen.conflict.is_some() && next.journal.is_none() {
+        return (Summary::Stalled { ready: false }, Reason::ServerInTwoPolicies);
+    }
+    let word = Reason::parse(next.state.as_str()).unwrap_or(Reason::Progressing);
+    let up = seen.server(&next.active).is_some_and(|view| view.verdict == Verdict::Up);
+    let refused = Reason::parse(decision.reason).unwrap_or(Reason::NotObserved);
+    match next.state {
+        State::Steady if up => (Summary::Ready, word),
+        State::Steady => (Summary::NotReady, refused),
+        State::Suspect => (Summary::Reconciling { ready: true }, word),
+        State::Outage
+        | State::Draining
+        | State::Fencing
+        | State::CatchingUp
+        | State::Aborting
+        | State::Promoting
+        | State::Rerouting
+        | State::Verifying => (Summary::Reconciling { ready: false }, word),
+        State::Blocked | State::AwaitingApproval | State::Halted => {
+            (Summary::Stalled { ready: false }, word)
+        }
+    }
+}
+
+fn describe(conditions: &mut Conditions, seen: &Observation, next: &Stored, decision: &Decision) {
+    use ConditionType as C;
+    let mut set = |type_, (status, reason, message): (Status, Reason, String)| {
+        conditions.set(type_, status, reason, &message);
+    };
+    set(C::PrimaryHealthy, primary(seen, next));
+    set(C::FailoverReady, failover_ready(decision));
+    set(C::ReplicationHealthy, replication_healthy(seen, next));
+    set(C::StandbyHealthy, standbys(seen, next));
+    set(C::FailbackReady, failback(seen, next));
+    let away = next.active != seen.settings.home.region;
+    let place = if away { Reason::AwayFromHome } else { Reason::AtHome };
+    set(C::FailedOver, (away.into(), place, format!("tenants are served in {}", next.active)));
+    let split = next.state == State::Halted && decision.reason == "SplitBrain";
+    let split = split || (next.state == State::Halted && seen.stored.state == State::Halted);
+    let why = if split { Reason::TwoPrimaries } else { Reason::SinglePrimary };
+    let text = if split { decision.message.clone() } else { String::new() };
+    set(C::SplitBrain, (split.into(), why, text));
+    let paused = seen.settings.paused;
+    let why = if paused { Reason::PausedByUser } else { Reason::NotPaused };
+    set(C::Paused, (paused.into(), why, String::new()));
+}
+
+fn primary(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    let verdict = seen.server(&next.active).map(|view| view.verdict);
+    let name = &next.active;
+    match verdict {
+        Some(Verdict::Up) => (Status::True, Reason::PrimaryServing, format!("{name} answers")),
+        Some(Verdict::Down) => {
+            (Status::False, Reason::PrimaryLost, format!("{name} does not answer"))
+        }
+        Some(Verdict::Refusing(failure)) => {
+            (Status::Unknown, failure.into(), format!("{name} refuses Domicile's login"))
+        }
+        Some(Verdict::Failing { .. } | Verdict::Recovering { .. }) => {
+            (Status::Unknown, Reason::Suspect, format!("{name} answers some probes"))
+        }
+        Some(Verdict::Unknown) | None => {
+            (Status::Unknown, Reason::NotObserved, format!("{name} was not probed yet"))
+        }
+    }
+}
+
+/// Ready when every guard holds but the one that asks whether there is an outage at all.
+fn failover_ready(decision: &Decision) -> (Status, Reason, String) {
+    let mut objections =
+        decision.guards.iter().filter(|g| !g.ok && g.name != GuardName::SecondVantage);
+    match (&decision.candidate, objections.next()) {
+        (None, _) => (Status::False, Reason::NoEligibleStandby, "there is no standby".to_owned()),
+        (Some(target), None) => {
+            (Status::True, Reason::StandbyEligible, format!("{target} could take over"))
+        }
+        (Some(_), Some(guard)) => {
+            (Status::False, Reason::NoEligibleStandby, guard.message.clone())
+        }
+    }
+}
+
+fn replication_healthy(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    let mut worst = (Status::True, Reason::Streaming, "every standby streams".to_owned());
+    for view in seen.servers.values().filter(|view| view.server.region != next.active) {
+        let name = &view.server;
+        match stream(view) {
+            StreamState::Streaming => {}
+            StreamState::Broken => {
+                return (Status::False, Reason::ReplicationBroken, format!("{name} does not stream"));
+            }
+            StreamState::Unknown => {
+                let text = format!("{name} does not answer");
+                worst = (Status::Unknown, Reason::ReplicationUnknown, text);
+            }
+        }
+    }
+    worst
+}
+
+fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    for view in seen.servers.values().filter(|view| view.server.region != next.active) {
+        let name = &view.server;
+        let Some(facts) = view.now() else {
+            return (Status::False, Reason::StandbyUnreachable, format!("{name} does not answer"));
+        };
+        if awaits_rejoin(seen, view) {
+            let text = format!(
+                "{name} is fenced and must be rejoined as a standby of {}, by pg_rewind or a new \
+                 base backup",
+                next.active
+            );
+            return (Status::False, Reason::AwaitingRejoin, text);
+        }
+        if facts.role == Role::Primary {
+            let text = format!("{name} came back as a primary and is being fenced");
+            return (Status::False, Reason::Quarantined, text);
+        }
+    }
+    (Status::True, Reason::StandbysHealthy, "every standby is a standby".to_owned())
+}
+
+fn failback(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    let home = &seen.settings.home.region;
+    if next.active == *home {
+        return (Status::False, Reason::AtHome, String::new());
+    }
+    let planned = format!("run: kubectl domicile {} {}", MoveKind::Failback.as_str().to_lowercase(), seen.settings.name);
+    if home_is_ready(seen) {
+        (Status::True, Reason::HomeInSync, planned)
+    } else if seen.home_in_sync_ms.is_some() {
+        let text = format!("{home} streams; it must do so for `spec.failback.stableSeconds`");
+        (Status::False, Reason::Stabilizing, text)
+    } else {
+        (Status::False, Reason::HomeNotInSync, format!("{home} does not follow {}", next.active))
+    }
+}
