@@ -1,5 +1,8 @@
 # The menu. Every recipe is what CI runs too.
 
+# Tests that need no server.
+OFFLINE = --test house --test generated --test schema --test chart
+
 .PHONY: menu demo test check lab update
 
 menu:
@@ -18,11 +21,11 @@ test: check
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked -p domicile-core -p domicile-cli -p domicile-tests --lib --test house
+	cargo test --locked -p domicile-core -p domicile-api -p domicile-cli -p domicile-tests --lib $(OFFLINE)
 
 lab:
 	cargo build --locked --workspace --bins
 	target/debug/domicile-lab up
 
 update:
-	UPDATE=1 cargo test -p domicile-tests --test house
+	UPDATE=1 cargo test -p domicile-tests --test generated --test chart

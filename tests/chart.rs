@@ -1,0 +1,154 @@
+//! What the chart holds of other files is generated from them: `UPDATE=1` writes, a plain run
+//! compares. The roles come from the operator's own table, the definitions from `crds/`.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use domicile_operator::rbac::{Rule, Scope, rules};
+
+const HINT: &str = "run `make update`";
+
+#[test]
+fn the_chart_s_roles_are_the_operator_s_table() {
+    check("charts/domicile/templates/roles.yaml", &roles(&rules()));
+}
+
+#[test]
+fn the_chart_s_definitions_are_those_of_crds() {
+    let target = repository().join("charts/domicile/charts/crds/templates");
+    let mut expected = Vec::new();
+    for (name, text) in domicile_api::crd::files().unwrap() {
+        let path = format!("charts/domicile/charts/crds/templates/{name}");
+        check(&path, &template(&text));
+        expected.push(name);
+    }
+    assert!(!expected.is_empty());
+    for entry in fs::read_dir(target).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            expected.contains(&name),
+            "nothing generates {name}; remove it"
+        );
+    }
+}
+
+#[test]
+fn braces_of_a_description_are_no_template() {
+    let crd = "metadata:\n  name: x\nspec:\n  description: use {{ rw.uri }}\n";
+    let made = template(crd);
+    assert!(made.contains("use {{ \"{{\" }} rw.uri }}"), "{made}");
+    assert!(made.contains("helm.sh/resource-policy: keep"), "{made}");
+}
+
+#[test]
+fn every_rule_reaches_the_role_of_its_scope() {
+    let rule = |scope, resource| Rule {
+        scope,
+        group: "apps",
+        resources: resource,
+        verbs: &["get"],
+        why: "test",
+    };
+    let made = roles(&[
+        rule(Scope::Tenant, &["deployments"]),
+        rule(Scope::Cluster, &["daemonsets"]),
+        rule(Scope::Operator, &["statefulsets"]),
+    ]);
+    let documents: Vec<&str> = made.split("\n---\n").collect();
+    assert_eq!(documents.len(), 3, "{made}");
+    for (document, kind, resource) in [
+        (documents[0], "kind: ClusterRole\n", "[daemonsets]"),
+        (documents[1], "kind: Role\n", "[statefulsets]"),
+        (documents[2], "kind: ClusterRole\n", "[deployments]"),
+    ] {
+        assert!(
+            document.contains(kind) && document.contains(resource),
+            "{document}"
+        );
+    }
+}
+
+/// The three roles as a template.
+fn roles(rules: &[Rule]) -> String {
+    let mut out = String::from(
+        "# Generated from src/operator/rbac.rs by tests/chart.rs; `make update` writes it.\n",
+    );
+    let scopes = [
+        (Scope::Cluster, "ClusterRole", ""),
+        (Scope::Operator, "Role", "-operator"),
+        (Scope::Tenant, "ClusterRole", "-tenant"),
+    ];
+    for (at, (scope, kind, suffix)) in scopes.into_iter().enumerate() {
+        if at > 0 {
+            out.push_str("---\n");
+        }
+        let namespace = match scope {
+            Scope::Cluster | Scope::Tenant => "",
+            Scope::Operator => "  namespace: {{ .Release.Namespace }}\n",
+        };
+        let _ = write!(
+            out,
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  \
+             name: {{{{ include \"domicile.fullname\" . }}}}{suffix}\n{namespace}  labels:\n    \
+             {{{{- include \"domicile.labels\" . | nindent 4 }}}}\nrules:\n"
+        );
+        rules
+            .iter()
+            .filter(|rule| rule.scope == scope)
+            .for_each(|rule| out.push_str(&one(rule)));
+    }
+    out
+}
+
+fn one(rule: &Rule) -> String {
+    let Rule {
+        scope,
+        group,
+        resources,
+        verbs,
+        why,
+    } = rule;
+    let group = if group.is_empty() { "\"\"" } else { group };
+    // The operator's own namespace may hold other Secrets too; a list of names narrows the right.
+    let narrowed = *scope == Scope::Operator && resources.contains(&"secrets");
+    let names = if narrowed {
+        "    {{- with .Values.secretNames }}\n    resourceNames: {{ toJson . }}\n    {{- end }}\n"
+    } else {
+        ""
+    };
+    format!(
+        "  # {why}\n  - apiGroups: [{group}]\n    resources: [{}]\n{names}    verbs: [{}]\n",
+        resources.join(", "),
+        verbs.join(", "),
+    )
+}
+
+/// A definition as a template that keeps it when the chart goes, if asked.
+fn template(crd: &str) -> String {
+    let escaped = crd.replace("{{", "{{ \"{{\" }}");
+    let keep = "metadata:\n  {{- if .Values.keep }}\n  annotations:\n    \
+                helm.sh/resource-policy: keep\n  {{- end }}\n";
+    assert!(
+        !escaped.contains("\n  annotations:"),
+        "the definition has annotations already"
+    );
+    assert!(
+        escaped.contains("metadata:\n"),
+        "not a definition: {escaped}"
+    );
+    escaped.replacen("metadata:\n", keep, 1)
+}
+
+fn check(path: &str, expected: &str) {
+    let file = repository().join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&file, expected).unwrap();
+    }
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == expected, "{path} is out of date: {HINT}");
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

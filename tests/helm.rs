@@ -1,0 +1,209 @@
+//! The chart under Helm itself: it lints, refuses bad values, and renders what it should.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use domicile_lab::Places;
+use domicile_lab::tools::Tools;
+use serde_json::Value;
+
+#[test]
+fn the_chart_lints_strictly() {
+    let output = helm(&["lint", "--strict", &chart()]);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused() {
+    let bad = [
+        "replicas=-1",
+        "replicas=two",
+        "image.pullPolicy=Sometimes",
+        "image.tag=",
+        "tenantNamespaces[0]=Tenant_A",
+        "tenantNamespace[0]=a",
+        "crds.other=true",
+        "networkPolicy.databasePorts[0]=0",
+        "metrics.port=80",
+        "secretNames=a",
+    ];
+    for value in bad {
+        let output = helm(&["template", "domicile", &chart(), "--set", value]);
+        assert!(!output.status.success(), "{value} was accepted");
+        let key = value.split(['=', '[', '.']).next().unwrap_or_default();
+        assert!(words(&output).contains(key), "{value}: {}", words(&output));
+    }
+}
+
+#[test]
+fn onboard_prints_what_the_chart_binds() {
+    let rendered = render(&["tenantNamespaces={tenant-acme,tenant-globex}"]);
+    for namespace in ["tenant-acme", "tenant-globex"] {
+        let printed = domicile_cli::onboard::run(&domicile_cli::args::OnboardArgs {
+            tenant_namespace: namespace.to_owned(),
+            operator_namespace: "domicile-system".to_owned(),
+            fullname: "domicile".to_owned(),
+        });
+        let printed: Value = serde_saphyr::from_str(&printed).unwrap();
+        let here = |object: &&Value| object["metadata"]["namespace"] == namespace;
+        let bound: Vec<&Value> = rendered.iter().filter(here).collect();
+        assert_eq!(bound, [&printed]);
+    }
+}
+
+#[test]
+fn no_right_is_a_wildcard_and_secrets_are_never_cluster_wide() {
+    let rendered = render(&["tenantNamespaces={tenant-acme}"]);
+    let roles: Vec<&Value> = of_kind(&rendered, "ClusterRole")
+        .chain(of_kind(&rendered, "Role"))
+        .collect();
+    assert!(roles.len() >= 5, "{roles:#?}");
+    assert!(
+        !roles
+            .iter()
+            .any(|role| role["rules"].to_string().contains('*'))
+    );
+    let bound: BTreeSet<String> = of_kind(&rendered, "ClusterRoleBinding")
+        .map(|binding| binding["roleRef"]["name"].to_string())
+        .collect();
+    let cluster_wide = roles.iter().filter(|role| {
+        role["kind"] == "ClusterRole" && bound.contains(&role["metadata"]["name"].to_string())
+    });
+    let cluster_wide: Vec<String> = cluster_wide.map(|role| role["rules"].to_string()).collect();
+    assert_eq!(cluster_wide.len(), 1);
+    assert!(
+        !cluster_wide[0].contains("\"secrets\""),
+        "{}",
+        cluster_wide[0]
+    );
+}
+
+#[test]
+fn a_list_of_names_narrows_the_right_on_secrets() {
+    let secrets = |values: &[&str]| {
+        let rendered = render(values);
+        let role = of_kind(&rendered, "Role").next().cloned().unwrap();
+        let rules = role["rules"].as_array().cloned().unwrap();
+        rules
+            .into_iter()
+            .find(|rule| rule["resources"][0] == "secrets")
+            .unwrap()
+    };
+    assert_eq!(secrets(&[])["resourceNames"], Value::Null);
+    let narrowed = secrets(&["secretNames={eu-west-admin,eu-west-ca}"]);
+    assert_eq!(
+        narrowed["resourceNames"],
+        serde_json::json!(["eu-west-admin", "eu-west-ca"])
+    );
+    assert_eq!(narrowed["verbs"], serde_json::json!(["get"]));
+}
+
+#[test]
+fn every_container_fits_the_restricted_profile() {
+    let rendered = render(&[]);
+    let deployment = of_kind(&rendered, "Deployment").next().unwrap();
+    let test = of_kind(&rendered, "Pod").next().unwrap();
+    for pod in [&deployment["spec"]["template"]["spec"], &test["spec"]] {
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["runAsNonRoot"], true);
+            assert_eq!(security["runAsUser"], 65532);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+            assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+        }
+    }
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["containers"][0]["args"][0],
+        "run"
+    );
+}
+
+#[test]
+fn definitions_are_kept_unless_the_user_lets_them_go() {
+    let rendered = render(&[]);
+    let expected = domicile_api::crd::files().unwrap();
+    assert_eq!(
+        of_kind(&rendered, "CustomResourceDefinition").count(),
+        expected.len()
+    );
+    for (name, text) in expected {
+        let mut definition: Value = serde_saphyr::from_str(&text).unwrap();
+        let annotations = serde_json::json!({"helm.sh/resource-policy": "keep"});
+        definition["metadata"]["annotations"] = annotations;
+        let same = |found: &Value| *found == definition;
+        assert!(
+            of_kind(&rendered, "CustomResourceDefinition").any(same),
+            "{name} differs"
+        );
+    }
+    let gone = render(&["crds.keep=false"]);
+    let kept = |crd: &Value| !crd["metadata"]["annotations"].is_null();
+    assert!(!of_kind(&gone, "CustomResourceDefinition").any(kept));
+    assert_eq!(
+        of_kind(&render(&["crds.enabled=false"]), "CustomResourceDefinition").count(),
+        0
+    );
+}
+
+#[test]
+fn optional_parts_come_and_go() {
+    let all = render(&["networkPolicy.enabled=true"]);
+    assert_eq!(of_kind(&all, "NetworkPolicy").count(), 1);
+    assert_eq!(of_kind(&all, "PodDisruptionBudget").count(), 1);
+    assert_eq!(of_kind(&all, "Service").count(), 1);
+    let few = render(&["replicas=1", "metrics.service.enabled=false"]);
+    for kind in ["NetworkPolicy", "PodDisruptionBudget", "Service"] {
+        assert_eq!(of_kind(&few, kind).count(), 0, "{kind}");
+    }
+}
+
+/// The chart's objects under some values.
+fn render(values: &[&str]) -> Vec<Value> {
+    let chart = chart();
+    let mut arguments = vec!["template", "domicile", &chart, "-n", "domicile-system"];
+    arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+    let output = helm(&arguments);
+    assert!(output.status.success(), "{}", words(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    objects
+        .into_iter()
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+fn helm(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+/// Helm as the lab builds it, once; the first time takes minutes.
+fn program() -> PathBuf {
+    static PROGRAMS: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = PROGRAMS.get_or_init(|| {
+        let cache = Places::from_env(|name| std::env::var_os(name)).cache;
+        let tools = Tools::ensure(&cache, &mut |line| println!("{line}")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        tools.link_into(&folder.path().join("bin")).unwrap();
+        folder
+    });
+    folder.path().join("bin/helm")
+}
+
+fn chart() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.join("charts/domicile").to_string_lossy().into_owned()
+}
