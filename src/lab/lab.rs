@@ -14,7 +14,7 @@ use crate::error::{LabError, Result};
 use crate::postgres::{ADMIN, Binaries, Settings};
 use crate::process::{Output, Patience, run_ok};
 use crate::regions::{REGIONS, Region, RegionOptions, RegionStatus, Regions};
-use crate::space::{Space, check_prerequisites};
+use crate::space::{Space, ensure_prerequisites};
 use crate::state::{Places, write_atomically};
 use crate::teardown::tear_down;
 use crate::tools::Tools;
@@ -82,7 +82,7 @@ impl Lab {
     /// nothing behind but the cache. Errors: something is missing, a server did not start, or a
     /// lab of another kind runs.
     pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Self> {
-        check_prerequisites()?;
+        ensure_prerequisites()?;
         let dir = &options.places.dir;
         if let Some(lab) = Self::found(dir, options.setup)? {
             return Ok(lab);
@@ -223,7 +223,13 @@ impl Lab {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
             .map_err(LabError::file("set the mode of", dir))?;
         let setup = options.setup;
-        write_record(dir, &Record { setup, stage: Stage::Starting })?;
+        write_record(
+            dir,
+            &Record {
+                setup,
+                stage: Stage::Starting,
+            },
+        )?;
         tools.link_into(&dir.join("bin"))?;
         progress("making the private space");
         let space = Space::create(dir, &options.program)?;
@@ -237,8 +243,19 @@ impl Lab {
         let (regions, cluster) = (regions.map_err(|_| ended())??, cluster?);
         progress("creating the regions' Secrets");
         cluster.apply(&credentials(&regions)?)?;
-        write_record(dir, &Record { setup, stage: Stage::Running })?;
-        Ok(Self { space, regions, setup, was_running: false })
+        write_record(
+            dir,
+            &Record {
+                setup,
+                stage: Stage::Running,
+            },
+        )?;
+        Ok(Self {
+            space,
+            regions,
+            setup,
+            was_running: false,
+        })
     }
 }
 
@@ -307,7 +324,10 @@ fn credentials(regions: &Regions) -> Result<String> {
         })
     };
     for Region { name, .. } in &REGIONS {
-        items.push(secret(format!("{name}-ca"), json!({"ca.crt": regions.ca_pem(name)?})));
+        items.push(secret(
+            format!("{name}-ca"),
+            json!({"ca.crt": regions.ca_pem(name)?}),
+        ));
         let password = regions.admin_password(name)?.expose_secret();
         let login = json!({"username": ADMIN, "password": password});
         items.push(secret(format!("{name}-admin"), login));

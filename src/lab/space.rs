@@ -289,13 +289,19 @@ fn boot() -> Result<String> {
     fs::read_to_string(path).map_err(LabError::file("read", path))
 }
 
-/// Checks that the system has what a space needs. The error names what is missing, and how to
-/// get it.
-pub fn check_prerequisites() -> Result<()> {
+/// Checks that the system has what a space needs, and installs the one package that a small
+/// Debian may lack. The error names what is missing, and how to get it.
+pub fn ensure_prerequisites() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         let hint = "run it as root, it makes namespaces and mounts; without, `make check` and the \
                     tests of core and api work";
         return Err(LabError::missing("root", hint));
+    }
+    if !installed("ip")? && installed("apt-get")? {
+        let mut install = Command::new("apt-get");
+        install.args(["install", "-y", "-q", "--no-install-recommends", "iproute2"]);
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        run_ok(&mut install, Duration::from_mins(5))?;
     }
     for (program, package) in [
         ("nsenter", "util-linux"),
@@ -304,7 +310,10 @@ pub fn check_prerequisites() -> Result<()> {
         ("ldd", "libc-bin"),
     ] {
         if !installed(program)? {
-            return Err(LabError::missing(program, format!("apt-get install {package}")));
+            return Err(LabError::missing(
+                program,
+                format!("apt-get install {package}"),
+            ));
         }
     }
     Ok(())

@@ -253,8 +253,8 @@ disabled_plugins = [
         SystemdCgroup = false
 "#;
 
-/// `failCgroupV1: false`: machines with the old hierarchy serve, too. Without groups of their quality the
-/// pods' groups lie in one place, `k8s.io`, from where the end of the lab removes them.
+/// `failCgroupV1: false`: machines with the old hierarchy serve, too. `cgroupsPerQOS: false`: the
+/// groups of all pods lie in one place, `k8s.io`, from where the end of the lab removes them.
 const KUBELET: &str = "\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

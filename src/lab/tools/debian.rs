@@ -30,14 +30,15 @@ const PACKAGES: [&str; 14] = [
     "runc",
 ];
 
-/// Programs and where their packages put them.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("busybox", "bin/busybox"),
-    ("containerd", "usr/bin/containerd"),
-    ("containerd-shim-runc-v2", "usr/bin/containerd-shim-runc-v2"),
-    ("ctr", "usr/bin/ctr"),
-    ("runc", "usr/sbin/runc"),
+/// Programs of the packages; where they put them differs between releases of Debian.
+const PROGRAMS: [&str; 5] = [
+    "busybox",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "runc",
 ];
+const FOLDERS: [&str; 4] = ["usr/bin", "usr/sbin", "bin", "sbin"];
 
 /// nft finds its libraries beside itself.
 const NFT: &str = r#"#!/bin/sh
@@ -77,13 +78,14 @@ fn fill(draft: &Path) -> Result<()> {
         )?;
     }
     super::remove_folder(&packages)?;
-    for (name, path) in PROGRAMS {
-        if !root.join(path).exists() {
-            return Err(LabError::missing(
-                name,
-                format!("the Debian packages have no {path}"),
-            ));
-        }
+    for name in PROGRAMS {
+        let path = FOLDERS.map(|folder| Path::new(folder).join(name));
+        let path = path
+            .iter()
+            .find(|path| root.join(path).exists())
+            .ok_or_else(|| {
+                LabError::missing(name, "its Debian package does not hold it where it used to")
+            })?;
         let link = bin.join(name);
         symlink(Path::new("../root").join(path), &link).map_err(LabError::file("create", &link))?;
     }

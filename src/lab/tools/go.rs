@@ -97,12 +97,11 @@ impl GoModule {
         let key = cache_key(self.name, self.version, &inputs);
         cached(cache, &key, |draft| {
             need_go()?;
-            progress(&format!("building {} {} (once)", self.name, self.version));
-            self.build(draft)
+            self.build(draft, progress)
         })
     }
 
-    fn build(&self, draft: &Path) -> Result<()> {
+    fn build(&self, draft: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
         let (source, bin) = (draft.join("source"), draft.join("bin"));
         for folder in [&source, &bin] {
             fs::create_dir(folder).map_err(LabError::file("create", folder))?;
@@ -116,6 +115,7 @@ impl GoModule {
             fs::write(&file, text).map_err(LabError::file("write", &file))?;
         }
         for (package, program) in self.programs {
+            progress(&format!("building {program} {} (once)", self.version));
             let mut command = Command::new("go");
             command.args(["build", "-trimpath", "-ldflags"]);
             command.arg(format!("-s -w {}", self.linker_flags).trim_end());
@@ -123,7 +123,8 @@ impl GoModule {
             command
                 .current_dir(&source)
                 .env("CGO_ENABLED", "0")
-                .env("GOWORK", "off");
+                .env("GOWORK", "off")
+                .env("GOFLAGS", "-mod=readonly");
             run_ok(&mut command, BUILD_LIMIT)?;
         }
         remove_folder(&source)
