@@ -14,6 +14,7 @@ use super::objects::{Objects, kinds, ready, rolled_out, summary};
 use crate::error::{LabError, Result};
 use crate::image::pack;
 use crate::lab::{Lab, Options, SYSTEM_NAMESPACE};
+use crate::regions::REGIONS;
 use crate::space::Space;
 
 /// The image of the operator.
@@ -35,6 +36,8 @@ pub struct Parts {
     pub repository: PathBuf,
     /// The file in `examples/` with the policy.
     pub policy: &'static str,
+    /// Have the database servers log every statement, before a tenant is placed.
+    pub log_statements: bool,
 }
 
 /// A tenant, as found on the stage.
@@ -197,8 +200,9 @@ impl Stage {
         fs::remove_file(&archive).map_err(LabError::file("remove", &archive))
     }
 
-    /// Namespaces first: the chart puts a `RoleBinding` into each.
-    fn install(&self, progress: &mut dyn FnMut(&str)) -> Result<()> {
+    /// Installs or updates the operator. Namespaces first: the chart puts a `RoleBinding` into
+    /// each.
+    pub fn install(&self, progress: &mut dyn FnMut(&str)) -> Result<()> {
         let tenants = documents(&self.parts.example("10-tenants.yaml"))?;
         let namespaces: Vec<_> = tenants
             .into_iter()
@@ -231,6 +235,9 @@ impl Stage {
         progress("applying the regions");
         self.apply(&documents(&self.parts.example("00-regions.yaml"))?)?;
         self.await_ready(kinds::REGION)?;
+        if self.parts.log_statements {
+            self.log_statements()?;
+        }
         progress("placing the tenants");
         self.apply(&documents(&self.parts.example("10-tenants.yaml"))?)?;
         self.await_ready(kinds::PLACEMENT)?;
@@ -245,6 +252,19 @@ impl Stage {
                 .wait(target, "rolled out", READY_LIMIT, |app| {
                     rolled_out(app) && app.to_string().contains("\"DATABASE_URL\"")
                 })?;
+        }
+        Ok(())
+    }
+
+    fn log_statements(&self) -> Result<()> {
+        for region in &REGIONS {
+            let server = self.lab.regions().server(region.name)?;
+            for sql in [
+                "ALTER SYSTEM SET log_statement = 'all'",
+                "SELECT pg_reload_conf()",
+            ] {
+                server.superuser_sql("postgres", sql)?;
+            }
         }
         Ok(())
     }

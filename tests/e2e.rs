@@ -1,0 +1,215 @@
+//! The whole story on real servers: each scenario breaks something for real and has the checker
+//! judge what the tenants were told. One lab serves all scenarios of one PostgreSQL version.
+//!
+//! Needs Linux and root, and the built programs (`cargo build --workspace --bins`). Arguments that
+//! are no flags choose scenarios by a part of their name; `--list` names them.
+#![expect(
+    clippy::print_stdout,
+    reason = "a test program of its own, without libtest"
+)]
+
+mod e2e {
+    pub(crate) mod asynchronous;
+    pub(crate) mod crash;
+    pub(crate) mod loss;
+    pub(crate) mod outputs;
+    pub(crate) mod planned;
+    pub(crate) mod receiver;
+    pub(crate) mod world;
+}
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use domicile_lab::clock::monotonic;
+use domicile_lab::{LabError, Postgres, Result};
+
+use e2e::world::World;
+use e2e::{asynchronous, crash, loss, outputs, planned};
+
+/// A scenario: its name says the fact, its function returns what is worth telling.
+struct Scenario {
+    name: &'static str,
+    /// Also run on the second PostgreSQL.
+    everywhere: bool,
+    run: fn(&World) -> Result<String>,
+}
+
+const fn scenario(
+    name: &'static str,
+    everywhere: bool,
+    run: fn(&World) -> Result<String>,
+) -> Scenario {
+    Scenario {
+        name,
+        everywhere,
+        run,
+    }
+}
+
+/// In this order: the last ones look at what all the others left.
+const SCENARIOS: [Scenario; 18] = [
+    scenario(
+        "killed_primary_loses_no_row_and_tenants_come_home",
+        true,
+        loss::kill,
+    ),
+    scenario(
+        "frozen_primary_loses_no_row_and_tenants_come_home",
+        true,
+        loss::freeze,
+    ),
+    scenario(
+        "cut_primary_acknowledges_nothing_to_a_writer_inside",
+        true,
+        loss::cut,
+    ),
+    scenario(
+        "switchover_and_back_lose_no_row",
+        true,
+        planned::there_and_back,
+    ),
+    scenario(
+        "stale_epoch_is_refused",
+        false,
+        planned::stale_epoch_is_refused,
+    ),
+    scenario(
+        "asynchronous_kill_moves_within_the_bound",
+        true,
+        asynchronous::assumed,
+    ),
+    scenario(
+        "weaker_proof_is_blocked_until_accepted",
+        false,
+        asynchronous::blocked,
+    ),
+    scenario(
+        "without_a_fence_the_checker_sees_two_writers",
+        true,
+        asynchronous::control,
+    ),
+    scenario("operator_killed_while_suspect", false, crash::suspect),
+    scenario("operator_killed_in_outage", false, crash::outage),
+    scenario("operator_killed_while_fencing", false, crash::fencing),
+    scenario(
+        "operator_killed_while_catching_up",
+        false,
+        crash::catching_up,
+    ),
+    scenario("operator_killed_while_promoting", false, crash::promoting),
+    scenario("operator_killed_while_rerouting", false, crash::rerouting),
+    scenario("operator_killed_while_verifying", false, crash::verifying),
+    scenario("operator_killed_while_draining", false, crash::draining),
+    scenario(
+        "no_secret_in_any_output_and_no_eu_row_abroad",
+        true,
+        outputs::clean,
+    ),
+    scenario(
+        "uninstalling_leaves_tenants_alone",
+        false,
+        outputs::uninstall,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        SCENARIOS
+            .iter()
+            .for_each(|one| println!("{}: test", one.name));
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<_> = arguments
+        .iter()
+        .filter(|one| !one.starts_with('-'))
+        .collect();
+    let chosen = |one: &&Scenario| {
+        filters.is_empty()
+            || filters
+                .iter()
+                .any(|filter| one.name.contains(filter.as_str()))
+    };
+    let mut tally = Tally::default();
+    for postgres in [Postgres::System, Postgres::V18] {
+        let scenarios: Vec<_> = SCENARIOS
+            .iter()
+            .filter(chosen)
+            .filter(|one| one.everywhere || postgres == Postgres::System)
+            .collect();
+        if scenarios.is_empty() {
+            continue;
+        }
+        if let Err(error) = run_all(postgres, &scenarios, &mut tally) {
+            println!("error: {}", error.report());
+            tally.failed.push("the lab".to_owned());
+        }
+    }
+    tally.finish()
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+/// Runs scenarios on one lab. One that fails may leave anything behind, so that the next one gets
+/// a new lab. The lab is taken down at the end.
+fn run_all(postgres: Postgres, scenarios: &[&Scenario], tally: &mut Tally) -> Result<()> {
+    let version = match postgres {
+        Postgres::System => "system",
+        Postgres::V18 => "18",
+    };
+    println!(
+        "\nrunning {} scenarios with PostgreSQL {version}",
+        scenarios.len()
+    );
+    let mut world: Option<World> = None;
+    for one in scenarios {
+        let current = match world.take() {
+            Some(current) => current,
+            None => World::begin(postgres, &mut |step| println!("  {step}"))?,
+        };
+        let begun = monotonic()?;
+        let outcome = current.ready().and_then(|()| (one.run)(&current));
+        let took = Duration::from_nanos(monotonic()? - begun).as_secs_f64();
+        let name = format!("{}@{version}", one.name);
+        match outcome {
+            Ok(told) => {
+                println!("test {name} ... ok ({took:.1} s) {told}");
+                tally.passed += 1;
+                world = Some(current);
+            }
+            Err(error) => {
+                println!("test {name} ... FAILED ({took:.1} s)\n  {}", error.report());
+                println!("{}", current.diagnosis());
+                tally.failed.push(name);
+                current.end()?;
+            }
+        }
+        if matches!(tally.failed.len(), 4..) {
+            let text = "more than three scenarios failed: the rest is not run";
+            return Err(LabError::State(text.to_owned()));
+        }
+    }
+    world.map_or(Ok(()), World::end)
+}
+
+impl Tally {
+    fn finish(self) -> ExitCode {
+        let Self { passed, failed } = self;
+        let word = if failed.is_empty() { "ok" } else { "FAILED" };
+        failed.iter().for_each(|name| println!("failed: {name}"));
+        println!(
+            "\ntest result: {word}. {passed} passed; {} failed",
+            failed.len()
+        );
+        if failed.is_empty() && passed > 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The operator is killed in each state of a move; its successor finishes the move.
+
+use std::time::Duration;
+
+use domicile_lab::clock::monotonic;
+use domicile_lab::lab::SYSTEM_NAMESPACE;
+use domicile_lab::process::{Patience, ProcessId};
+use domicile_lab::regions::How;
+use domicile_lab::story::objects::kinds;
+use domicile_lab::story::operator::{kill_all, processes};
+use domicile_lab::{LabError, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
+
+const LIMIT: Duration = Duration::from_mins(1);
+/// How long the operator runs between two looks at the state: long while the threshold of probes
+/// is being reached, and shorter than a write to the apiserver from then on.
+const STRIDE_MS: u64 = 40;
+const STEP_MS: u64 = 3;
+
+pub(crate) fn suspect(world: &World) -> Result<String> {
+    killed_in(world, "Suspect")
+}
+
+pub(crate) fn outage(world: &World) -> Result<String> {
+    killed_in(world, "Outage")
+}
+
+pub(crate) fn fencing(world: &World) -> Result<String> {
+    killed_in(world, "Fencing")
+}
+
+pub(crate) fn catching_up(world: &World) -> Result<String> {
+    killed_in(world, "CatchingUp")
+}
+
+pub(crate) fn promoting(world: &World) -> Result<String> {
+    killed_in(world, "Promoting")
+}
+
+pub(crate) fn rerouting(world: &World) -> Result<String> {
+    killed_in(world, "Rerouting")
+}
+
+pub(crate) fn verifying(world: &World) -> Result<String> {
+    killed_in(world, "Verifying")
+}
+
+/// The same for a planned move, which is finished or given up, and in both cases without loss.
+pub(crate) fn draining(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    let start = monotonic()?;
+    rest(3000);
+    let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
+    kill_when(world, "Draining")?;
+    renew(world)?;
+    let ended = stage.await_end(&operation)?;
+    let state = ended["status"]["state"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let finished = ["Succeeded", "Aborted", "Failed"].contains(&&*state);
+    ensure(finished, || {
+        format!("the operation says {}", ended["status"])
+    })?;
+    if state == "Succeeded" {
+        stage.await_moved(&world.watch, HOME, begun)?;
+        rest(2000);
+        world.go_home(true)?;
+    }
+    world.ready()?;
+    rest(2000);
+    let reports = world.judge(start, &[])?;
+    lossless(&reports, start, begun)?;
+    let until = monotonic()?;
+    for (name, report) in &reports {
+        let rate = report.rate(until - 1_500_000_000, until);
+        ensure(rate > 0.0, || format!("{name} does not write again"))?;
+    }
+    Ok(format!("the operation ended {state}"))
+}
+
+fn killed_in(world: &World, state: &str) -> Result<String> {
+    let stage = &world.stage;
+    let start = monotonic()?;
+    rest(3000);
+    let fault = stage.lose(HOME, How::Kill)?;
+    kill_when(world, state)?;
+    let dead = monotonic()?;
+    renew(world)?;
+    let moved = stage.await_moved(&world.watch, HOME, fault)?;
+    rest(2000);
+    stage.restore(HOME)?;
+    let home = world.go_home(true)?;
+    rest(2000);
+    let reports = world.judge(start, &[])?;
+    lossless(&reports, start, fault)?;
+    recovery(&moved, &reports)?;
+    recovery(&home, &reports)?;
+    let seconds = (moved.steady - dead) as f64 / 1e9;
+    Ok(format!(
+        "its successor was done {seconds:.1} s after the kill"
+    ))
+}
+
+/// Lets the operator run in short steps until the policy's state, read while it stands still, is
+/// the one wanted, and kills it there. Errors: the state was passed, or never came.
+fn kill_when(world: &World, wanted: &str) -> Result<()> {
+    let running = processes(world.stage.space());
+    ensure(!running.is_empty(), || "no operator runs".to_owned())?;
+    let patience = Patience::new(format!("the state {wanted}"), LIMIT);
+    let mut path: Vec<String> = Vec::new();
+    loop {
+        signal(&running, Signal::SIGSTOP);
+        let policy = world.stage.policy()?;
+        let state = policy["status"]["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if path.last() != Some(&state) {
+            path.push(state.clone());
+        }
+        if state == wanted {
+            kill_all(&running);
+            return Ok(());
+        }
+        signal(&running, Signal::SIGCONT);
+        let back = path.len() > 2 && state == "Steady";
+        if back {
+            return Err(LabError::State(format!(
+                "{wanted} was passed: {}",
+                path.join(" > ")
+            )));
+        }
+        rest(if state == "Steady" || state == "Suspect" {
+            STRIDE_MS
+        } else {
+            STEP_MS
+        });
+        patience.pause(|| path.join(" > "))?;
+    }
+}
+
+fn signal(processes: &[ProcessId], signal: Signal) {
+    for process in processes.iter().filter(|process| process.alive()) {
+        // Ended meanwhile: the next look tells.
+        let _ = kill(Pid::from_raw(process.pid), signal);
+    }
+}
+
+/// New pods instead of restarted containers, which would wait longer after each kill.
+fn renew(world: &World) -> Result<()> {
+    let objects = &world.stage.objects;
+    let namespace = Some(SYSTEM_NAMESPACE);
+    for pod in objects.list(kinds::POD, namespace, "")? {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        objects.delete(kinds::POD, namespace, name, true)?;
+    }
+    world.stage.await_operator()
+}

@@ -1,0 +1,78 @@
+//! The primary region is lost while replication is synchronous.
+
+use domicile_lab::Result;
+use domicile_lab::clock::monotonic;
+use domicile_lab::regions::How;
+use serde_json::Value;
+
+use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
+
+pub(crate) fn kill(world: &World) -> Result<String> {
+    lose(world, How::Kill)
+}
+
+pub(crate) fn freeze(world: &World) -> Result<String> {
+    lose(world, How::Freeze)
+}
+
+pub(crate) fn cut(world: &World) -> Result<String> {
+    lose(world, How::Cut)
+}
+
+fn lose(world: &World, how: How) -> Result<String> {
+    let stage = &world.stage;
+    let (start, told) = (monotonic()?, world.receiver.notices().len());
+    let inside = match how {
+        How::Cut => Some(world.write_inside()?),
+        How::Kill | How::Freeze => None,
+    };
+    rest(4000);
+    let fault = stage.lose(HOME, how)?;
+    let moved = stage.await_moved(&world.watch, HOME, fault)?;
+    ensure(moved.to == OTHER && moved.epochs.1 > moved.epochs.0, || {
+        format!("{moved:?}")
+    })?;
+    rest(3000);
+    stage.restore(HOME)?;
+    // A writer inside meets the old primary while it is back and not yet rejoined.
+    rest(1500);
+    if let Some(inside) = inside {
+        inside.end()?;
+    }
+    let home = world.go_home(true)?;
+    rest(2000);
+    let reports = world.judge(start, &[])?;
+    lossless(&reports, start, fault)?;
+    recovery(&home, &reports)?;
+    proven(world, &moved.to)?;
+    edges(world, told)?;
+    recovery(&moved, &reports)
+}
+
+/// The history names the proof and no loss.
+fn proven(world: &World, to: &str) -> Result<()> {
+    let policy = world.stage.policy()?;
+    let none = Vec::new();
+    let history = policy["status"]["history"].as_array().unwrap_or(&none);
+    let past = history
+        .iter()
+        .find(|past| past["kind"] == "Failover" && past["to"] == to);
+    let past = past.unwrap_or(&Value::Null);
+    let right = past["proof"] == "SynchronousReplication" && past["lossSeconds"] == 0;
+    ensure(right, || format!("the history says {past}"))
+}
+
+/// One notification per edge: an outage, its move and its end, the way home and its end.
+fn edges(world: &World, already: usize) -> Result<()> {
+    let notices = world.receiver.notices();
+    let states: Vec<_> = notices
+        .iter()
+        .skip(already)
+        .filter_map(|notice| notice["state"].as_str())
+        .filter(|state| *state != "Blocked")
+        .collect();
+    let expected = ["Outage", "Fencing", "Steady", "Draining", "Steady"];
+    ensure(states == expected, || {
+        format!("notified of {states:?}, not {expected:?}")
+    })
+}

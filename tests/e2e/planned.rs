@@ -1,0 +1,55 @@
+//! Planned moves.
+
+use domicile_lab::Result;
+use domicile_lab::clock::monotonic;
+use domicile_lab::story::objects::kinds;
+use serde_json::json;
+
+use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
+
+pub(crate) fn there_and_back(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    let start = monotonic()?;
+    rest(3000);
+    let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
+    let ended = stage.await_success(&operation)?;
+    let moved = stage.await_moved(&world.watch, HOME, begun)?;
+    let status = &ended["status"];
+    let exact = status["proof"] == "Confirmed" && status["lossBound"]["seconds"] == 0;
+    ensure(exact, || format!("the operation says {status}"))?;
+    rest(2000);
+    let home = world.go_home(true)?;
+    rest(2000);
+    let reports = world.judge(start, &[])?;
+    lossless(&reports, start, begun)?;
+    let (there, back) = (recovery(&moved, &reports)?, recovery(&home, &reports)?);
+    Ok(format!("there {there}; back {back}"))
+}
+
+pub(crate) fn stale_epoch_is_refused(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    let policy = stage.policy()?;
+    let epoch = policy["status"]["epoch"].as_i64().unwrap_or(0);
+    let name = format!("stale-{}", monotonic()?);
+    stage.objects.create(
+        kinds::OPERATION,
+        None,
+        json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverOperation",
+            "metadata": {"name": name},
+            "spec": {
+                "policyRef": {"name": stage.policy}, "type": "Switchover", "target": OTHER,
+                "expectedEpoch": epoch - 1, "reason": "an old file is applied again",
+            },
+        }),
+    )?;
+    let ended = stage.await_end(&name)?;
+    let status = &ended["status"];
+    ensure(status["state"] == "Refused", || {
+        format!("the operation says {status}")
+    })?;
+    ensure(stage.active()? == HOME, || {
+        "it moved all the same".to_owned()
+    })?;
+    Ok(status["message"].as_str().unwrap_or_default().to_owned())
+}
