@@ -43,11 +43,11 @@ pub struct FailoverOperationSpec {
     /// refused when the world has moved on since.
     #[schemars(range(min = 0, max = schema::MAX_EXACT))]
     pub expected_epoch: i64,
-    /// `accept` waives guards of a failover, one by one.
+    /// `accept` waives guards of a failover, one by one; none when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub accept: Vec<Acceptance>,
-    /// `reason` is kept for people, such as the number of a change.
+    /// `reason` is kept for people, such as the number of a change; it may be absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = schema::TEXT))]
     pub reason: Option<String>,

@@ -90,7 +90,8 @@ pub struct TenantPlacementSpec {
     /// `connection` shapes the Secret.
     #[serde(default)]
     pub connection: ConnectionSpec,
-    /// `injection` selects the workloads that get the Secret's keys as environment variables.
+    /// `injection` selects the workloads that get the Secret's keys as environment variables; none
+    /// when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<InjectionSpec>,
 }

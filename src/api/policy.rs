@@ -70,7 +70,7 @@ pub struct FailoverPolicySpec {
     /// `approval` limits how long a person may take to agree.
     #[serde(default)]
     pub approval: Approval,
-    /// `notifications` are sent once at each edge of a failover.
+    /// `notifications` are sent once at each edge of a failover; none when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub notifications: Vec<Notification>,

@@ -93,13 +93,15 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
         "properties": {
             "matchLabels": {
                 "type": "object",
-                "description": "`matchLabels` selects objects that carry all of these labels.",
+                "description": "`matchLabels` selects objects that carry all of these labels; \
+                    it may be absent.",
                 "maxProperties": 16,
                 "additionalProperties": {"type": "string", "maxLength": 63, "pattern": value},
             },
             "matchExpressions": {
                 "type": "array",
-                "description": "`matchExpressions` selects objects that meet all of these.",
+                "description": "`matchExpressions` selects objects that meet all of these; it \
+                    may be absent.",
                 "maxItems": 16,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
@@ -118,7 +120,8 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                         },
                         "values": {
                             "type": "array",
-                            "description": "`values` are the values that `operator` looks for.",
+                            "description": "`values` are what `operator` looks for; absent for `Exists` \
+                                and `DoesNotExist`.",
                             "maxItems": 16,
                             "x-kubernetes-list-type": "atomic",
                             "items": {"type": "string", "maxLength": 63, "pattern": value},
