@@ -1,0 +1,180 @@
+//! The end of a placement: what is dropped, what is left, and what it waits for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_api::conditions::Reason;
+use domicile_api::meta::{self, PLACEMENT_FINALIZER, manager};
+use domicile_api::placement::{ReclaimPolicy, TenantPlacement};
+use domicile_core::placement::{Deletion, deletion};
+use domicile_providers::Generic;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tracing::info;
+
+use super::error::{Halt, PlacementError};
+use super::observe::{answers, recorded, seat};
+use super::progress::{Progress, Stop, Until};
+use super::serve::{namespace, not_onboarded};
+use super::{database, workloads};
+use crate::context::Ctx;
+use crate::kube::client::CallError;
+use crate::kube::events::Severity;
+
+/// Longest time for dropping a database with all that is in it.
+const DROP: Duration = Duration::from_mins(1);
+
+/// Adds the finalizer. The answer is the object as it is then.
+pub(super) async fn hold(
+    ctx: &Ctx,
+    tenant: Arc<TenantPlacement>,
+) -> Result<Arc<TenantPlacement>, PlacementError> {
+    if tenant
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == PLACEMENT_FINALIZER)
+    {
+        return Ok(tenant);
+    }
+    let mut finalizers = tenant.finalizers().to_vec();
+    finalizers.push(PLACEMENT_FINALIZER.to_owned());
+    let written = set_finalizers(ctx, &tenant, &finalizers).await;
+    let mut written =
+        written.map_err(|error| PlacementError::call("adding the finalizer", error))?;
+    written.metadata.managed_fields = None;
+    let written = Arc::new(written);
+    ctx.stores.placements.wrote(Arc::clone(&written));
+    Ok(written)
+}
+
+/// What the deletion of a placement means now.
+pub(super) fn decide(tenant: &TenantPlacement) -> Deletion {
+    let spec = &tenant.spec;
+    let skip = tenant
+        .annotations()
+        .get(meta::SKIP_CLEANUP)
+        .is_some_and(|value| value == "true");
+    deletion(
+        spec.reclaim_policy == ReclaimPolicy::Delete,
+        spec.deletion_protection,
+        skip,
+    )
+}
+
+/// Lets the placement go and leaves everything else as it is.
+pub(super) async fn release(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), PlacementError> {
+    let mut finalizers = tenant.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != PLACEMENT_FINALIZER);
+    info!("Releasing the placement");
+    match set_finalizers(ctx, tenant, &finalizers).await {
+        Ok(_) => {}
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(PlacementError::call("removing the finalizer", error)),
+    }
+    let note = "the placement is gone; see `spec.reclaimPolicy` for what became of its database";
+    ctx.events.publish(
+        tenant,
+        Severity::Normal,
+        Reason::Deleting.as_str(),
+        "Release",
+        note,
+    );
+    Ok(())
+}
+
+/// Drops database and roles, takes the variables back and deletes the Secret.
+pub(super) async fn drop_all(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    drop_database(ctx, tenant, progress).await?;
+    workloads::release_all(ctx, tenant, progress).await?;
+    delete_secret(ctx, tenant).await
+}
+
+async fn drop_database(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    if recorded(tenant).is_none() {
+        // The server is recorded before anything is made on it.
+        return Ok(());
+    }
+    let seat = seat(ctx, tenant, progress)?;
+    match answers(ctx, &seat.active) {
+        Some(Ok(())) => {}
+        Some(Err(fact)) => return Err(unreachable(&seat.active.to_string(), &fact).into()),
+        None => return Err(Halt::Later),
+    }
+    let opened = ctx.open(&seat.active, DROP).await;
+    let server: Generic =
+        opened.map_err(|error| unreachable(&seat.active.to_string(), &error.message))?;
+    info!(server = %seat.active, database = %seat.database, "Dropping a tenant");
+    let dropped = server
+        .drop_tenant(&database::plan(tenant, &seat), seat.epoch)
+        .await;
+    dropped.map_err(|error| database::stop_for(&error))?;
+    Ok(())
+}
+
+fn unreachable(server: &str, fact: &str) -> Stop {
+    let message = format!(
+        "the deletion waits for {server}, where the database must be dropped: {fact}; to give the \
+         database up instead, set the annotation {}=true",
+        meta::SKIP_CLEANUP
+    );
+    Stop::new(Until::Mended, Reason::RegionUnreachable, message)
+}
+
+async fn delete_secret(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Halt> {
+    let name = tenant.secret_name();
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
+    let refused = |error: CallError| -> Halt {
+        if error.is_forbidden() {
+            return not_onboarded(tenant).into();
+        }
+        PlacementError::call(format!("deleting Secret {name}"), error).into()
+    };
+    let Some(secret) = ctx.call(api.get_opt(&name)).await.map_err(refused)? else {
+        return Ok(());
+    };
+    if secret.annotations().get(meta::OWNER_UID) != tenant.metadata.uid.as_ref() {
+        return Ok(());
+    }
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: secret.metadata.uid,
+            resource_version: secret.metadata.resource_version,
+        }),
+        ..DeleteParams::default()
+    };
+    info!("Deleting the Secret");
+    match ctx.call(api.delete(&name, &parameters)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+async fn set_finalizers(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    finalizers: &[String],
+) -> Result<TenantPlacement, CallError> {
+    let api: Api<TenantPlacement> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
+    let patch = json!({ "metadata": {
+        "uid": tenant.metadata.uid,
+        "resourceVersion": tenant.metadata.resource_version,
+        "finalizers": finalizers,
+    }});
+    let parameters = PatchParams {
+        field_manager: Some(manager::PLACEMENT.to_owned()),
+        ..PatchParams::default()
+    };
+    ctx.call(api.patch(&tenant.name_any(), &parameters, &Patch::Merge(patch)))
+        .await
+}

@@ -1,0 +1,215 @@
+//! The tenant's database: made as planned, and tried with the published credentials.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domicile_api::conditions::{ConditionType, Reason, Status};
+use domicile_api::placement::{Privileges, TenantPlacement};
+use domicile_core::health::ProbeFailure;
+use domicile_core::names::{Access, Slot};
+use domicile_providers::{Class, Generic, ProviderError, TenantPlan, scram_verifier};
+use secrecy::SecretString;
+use tracing::info;
+
+use super::observe::Seat;
+use super::progress::{Progress, Stop, Until};
+use super::secret::{Passwords, Usernames};
+
+/// Longest time for making a tenant; `CREATE DATABASE` copies a template.
+pub(super) const MAKE: Duration = Duration::from_secs(30);
+/// Longest time for one login.
+const LOGIN: Duration = Duration::from_secs(10);
+/// The slot whose logins are published.
+const SLOT: Slot = Slot::A;
+
+/// The tenant as it must be on its server.
+pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat) -> TenantPlan {
+    let roles = tenant.spec.roles.iter();
+    TenantPlan {
+        uid: tenant.metadata.uid.clone().unwrap_or_default(),
+        database: seat.database.clone(),
+        access: roles
+            .map(|role| {
+                let limit = u32::try_from(role.connection_limit).unwrap_or(1).max(1);
+                (access(role.privileges), limit)
+            })
+            .collect(),
+    }
+}
+
+/// The names of the published logins.
+pub(super) fn usernames(tenant: &TenantPlacement, seat: &Seat) -> Usernames {
+    let login = |wanted: Access| {
+        let asked = tenant
+            .spec
+            .roles
+            .iter()
+            .any(|role| access(role.privileges) == wanted);
+        asked.then(|| seat.database.login(wanted, SLOT))
+    };
+    Usernames {
+        read_write: login(Access::ReadWrite),
+        read_only: login(Access::ReadOnly),
+    }
+}
+
+/// Makes database, roles and grants, or what is missing of them.
+pub(super) async fn make(
+    server: &Generic,
+    plan: &TenantPlan,
+    seat: &Seat,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let server = server.with_deadline(MAKE);
+    // Logins open when their password is set, which is after the Secret holds it.
+    let none = BTreeMap::new();
+    let mut made = server.ensure_tenant(plan, seat.epoch, &none).await;
+    if let Err(ProviderError::NotWritable { found: None, .. }) = &made {
+        info!(server = %seat.active, "Making the authority tables");
+        server
+            .ensure_tables()
+            .await
+            .map_err(|error| denied(&error, progress))?;
+        made = server.ensure_tenant(plan, seat.epoch, &none).await;
+    }
+    made.map_err(|error| denied(&error, progress))?;
+    let message = format!(
+        "database {} on {} is as it should be",
+        seat.database, seat.active
+    );
+    progress.found(
+        ConditionType::DatabaseReady,
+        Status::True,
+        Reason::Provisioned,
+        message,
+    );
+    Ok(())
+}
+
+/// Logs in with each published credential. A refused one is set anew on the server, from what the
+/// Secret holds, and tried once more.
+pub(super) async fn verify(
+    server: &Generic,
+    plan: &TenantPlan,
+    seat: &Seat,
+    passwords: &Passwords,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let Passwords {
+        read_write,
+        read_only,
+    } = passwords;
+    let logins = [
+        (Access::ReadWrite, read_write),
+        (Access::ReadOnly, read_only),
+    ];
+    for (access, password) in logins {
+        let Some(password) = password else { continue };
+        let attempt = log_in(server, seat, access, password).await;
+        let Err(error) = attempt else { continue };
+        if !refused(&error) {
+            return Err(not_verified(&error, seat, progress));
+        }
+        info!(server = %seat.active, database = %seat.database, "Setting a password anew");
+        let verifier = scram_verifier(password);
+        let patient = server.with_deadline(MAKE);
+        let set = patient.set_password(plan, access, SLOT, &verifier, seat.epoch);
+        set.await.map_err(|error| denied(&error, progress))?;
+        if let Err(error) = log_in(server, seat, access, password).await {
+            return Err(not_verified(&error, seat, progress));
+        }
+    }
+    let message = format!(
+        "a login on {} with the published credentials works",
+        seat.active
+    );
+    progress.found(
+        ConditionType::CredentialsCurrent,
+        Status::True,
+        Reason::LoginVerified,
+        message,
+    );
+    Ok(())
+}
+
+/// What a failed effect means for the pass. Tells whether the server itself is at fault.
+pub(super) fn stop_for(error: &ProviderError) -> Stop {
+    let (until, reason) = match error {
+        ProviderError::CaInvalid { .. } => (Until::Person, Reason::CertificateInvalid),
+        ProviderError::Connect { failure, .. } => (until(error.class()), (*failure).into()),
+        ProviderError::TimedOut { .. } => (Until::Mended, Reason::ProbeTimedOut),
+        ProviderError::Stale { .. }
+        | ProviderError::NotWritable { .. }
+        | ProviderError::NotPrimary { .. } => (Until::Moved, Reason::StaleEpoch),
+        ProviderError::NameTaken { .. } => (Until::Person, Reason::DatabaseNameTaken),
+        ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),
+        ProviderError::HalfDropped { .. } => (Until::Person, Reason::ProvisioningFailed),
+        ProviderError::MissingRight { .. } => (Until::Person, Reason::PrivilegesMissing),
+        ProviderError::Sql { .. } => (until(error.class()), Reason::ProvisioningFailed),
+        ProviderError::Answer { .. } => (Until::Person, Reason::InternalError),
+    };
+    Stop::new(until, reason, error.to_string())
+}
+
+fn until(class: Class) -> Until {
+    match class {
+        Class::Config => Until::Person,
+        Class::Transient | Class::Conflict | Class::Provider | Class::Bug => Until::Mended,
+    }
+}
+
+/// A failed effect on the database, as the condition says it.
+pub(super) fn denied(error: &ProviderError, progress: &mut Progress) -> Stop {
+    progress.deny(ConditionType::DatabaseReady, stop_for(error))
+}
+
+fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {
+    let (reason, until) = if refused(error) {
+        (Reason::LoginRefused, Until::Person)
+    } else {
+        (Reason::LoginFailed, Until::Mended)
+    };
+    let message = format!(
+        "the login on {} with the published credentials does not work: {error}",
+        seat.active
+    );
+    progress.deny(
+        ConditionType::CredentialsCurrent,
+        Stop::new(until, reason, message),
+    )
+}
+
+fn refused(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::Connect {
+            failure: ProbeFailure::CredentialsDenied,
+            ..
+        }
+    )
+}
+
+async fn log_in(
+    server: &Generic,
+    seat: &Seat,
+    access: Access,
+    password: &SecretString,
+) -> Result<(), ProviderError> {
+    let username = seat.database.login(access, SLOT);
+    let server = server.with_deadline(LOGIN);
+    let login = server
+        .can_log_in(&seat.database, &username, password)
+        .await?;
+    if login.writable {
+        return Ok(());
+    }
+    let (server, doing) = (server.server().to_owned(), "serving a tenant");
+    Err(ProviderError::NotPrimary { server, doing })
+}
+
+fn access(privileges: Privileges) -> Access {
+    match privileges {
+        Privileges::ReadWrite => Access::ReadWrite,
+        Privileges::ReadOnly => Access::ReadOnly,
+    }
+}

@@ -1,0 +1,124 @@
+//! When a tenant's database was last found as it should be. Lost at a restart, which costs one
+//! more look and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domicile_core::facts::Epoch;
+use domicile_core::names::ServerId;
+use domicile_core::time::Mono;
+
+/// How long a good look at the database is believed, in milliseconds.
+const FRESH_MS: u64 = 60_000;
+/// Most tenants that are remembered; beyond it everything is looked at anew.
+const LIMIT: usize = 65_536;
+
+/// All that a look at the database depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Inputs {
+    pub(super) generation: Option<i64>,
+    /// The annotation that asks for a pass.
+    pub(super) asked: Option<String>,
+    pub(super) server: ServerId,
+    pub(super) epoch: Epoch,
+    pub(super) secret_hash: String,
+}
+
+/// What is remembered of all tenants, by UID.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    tenants: Mutex<BTreeMap<String, Remembered>>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    looked: Option<(Inputs, Mono)>,
+    /// The generation for which all workloads of the namespace were looked through.
+    scanned: Option<i64>,
+}
+
+impl Memory {
+    /// Whether the database must be looked at.
+    pub(super) fn due(&self, uid: &str, inputs: &Inputs, now: Mono) -> bool {
+        let tenants = self.lock();
+        let looked = tenants.get(uid).and_then(|tenant| tenant.looked.as_ref());
+        looked.is_none_or(|(before, at)| before != inputs || now.since(*at) >= FRESH_MS)
+    }
+
+    /// The database was found, or made, as it should be.
+    pub(super) fn looked(&self, uid: &str, inputs: Inputs, now: Mono) {
+        self.entry(uid, |tenant| tenant.looked = Some((inputs, now)));
+    }
+
+    /// Something was not as it should be: look again the next time.
+    pub(super) fn doubt(&self, uid: &str) {
+        self.entry(uid, |tenant| tenant.looked = None);
+    }
+
+    /// Whether the namespace must be looked through for workloads that are no longer selected.
+    pub(super) fn must_scan(&self, uid: &str, generation: Option<i64>) -> bool {
+        self.lock()
+            .get(uid)
+            .is_none_or(|tenant| tenant.scanned != generation)
+    }
+
+    /// The namespace was looked through.
+    pub(super) fn scanned(&self, uid: &str, generation: Option<i64>) {
+        self.entry(uid, |tenant| tenant.scanned = generation);
+    }
+
+    /// The placement is gone.
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn entry(&self, uid: &str, change: impl FnOnce(&mut Remembered)) {
+        let mut tenants = self.lock();
+        if tenants.len() >= LIMIT && !tenants.contains_key(uid) {
+            tenants.clear();
+        }
+        change(tenants.entry(uid.to_owned()).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Remembered>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(epoch: i64) -> Inputs {
+        Inputs {
+            generation: Some(1),
+            asked: None,
+            server: ServerId::new("eu-west", "main"),
+            epoch: Epoch(epoch),
+            secret_hash: "h".into(),
+        }
+    }
+
+    #[test]
+    fn a_good_look_is_believed_for_a_while_and_for_the_same_inputs_only() {
+        let memory = Memory::default();
+        assert!(memory.due("u", &inputs(1), Mono(0)));
+        memory.looked("u", inputs(1), Mono(0));
+        assert!(!memory.due("u", &inputs(1), Mono(FRESH_MS - 1)));
+        assert!(memory.due("u", &inputs(1), Mono(FRESH_MS)));
+        assert!(memory.due("u", &inputs(2), Mono(1)));
+        memory.doubt("u");
+        assert!(memory.due("u", &inputs(1), Mono(1)));
+    }
+
+    #[test]
+    fn a_namespace_is_looked_through_once_per_generation_and_process() {
+        let memory = Memory::default();
+        assert!(memory.must_scan("u", Some(1)));
+        memory.scanned("u", Some(1));
+        assert!(!memory.must_scan("u", Some(1)));
+        assert!(memory.must_scan("u", Some(2)));
+        memory.forget("u");
+        assert!(memory.must_scan("u", Some(1)));
+    }
+}

@@ -1,0 +1,141 @@
+//! `TenantPlacement`: a database in the tenant's home region, credentials in its namespace, and
+//! both wherever a failover moved it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_api::conditions::{self, ConditionType, Reason};
+use domicile_api::placement::TenantPlacement;
+use domicile_core::placement::Deletion;
+use kube::ResourceExt;
+use tracing::info;
+
+use crate::context::Ctx;
+use crate::controllers::{Work, drive};
+use crate::stores;
+
+mod cleanup;
+mod database;
+mod error;
+mod inject;
+mod memory;
+mod observe;
+mod progress;
+mod report;
+mod secret;
+mod serve;
+mod workloads;
+
+use error::{Halt, PlacementError};
+use memory::Memory;
+use progress::{Progress, Stop, Until};
+
+/// Longest time for one pass: making a database, some logins, and calls to the API server.
+const DEADLINE: Duration = Duration::from_mins(2);
+/// How soon to look again when it is too early to say anything.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Runs the controller until the process ends.
+pub async fn run(ctx: Arc<Ctx>) {
+    let memory = Arc::new(Memory::default());
+    let work = Work {
+        name: "placement",
+        cache: ctx.stores.placements.clone(),
+        queue: Arc::clone(&ctx.wake.placements),
+        deadline: DEADLINE,
+    };
+    let reconcile = move |tenant, ctx| {
+        let memory = Arc::clone(&memory);
+        async move { reconcile(tenant, ctx, memory).await }
+    };
+    drive(ctx, work, reconcile).await;
+}
+
+async fn reconcile(
+    tenant: Arc<TenantPlacement>,
+    ctx: Arc<Ctx>,
+    memory: Arc<Memory>,
+) -> Result<Duration, PlacementError> {
+    // Without all Regions and policies a route would be a guess.
+    if !stores::filled(&ctx).await {
+        return Ok(SOON);
+    }
+    let mut progress = Progress::default();
+    let mut tenant = tenant;
+    let ended = if tenant.metadata.deletion_timestamp.is_some() {
+        match end(&ctx, &mut tenant, &memory, &mut progress).await {
+            Ok(true) => return Ok(Duration::MAX),
+            Ok(false) => Ok(()),
+            Err(halt) => Err(halt),
+        }
+    } else {
+        tenant = cleanup::hold(&ctx, tenant).await?;
+        serve::serve(&ctx, &mut tenant, &memory, &mut progress).await
+    };
+    match ended {
+        Ok(()) => {}
+        Err(Halt::Stop(stop)) => {
+            memory.doubt(&tenant.uid().unwrap_or_default());
+            say(&tenant, &stop);
+            progress.stop = Some(stop);
+        }
+        Err(Halt::Later) => return Ok(SOON),
+        Err(Halt::Failed(error)) => return Err(error),
+    }
+    report::write(&ctx, &tenant, &progress).await?;
+    Ok(report::rest(&progress, rand::random()))
+}
+
+/// Works on a placement that is being deleted. True when it is gone.
+async fn end(
+    ctx: &Ctx,
+    tenant: &mut Arc<TenantPlacement>,
+    memory: &Memory,
+    progress: &mut Progress,
+) -> Result<bool, Halt> {
+    let uid = tenant.uid().unwrap_or_default();
+    if !is_ours(tenant) {
+        memory.forget(&uid);
+        return Ok(true);
+    }
+    match cleanup::decide(tenant) {
+        Deletion::Protected => {
+            // The tenant lives on, and so it must still be moved when its region is lost.
+            serve::serve(ctx, tenant, memory, progress).await?;
+            let message = "`spec.deletionProtection` keeps the placement; set it to false to drop \
+                           the database, or `spec.reclaimPolicy` to Retain to keep it";
+            Err(Stop::new(Until::Person, Reason::DeletionProtected, message).into())
+        }
+        Deletion::Drop => {
+            cleanup::drop_all(ctx, tenant, progress).await?;
+            cleanup::release(ctx, tenant).await?;
+            memory.forget(&uid);
+            Ok(true)
+        }
+        Deletion::Release => {
+            cleanup::release(ctx, tenant).await?;
+            memory.forget(&uid);
+            Ok(true)
+        }
+    }
+}
+
+fn is_ours(tenant: &TenantPlacement) -> bool {
+    tenant
+        .finalizers()
+        .iter()
+        .any(|name| name == domicile_api::meta::PLACEMENT_FINALIZER)
+}
+
+/// Logs why a pass ended, once per reason.
+fn say(tenant: &TenantPlacement, stop: &Stop) {
+    let status = tenant.status.as_ref();
+    let ready = status.and_then(|s| conditions::find(&s.conditions, ConditionType::Ready));
+    if ready.is_none_or(|ready| ready.reason != stop.reason.as_str()) {
+        info!(
+            reason = stop.reason.as_str(),
+            message = stop.message,
+            "The placement waits"
+        );
+    }
+}

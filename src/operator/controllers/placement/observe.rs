@@ -1,0 +1,292 @@
+//! From resources to the seat of a tenant: its home, its law, and the server that answers now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_api::conditions::{self, ConditionType, Reason, Status};
+use domicile_api::placement::TenantPlacement;
+use domicile_api::policy::FailoverPolicy;
+use domicile_api::region::Region;
+use domicile_core::facts::Epoch;
+use domicile_core::health::{Probe, Verdict};
+use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
+use domicile_core::placement::{
+    self, Hold, HomeError, MachineView, PolicyView, Recorded, RegionView, Route, ServerError,
+};
+use kube::ResourceExt;
+
+use super::progress::{Progress, Stop, Until};
+use crate::context::Ctx;
+
+/// Where a tenant is and must be.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    pub(super) database: DatabaseName,
+    pub(super) home: RegionName,
+    pub(super) home_key: String,
+    pub(super) jurisdiction: Jurisdiction,
+    /// The server that answers now.
+    pub(super) active: ServerId,
+    pub(super) active_key: String,
+    pub(super) epoch: Epoch,
+}
+
+/// Finds the tenant's seat from what the API server holds and the probes found. No I/O.
+pub(super) fn seat(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    progress: &mut Progress,
+) -> Result<Seat, Stop> {
+    let database = tenant.database_name().map_err(|error| {
+        let message = format!(
+            "the database's name {error}; it comes from {}",
+            name_field(tenant)
+        );
+        Stop::new(Until::Person, Reason::InvalidName, message)
+    })?;
+    let regions: BTreeMap<RegionName, RegionView> = ctx
+        .stores
+        .regions
+        .all()
+        .iter()
+        .map(|region| region_view(region))
+        .collect();
+    let policies: Vec<PolicyView> = ctx
+        .stores
+        .policies
+        .all()
+        .iter()
+        .map(|policy| policy_view(policy))
+        .collect();
+    let recorded = recorded(tenant);
+    let home = home(tenant, &regions)?;
+    let Some(home_region) = regions.get(&home) else {
+        let message = format!("Region {home} does not exist; create it");
+        return Err(Stop::new(Until::Mended, Reason::RegionNotFound, message));
+    };
+    let allowed = allowed(tenant, &home_region.jurisdiction);
+    let server = recorded.as_ref().map(|(server, _)| server);
+    let home_server =
+        placement::home_server(&home, server, &policies).map_err(|hold| held(&hold))?;
+    let chosen =
+        placement::choose_server(&home, home_server.as_deref(), &allowed, &regions, &policies);
+    let chosen = chosen.map_err(|error| unseated(&error, &home, progress))?;
+    progress.home = Some(home.clone());
+    let home_id = ServerId {
+        region: home.clone(),
+        server: chosen,
+    };
+    let policy = placement::policy_of(&home_id, &policies)
+        .map_err(|error| unseated(&error, &home, progress))?;
+    let last = recorded.as_ref().map(|(server, epoch)| Recorded {
+        active: server.region.clone(),
+        epoch: *epoch,
+    });
+    let row = ctx
+        .samples
+        .get(&home_id)
+        .and_then(|sample| sample.facts.as_ref()?.authority);
+    protection(ctx, policy, progress);
+    let (active, epoch) = match placement::route(&home_id, policy, last.as_ref(), row) {
+        Route::Serve { server, epoch } => (server, epoch),
+        Route::Hold(hold) => return Err(held(&hold)),
+    };
+    let copies = placement::copies(&active, policy, &allowed, &regions);
+    residency(&copies, progress);
+    progress.copies = Some(copies);
+    let jurisdiction = home_region.jurisdiction.clone();
+    let home_key = key_of(ctx, &home).unwrap_or_default();
+    let Some(active_key) = key_of(ctx, &active.region) else {
+        let message = format!("Region {} does not exist; create it", active.region);
+        return Err(Stop::new(Until::Mended, Reason::RegionNotFound, message));
+    };
+    Ok(Seat {
+        database,
+        home,
+        home_key,
+        jurisdiction,
+        active,
+        active_key,
+        epoch,
+    })
+}
+
+/// Whether the server may be worked on. `None` before it was probed.
+pub(super) fn answers(ctx: &Ctx, server: &ServerId) -> Option<Result<(), String>> {
+    let sample = ctx.samples.get(server)?;
+    if let Some(unopened) = &sample.unopened {
+        return Some(Err(unopened.message.clone()));
+    }
+    let told = || match &sample.probe {
+        Some(Probe::Failed(failure, text)) => format!("{}: {text}", failure.reason()),
+        Some(Probe::Answered(_)) | None => "it has not answered often enough yet".to_owned(),
+    };
+    match sample.verdict {
+        Verdict::Unknown => None,
+        // Work that is conditional on the server's own row does no harm while in doubt.
+        Verdict::Up | Verdict::Failing { .. } | Verdict::Recovering { .. } => Some(Ok(())),
+        Verdict::Down | Verdict::Refusing(_) => Some(Err(told())),
+    }
+}
+
+/// The server that last served the tenant, and under which epoch.
+pub(super) fn recorded(tenant: &TenantPlacement) -> Option<(ServerId, Epoch)> {
+    let status = tenant.status.as_ref()?;
+    let server = ServerId::new(status.active_region.clone()?, status.server.clone()?);
+    Some((server, Epoch(status.epoch.unwrap_or(0))))
+}
+
+fn home(
+    tenant: &TenantPlacement,
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Result<RegionName, Stop> {
+    let recorded = tenant
+        .status
+        .as_ref()
+        .and_then(|status| status.home_region.as_deref());
+    let (recorded, spec) = (
+        recorded.map(RegionName::from),
+        tenant.spec.region.as_deref(),
+    );
+    let spec = spec.map(RegionName::from);
+    placement::home(recorded.as_ref(), spec.as_ref(), regions).map_err(|error| {
+        let reason = match &error {
+            HomeError::NoDefault => Reason::NoDefaultRegion,
+            HomeError::DuplicateDefault(_) => Reason::DuplicateDefault,
+        };
+        Stop::new(Until::Person, reason, error.to_string())
+    })
+}
+
+fn allowed(tenant: &TenantPlacement, home: &Jurisdiction) -> BTreeSet<Jurisdiction> {
+    let spec = tenant.spec.allowed_jurisdictions.as_ref();
+    let spec = spec.map(|names| names.iter().map(Jurisdiction::new).collect());
+    placement::allowed(spec.as_ref(), home)
+}
+
+fn unseated(error: &ServerError, home: &RegionName, progress: &mut Progress) -> Stop {
+    let message = format!("Region {home}: {error}");
+    match error {
+        ServerError::NotFound(_) => Stop::new(Until::Mended, Reason::ServerNotFound, message),
+        ServerError::IsStandby { .. } => Stop::new(Until::Person, Reason::RegionNotReady, message),
+        ServerError::InTwoPolicies { .. } => {
+            Stop::new(Until::Person, Reason::ServerInTwoPolicies, message)
+        }
+        ServerError::HomeNotAllowed(_) | ServerError::WouldLeaveJurisdiction { .. } => {
+            let stop = Stop::new(Until::Person, Reason::WouldLeaveJurisdiction, message);
+            progress.deny(ConditionType::ResidencyCompliant, stop)
+        }
+    }
+}
+
+fn held(hold: &Hold) -> Stop {
+    let message = hold.to_string();
+    match hold {
+        Hold::Moving {
+            state: Some(domicile_core::failover::State::Halted),
+            ..
+        } => Stop::new(Until::Person, Reason::Halted, message),
+        Hold::Moving { .. } | Hold::PolicyStarting(_) => {
+            Stop::new(Until::Moved, Reason::FailoverInProgress, message)
+        }
+        Hold::ActiveRegionUnknown { .. } => {
+            Stop::new(Until::Person, Reason::Contradiction, message)
+        }
+        Hold::PolicyMissing { .. } | Hold::Fenced { .. } => {
+            Stop::new(Until::Person, Reason::PolicyNotFound, message)
+        }
+    }
+}
+
+fn protection(ctx: &Ctx, policy: Option<&PolicyView>, progress: &mut Progress) {
+    let type_ = ConditionType::FailoverProtected;
+    let Some(policy) = policy else {
+        let message = "no FailoverPolicy covers the tenant's server";
+        return progress.found(type_, Status::False, Reason::NoPolicy, message);
+    };
+    let live = ctx.stores.policies.get(&policy.name);
+    let status = live.as_ref().and_then(|policy| policy.status.as_ref());
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    let name = &policy.name;
+    if conditions::is_true(conditions, ConditionType::FailoverReady) {
+        let message = format!("FailoverPolicy {name} has a standby ready");
+        progress.found(type_, Status::True, Reason::Armed, message);
+    } else {
+        let message = format!(
+            "FailoverPolicy {name} has no standby ready; see `kubectl domicile explain \
+             failoverpolicy/{name}`"
+        );
+        progress.found(type_, Status::False, Reason::NotArmed, message);
+    }
+}
+
+fn residency(copies: &placement::Copies, progress: &mut Progress) {
+    let type_ = ConditionType::ResidencyCompliant;
+    let outside = copies.outside();
+    if outside.is_empty() {
+        let message = "every copy stands within the allowed jurisdictions";
+        return progress.found(type_, Status::True, Reason::WithinJurisdiction, message);
+    }
+    let places: Vec<String> = outside.iter().map(|copy| copy.region.to_string()).collect();
+    let message = format!(
+        "copies stand outside `spec.allowedJurisdictions`, in {}; take these standbys out of the \
+         FailoverPolicy and remove their data",
+        places.join(", ")
+    );
+    progress.notice(Reason::WouldLeaveJurisdiction, message.clone());
+    progress.found(
+        type_,
+        Status::False,
+        Reason::WouldLeaveJurisdiction,
+        message,
+    );
+}
+
+fn region_view(region: &Region) -> (RegionName, RegionView) {
+    let spec = &region.spec;
+    let view = RegionView {
+        jurisdiction: Jurisdiction::new(&spec.jurisdiction),
+        default: spec.default,
+        servers: spec
+            .database_servers
+            .iter()
+            .map(|server| server.name.clone())
+            .collect(),
+    };
+    (RegionName::new(region.name_any()), view)
+}
+
+fn policy_view(policy: &FailoverPolicy) -> PolicyView {
+    let spec = &policy.spec;
+    let status = policy.status.as_ref();
+    let machine = status.and_then(|status| {
+        Some(MachineView {
+            state: Some(status.state?.into()),
+            epoch: Epoch(status.epoch?),
+            active: RegionName::new(status.active_region.clone()?),
+        })
+    });
+    let standbys = spec.standbys.iter();
+    PolicyView {
+        name: policy.name_any(),
+        primary: ServerId::new(&spec.primary.region, &spec.primary.server),
+        standbys: standbys
+            .map(|s| ServerId::new(&s.region, &s.server))
+            .collect(),
+        machine,
+    }
+}
+
+fn key_of(ctx: &Ctx, region: &RegionName) -> Option<String> {
+    ctx.stores
+        .regions
+        .get(region.as_str())
+        .map(|region| region.spec.key.clone())
+}
+
+fn name_field(tenant: &TenantPlacement) -> &'static str {
+    if tenant.spec.database.is_some() {
+        "`spec.database.name`"
+    } else {
+        "`spec.tenantID`"
+    }
+}

@@ -1,0 +1,107 @@
+//! What one pass found out, collected as it goes.
+
+use std::collections::BTreeMap;
+
+use domicile_api::conditions::{ConditionType, Reason, Status};
+use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
+use domicile_core::facts::Epoch;
+use domicile_core::names::{RegionName, ServerId};
+use domicile_core::placement::Copies;
+
+/// One condition's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) status: Status,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+/// What must happen before the pass can go further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Something outside may mend by itself.
+    Mended,
+    /// A move of the tenant's server must end.
+    Moved,
+    /// A person must do something.
+    Person,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) until: Until,
+}
+
+impl Stop {
+    pub(super) fn new(until: Until, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            until,
+        }
+    }
+}
+
+/// The server that answers for the tenant, once it was shown to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Served {
+    pub(super) server: ServerId,
+    pub(super) epoch: Epoch,
+    pub(super) connection: ConnectionStatus,
+    pub(super) secret_hash: String,
+    /// A password was made in this pass.
+    pub(super) new_password: bool,
+}
+
+/// What one pass found out. What it did not come to is absent and stays in the status as it was.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) home: Option<RegionName>,
+    pub(super) copies: Option<Copies>,
+    /// The server that the tenant is about to be made on.
+    pub(super) claimed: Option<ServerId>,
+    pub(super) served: Option<Served>,
+    pub(super) workloads: Option<Vec<WorkloadStatus>>,
+    pub(super) findings: BTreeMap<ConditionType, Finding>,
+    /// Why the pass ended early.
+    pub(super) stop: Option<Stop>,
+    /// The tenant is served, and yet a person must do something.
+    pub(super) notice: Option<(Reason, String)>,
+    /// Workloads are still rolling.
+    pub(super) rolling: bool,
+}
+
+impl Progress {
+    /// Answers one condition.
+    pub(super) fn found(
+        &mut self,
+        type_: ConditionType,
+        status: Status,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
+        let message = message.into();
+        self.findings.insert(
+            type_,
+            Finding {
+                status,
+                reason,
+                message,
+            },
+        );
+    }
+
+    /// Answers one condition with False and ends the pass for the same reason.
+    pub(super) fn deny(&mut self, type_: ConditionType, stop: Stop) -> Stop {
+        self.found(type_, Status::False, stop.reason, stop.message.clone());
+        stop
+    }
+
+    /// A person must do something, although the tenant is served. The first notice stands.
+    pub(super) fn notice(&mut self, reason: Reason, message: impl Into<String>) {
+        self.notice.get_or_insert_with(|| (reason, message.into()));
+    }
+}

@@ -1,0 +1,278 @@
+//! From what a pass found to the status, and to events at its edges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_api::conditions::{self, ConditionType, Conditions, Reason, Status, Summary};
+use domicile_api::meta::manager;
+use domicile_api::placement::TenantPlacement;
+use domicile_api::placement_status::{
+    Binding, CopyKind, CredentialsStatus, DataCopy, RoleSlot, TenantPlacementStatus,
+};
+use domicile_core::placement::{self, Copies};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::progress::{Finding, Progress, Served, Until};
+use crate::context::Ctx;
+use crate::kube::cas::{CasError, write_status};
+use crate::kube::events::Severity;
+
+/// The conditions that every placement carries beside the kstatus triple.
+const TYPES: [ConditionType; 5] = [
+    ConditionType::DatabaseReady,
+    ConditionType::CredentialsCurrent,
+    ConditionType::Injected,
+    ConditionType::FailoverProtected,
+    ConditionType::ResidencyCompliant,
+];
+
+/// How long a served tenant rests. Workloads and Secrets of tenants are not watched.
+const REST: Duration = Duration::from_secs(10);
+
+/// What a placement's status says after a pass. Equal to the present one when nothing changed.
+pub(super) fn status(
+    tenant: &TenantPlacement,
+    progress: &Progress,
+    now: Timestamp,
+) -> TenantPlacementStatus {
+    let mut status = tenant.status.clone().unwrap_or_default();
+    status.observed_generation = tenant.metadata.generation;
+    if let Some(home) = &progress.home {
+        status.home_region.get_or_insert_with(|| home.to_string());
+    }
+    if let Some(server) = &progress.claimed {
+        status.active_region = Some(server.region.to_string());
+        status.server = Some(server.server.clone());
+    }
+    if let Some(Served {
+        server,
+        epoch,
+        connection,
+        secret_hash,
+        new_password,
+    }) = &progress.served
+    {
+        status.active_region = Some(server.region.to_string());
+        status.server = Some(server.server.clone());
+        status.epoch = Some(epoch.0);
+        status.connection = Some(connection.clone());
+        status.secret_hash = Some(secret_hash.clone());
+        status.binding = Some(Binding {
+            name: tenant.secret_name(),
+        });
+        let generation = status
+            .credentials
+            .as_ref()
+            .map_or(0, |known| known.generation);
+        let generation = if *new_password {
+            generation + 1
+        } else {
+            generation.max(1)
+        };
+        status.credentials = Some(CredentialsStatus {
+            generation,
+            active_role: RoleSlot::A,
+        });
+    }
+    if let Some(workloads) = &progress.workloads {
+        status.workloads.clone_from(workloads);
+    }
+    if let Some(copies) = &progress.copies {
+        status.copies = data_copies(copies);
+    }
+    let before = std::mem::take(&mut status.conditions);
+    status.conditions = conditions_after(tenant, &before, progress, now);
+    status
+}
+
+/// Writes the status when it changed, and tells the edges.
+pub(super) async fn write(
+    ctx: &Ctx,
+    tenant: &Arc<TenantPlacement>,
+    progress: &Progress,
+) -> Result<Arc<TenantPlacement>, CasError> {
+    let next = status(tenant, progress, ctx.clock.now().wall);
+    let before = tenant.status.clone().unwrap_or_default();
+    let cache = &ctx.stores.placements;
+    let written = write_status(ctx, cache, manager::PLACEMENT, tenant, next.clone()).await?;
+    for (severity, reason, note) in edges(&before, &next) {
+        ctx.events
+            .publish(written.as_ref(), severity, &reason, "Place", note);
+    }
+    Ok(written)
+}
+
+/// How long the placement may rest after a pass that found this.
+pub(super) fn rest(progress: &Progress, jitter: f64) -> Duration {
+    let fixed = match progress.stop.as_ref().map(|stop| stop.until) {
+        Some(Until::Mended) => Duration::from_secs(5),
+        Some(Until::Moved) => Duration::from_secs(1),
+        Some(Until::Person) => Duration::from_secs(30),
+        None if progress.rolling => Duration::from_secs(2),
+        None => REST,
+    };
+    fixed.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0))
+}
+
+/// The events between two statuses: severity, reason, note.
+pub(super) fn edges(
+    before: &TenantPlacementStatus,
+    after: &TenantPlacementStatus,
+) -> Vec<(Severity, String, String)> {
+    let mut edges = Vec::new();
+    let told = [
+        ConditionType::Ready,
+        ConditionType::Injected,
+        ConditionType::ResidencyCompliant,
+    ];
+    for type_ in told {
+        let Some(now) = conditions::find(&after.conditions, type_) else {
+            continue;
+        };
+        let was = conditions::find(&before.conditions, type_);
+        let key = |condition: &Condition| (condition.status.clone(), condition.reason.clone());
+        if was.map(key) == Some(key(now)) {
+            continue;
+        }
+        let holds = now.status == Status::True.as_str();
+        let first = was.is_none_or(|was| was.status == Status::Unknown.as_str());
+        if type_ != ConditionType::Ready && (holds && first || now.reason == "NotObserved") {
+            continue;
+        }
+        // The reason is told once, by the first condition that has it.
+        if edges
+            .iter()
+            .any(|(_, reason, _): &(_, String, String)| *reason == now.reason)
+        {
+            continue;
+        }
+        let harmless = holds || CALM.iter().any(|reason| reason.as_str() == now.reason);
+        let severity = if harmless {
+            Severity::Normal
+        } else {
+            Severity::Warning
+        };
+        edges.push((severity, now.reason.clone(), now.message.clone()));
+    }
+    if let (Some(was), Some(is)) = (&before.active_region, &after.active_region)
+        && was != is
+    {
+        let note = format!("Served by Region {is} instead of {was} since epoch {}", {
+            after.epoch.unwrap_or(0)
+        });
+        edges.push((Severity::Normal, "Rerouted".to_owned(), note));
+    }
+    edges
+}
+
+/// Reasons that are part of the ordinary course.
+const CALM: [Reason; 5] = [
+    Reason::Provisioning,
+    Reason::RollingOut,
+    Reason::NoWorkloads,
+    Reason::FailoverInProgress,
+    Reason::Deleting,
+];
+
+fn conditions_after(
+    tenant: &TenantPlacement,
+    before: &[Condition],
+    progress: &Progress,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut next = Conditions::of(before, tenant.metadata.generation, now);
+    for type_ in TYPES {
+        match progress.findings.get(&type_) {
+            Some(Finding {
+                status,
+                reason,
+                message,
+            }) => {
+                next.set(type_, *status, *reason, message);
+            }
+            None => match conditions::find(before, type_).and_then(kept) {
+                Some((status, reason, message)) => next.set(type_, status, reason, &message),
+                None => next.set(
+                    type_,
+                    Status::Unknown,
+                    Reason::NotObserved,
+                    "not reached yet",
+                ),
+            },
+        }
+    }
+    let served = |message: &str| match &progress.served {
+        Some(served) => format!("served by {} under epoch {}", served.server, served.epoch),
+        None => message.to_owned(),
+    };
+    match (&progress.stop, &progress.notice) {
+        (Some(stop), _) => {
+            // What stops a tenant that is served all the same does not make it unready.
+            let ready = progress.served.is_some();
+            let summary = match stop.until {
+                Until::Mended if stop.reason == Reason::Provisioning => {
+                    Summary::Reconciling { ready }
+                }
+                Until::Mended if ready => Summary::Reconciling { ready },
+                Until::Mended => Summary::NotReady,
+                Until::Moved => Summary::Reconciling { ready },
+                Until::Person => Summary::Stalled { ready },
+            };
+            next.summarize(summary, stop.reason, &stop.message);
+        }
+        (None, Some((reason, message))) => {
+            let ready = progress.served.is_some();
+            next.summarize(Summary::Stalled { ready }, *reason, message);
+        }
+        (None, None) if progress.rolling => {
+            let message = served("workloads are rolling");
+            next.summarize(
+                Summary::Reconciling { ready: true },
+                Reason::Placed,
+                &message,
+            );
+        }
+        (None, None) => next.summarize(Summary::Ready, Reason::Placed, &served("served")),
+    }
+    next.into_list()
+}
+
+/// A condition of ours as it was, when it still reads.
+fn kept(condition: &Condition) -> Option<(Status, Reason, String)> {
+    let status = [Status::True, Status::False, Status::Unknown]
+        .into_iter()
+        .find(|status| status.as_str() == condition.status)?;
+    Some((
+        status,
+        Reason::parse(&condition.reason)?,
+        condition.message.clone(),
+    ))
+}
+
+fn data_copies(copies: &Copies) -> Vec<DataCopy> {
+    let Copies(copies) = copies;
+    let copy = |copy: &placement::Copy| {
+        let placement::Copy {
+            kind,
+            region,
+            jurisdiction,
+            compliant,
+        } = copy;
+        DataCopy {
+            kind: match kind {
+                placement::CopyKind::Primary => CopyKind::Primary,
+                placement::CopyKind::Standby => CopyKind::Standby,
+            },
+            region: region.to_string(),
+            jurisdiction: jurisdiction
+                .as_ref()
+                .map_or_else(|| "Unknown".to_owned(), ToString::to_string),
+            compliant: *compliant,
+        }
+    };
+    copies.iter().map(copy).collect()
+}
+
+#[cfg(test)]
+mod tests;

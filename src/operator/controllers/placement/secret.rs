@@ -1,0 +1,294 @@
+//! The tenant's Secret: whose it is, what it should hold, and the one write that makes it so.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use domicile_api::meta;
+use domicile_core::connection::{RenderError, Rendered};
+use domicile_core::facts::Epoch;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+use rand::distr::{Alphanumeric, SampleString};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// Letters and digits of a password: 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+/// The `type` of the Secret, as Service Binding wants it.
+const SECRET_TYPE: &str = "servicebinding.io/postgresql";
+
+/// The passwords of the published logins; absent for a login that the placement does not ask for.
+#[derive(Clone, Default)]
+pub(super) struct Passwords {
+    /// Of the login that writes.
+    pub(super) read_write: Option<SecretString>,
+    /// Of the login that reads.
+    pub(super) read_only: Option<SecretString>,
+}
+
+/// The names of the published logins on the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Usernames {
+    /// Of the login that writes.
+    pub(super) read_write: Option<String>,
+    /// Of the login that reads.
+    pub(super) read_only: Option<String>,
+}
+
+/// The passwords to publish, and whether any of them is new.
+pub(super) struct Chosen {
+    pub(super) passwords: Passwords,
+    pub(super) fresh: bool,
+}
+
+/// Where, for whom and under which epoch the Secret is written.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) placement: String,
+    pub(super) uid: String,
+    pub(super) epoch: Epoch,
+}
+
+/// What has to be written. Holds secrets, so it does not print.
+pub(super) enum Write {
+    /// Nothing: the Secret is as it should be.
+    Nothing,
+    /// The Secret does not exist.
+    Create(Box<Secret>),
+    /// A merge patch that is refused when the Secret has changed since it was read.
+    Patch(Value),
+}
+
+/// The Secret must not be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It belongs to somebody else: the UID in its owner annotation, when it has one.
+    NotOurs(Option<String>),
+    /// It was written under a newer epoch than the one presented.
+    Newer(Epoch),
+}
+
+/// The content's hash: 64 hexadecimal digits.
+pub(super) fn hash(rendered: &Rendered) -> String {
+    let digest = Sha256::digest(rendered.canonical());
+    digest
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Whether the Secret may be written for the placement `uid` under `epoch`.
+pub(super) fn admit(live: Option<&Secret>, uid: &str, epoch: Epoch) -> Result<(), Refusal> {
+    let Some(live) = live else { return Ok(()) };
+    let annotation = |key| annotation(live, key);
+    match annotation(meta::OWNER_UID) {
+        Some(owner) if owner == uid => {}
+        owner => return Err(Refusal::NotOurs(owner.map(str::to_owned))),
+    }
+    let written = annotation(meta::EPOCH)
+        .and_then(|text| text.parse().ok())
+        .map(Epoch);
+    match written {
+        Some(written) if written > epoch => Err(Refusal::Newer(written)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The passwords to publish: the ones that the Secret's own hash vouches for, else what it holds
+/// where that looks like ours, else new ones.
+///
+/// A URI repeats the password, so a hand-edited Secret mostly still tells the true one.
+pub(super) fn choose_passwords(
+    live: Option<&Secret>,
+    usernames: &Usernames,
+    render: &dyn Fn(&Passwords) -> Result<Rendered, RenderError>,
+) -> Result<Chosen, RenderError> {
+    let main = usernames.read_write.as_deref().map(|user| {
+        let own = get(live, "username").is_some_and(|stored| stored == user);
+        let key = if own { get(live, "password") } else { None };
+        candidates(key, get(live, "uri"), user)
+    });
+    let reader = usernames.read_only.as_deref().map(|user| {
+        let own = get(live, "username-ro").is_some_and(|stored| stored == user);
+        let key = if own { get(live, "password-ro") } else { None };
+        candidates(key, get(live, "uri-ro"), user)
+    });
+    let vouched = live.and_then(|live| annotation(live, meta::SECRET_HASH));
+    for read_write in options(main.as_deref()) {
+        for read_only in options(reader.as_deref()) {
+            let passwords = Passwords {
+                read_write: read_write.clone(),
+                read_only,
+            };
+            if Some(hash(&render(&passwords)?).as_str()) == vouched {
+                return Ok(Chosen {
+                    passwords,
+                    fresh: false,
+                });
+            }
+        }
+    }
+    let mut fresh = false;
+    let mut first = |candidates: Option<Vec<SecretString>>| {
+        candidates.map(|list| {
+            list.into_iter().next().unwrap_or_else(|| {
+                fresh = true;
+                generate()
+            })
+        })
+    };
+    let passwords = Passwords {
+        read_write: first(main),
+        read_only: first(reader),
+    };
+    Ok(Chosen { passwords, fresh })
+}
+
+/// The one write that makes the Secret hold exactly `rendered`.
+pub(super) fn write(live: Option<&Secret>, identity: &Identity, rendered: &Rendered) -> Write {
+    let Some(live) = live else {
+        return Write::Create(Box::new(manifest(identity, rendered)));
+    };
+    let wanted = manifest(identity, rendered);
+    let (data, now) = (
+        wanted.data.unwrap_or_default(),
+        live.data.clone().unwrap_or_default(),
+    );
+    let annotations = wanted.metadata.annotations.unwrap_or_default();
+    let labels = wanted.metadata.labels.unwrap_or_default();
+    let live_annotations = live.metadata.annotations.clone().unwrap_or_default();
+    let live_labels = live.metadata.labels.clone().unwrap_or_default();
+    if data == now && within(&annotations, &live_annotations) && within(&labels, &live_labels) {
+        return Write::Nothing;
+    }
+    let mut changes: Map<String, Value> = Map::new();
+    for key in now.keys().filter(|key| !data.contains_key(*key)) {
+        changes.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in data
+        .iter()
+        .filter(|(key, value)| now.get(*key) != Some(value))
+    {
+        changes.insert(key.clone(), json!(value));
+    }
+    Write::Patch(json!({
+        "metadata": {
+            "resourceVersion": live.metadata.resource_version,
+            "uid": live.metadata.uid,
+            "annotations": annotations,
+            "labels": labels,
+        },
+        "data": changes,
+    }))
+}
+
+fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
+    let Identity {
+        name,
+        namespace,
+        placement,
+        uid,
+        epoch,
+    } = identity;
+    let annotations = [
+        (meta::OWNER_UID, uid.clone()),
+        (meta::EPOCH, epoch.to_string()),
+        (meta::SECRET_HASH, hash(rendered)),
+    ];
+    let data = rendered
+        .data
+        .iter()
+        .map(|(key, value)| (key.clone(), ByteString(value.expose().as_bytes().to_vec())));
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            annotations: Some(
+                annotations
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .into(),
+            ),
+            labels: Some(BTreeMap::from([label(placement)])),
+            ..ObjectMeta::default()
+        },
+        type_: Some(SECRET_TYPE.to_owned()),
+        data: Some(data.collect()),
+        ..Secret::default()
+    }
+}
+
+/// A label holds at most 63 characters; a longer placement name is cut, the annotation is exact.
+fn label(placement: &str) -> (String, String) {
+    let value: String = placement.chars().take(63).collect();
+    let value = value
+        .trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned();
+    (meta::PLACEMENT_LABEL.to_owned(), value)
+}
+
+fn within(wanted: &BTreeMap<String, String>, live: &BTreeMap<String, String>) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| live.get(key) == Some(value))
+}
+
+fn annotation<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
+    secret
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
+}
+
+fn get<'a>(secret: Option<&'a Secret>, key: &str) -> Option<&'a str> {
+    let ByteString(bytes) = secret?.data.as_ref()?.get(key)?;
+    std::str::from_utf8(bytes).ok()
+}
+
+fn candidates(key: Option<&str>, uri: Option<&str>, username: &str) -> Vec<SecretString> {
+    let from_uri = uri.and_then(|uri| password_in(uri, username));
+    let ours = |text: &&str| {
+        text.len() == PASSWORD_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let mut found: Vec<&str> = [key, from_uri].into_iter().flatten().filter(ours).collect();
+    found.dedup();
+    found.into_iter().map(SecretString::from).collect()
+}
+
+fn password_in<'a>(uri: &'a str, username: &str) -> Option<&'a str> {
+    let (userinfo, _) = uri.strip_prefix("postgresql://")?.split_once('@')?;
+    userinfo.strip_prefix(username)?.strip_prefix(':')
+}
+
+fn options(candidates: Option<&[SecretString]>) -> Vec<Option<SecretString>> {
+    match candidates {
+        None => vec![None],
+        Some(list) => list.iter().cloned().map(Some).collect(),
+    }
+}
+
+fn generate() -> SecretString {
+    SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH))
+}
+
+impl Passwords {
+    /// Both passwords in clear text, for rendering only.
+    pub(super) fn expose(&self) -> (Option<&str>, Option<&str>) {
+        (
+            self.read_write.as_ref().map(ExposeSecret::expose_secret),
+            self.read_only.as_ref().map(ExposeSecret::expose_secret),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
