@@ -31,7 +31,11 @@ fn check_folder(folder: &str, expected: &[(String, String)]) {
         if expected.iter().any(|(file, _)| *file == name) {
             continue;
         }
-        assert!(update, "{} holds {name}, which nothing generates", folder.display());
+        assert!(
+            update,
+            "{} holds {name}, which nothing generates",
+            folder.display()
+        );
         fs::remove_file(folder.join(name)).unwrap();
     }
 }

@@ -4,7 +4,11 @@
 //! judged by a real apiserver and a running operator; A8's part that is visible here, that
 //! everything a rule walks over is bounded, is A2.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
 
 mod examples;
 mod rules;
