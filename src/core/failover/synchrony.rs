@@ -60,7 +60,9 @@ pub(super) fn still_claimed(claim: &Claim, facts: &Facts) -> bool {
         && sole_name(&facts.synchrony.names) == Some(claim.name.as_str())
 }
 
-/// A claim that both ends confirm in this pass.
+/// A claim that both ends confirm in this pass. The standby must also hold all that the primary had
+/// flushed when the setting was seen: what was acknowledged before the setting took effect did not
+/// wait for it.
 fn provable_claim(seen: &Observation, facts: &Facts) -> Option<Claim> {
     let name = sole_name(&facts.synchrony.names).filter(|_| !facts.synchrony.relaxed)?;
     let confirmed = facts
@@ -72,7 +74,10 @@ fn provable_claim(seen: &Observation, facts: &Facts) -> Option<Claim> {
         .servers
         .values()
         .find(|view| view.server.region != seen.stored.active && streams_as(view, facts, name))?;
-    (confirmed == 1).then(|| Claim {
+    let holds = standby.now().is_some_and(|copy| {
+        copy.received.unwrap_or(copy.position).max(copy.position) >= facts.position
+    });
+    (confirmed == 1 && holds).then(|| Claim {
         standby: standby.server.region.clone(),
         name: name.into(),
     })

@@ -216,7 +216,6 @@ impl Checks {
             let age = oldest.map(|at| decided.saturating_sub(at).div_ceil(1000));
             if let (Some(age), Some(bound)) = (age, bound)
                 && (bound == 0 || age > bound)
-                && !self.risky_before(proof)
             {
                 return Err(format!(
                     "I5: lost a write {age} s old, bound {bound} s, {proof}"
@@ -224,15 +223,10 @@ impl Checks {
             }
         }
         self.promotions = world.promotions.len();
-        if world.double_acks > 0 && !self.risky {
-            return Err("I1: two servers acknowledged writes in turn".into());
+        if world.superseded_acks > 0 && !self.risky {
+            return Err("I1: an old primary acknowledged a write after a promotion".into());
         }
         Ok(())
-    }
-
-    /// After a move under `Assumed` the world may hold two histories; later losses are its echo.
-    fn risky_before(&self, proof: Proof) -> bool {
-        self.risky && proof != Proof::Assumed
     }
 }
 

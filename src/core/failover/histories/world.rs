@@ -42,9 +42,8 @@ pub(super) struct World {
     pub acknowledged: BTreeMap<u32, u64>,
     pub next_commit: u32,
     pub terms: u32,
-    pub latest_term_with_ack: u32,
-    /// Acknowledgements by a server after one of a later term.
-    pub double_acks: u32,
+    /// Acknowledgements by a server after another had been promoted.
+    pub superseded_acks: u32,
     /// Commits acknowledged and missing on the server that was just promoted, with their time.
     pub lost: Vec<(u32, u64)>,
     pub promotions: Vec<(Epoch, usize)>,
@@ -79,8 +78,7 @@ impl World {
             acknowledged: BTreeMap::new(),
             next_commit: 0,
             terms: 0,
-            latest_term_with_ack: 0,
-            double_acks: 0,
+            superseded_acks: 0,
             lost: Vec::new(),
             promotions: Vec::new(),
         }
@@ -139,10 +137,10 @@ impl World {
 
     fn acknowledge(&mut self, at: usize, commit: u32) {
         let term = self.servers[at].term;
-        if term < self.latest_term_with_ack {
-            self.double_acks += 1;
+        if term < self.terms {
+            self.superseded_acks += 1;
+            return;
         }
-        self.latest_term_with_ack = self.latest_term_with_ack.max(term);
         self.acknowledged.insert(commit, self.clock_ms);
     }
 

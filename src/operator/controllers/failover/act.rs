@@ -31,9 +31,16 @@ pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
         Step::SetSynchronous(server, epoch, name) => {
             set_synchronous(ctx, server, *epoch, name, short).await
         }
-        Step::Ask { name, kind, target, epoch } => {
+        Step::Ask {
+            name,
+            kind,
+            target,
+            epoch,
+        } => {
             let spec = spec(seen, *kind, target.as_str(), *epoch, "failback is due");
-            create(ctx, seen, name, spec).await.map_err(|error| error.to_string())
+            create(ctx, seen, name, spec)
+                .await
+                .map_err(|error| error.to_string())
         }
     };
     match outcome {
@@ -61,7 +68,10 @@ pub(super) async fn create(
         .into(),
     );
     let api: Api<FailoverOperation> = Api::all(ctx.client.clone());
-    match ctx.call(api.create(&PostParams::default(), &operation)).await {
+    match ctx
+        .call(api.create(&PostParams::default(), &operation))
+        .await
+    {
         Ok(created) => {
             ctx.stores.operations.wrote(std::sync::Arc::new(created));
             Ok(())
@@ -80,7 +90,9 @@ pub(super) fn spec(
     reason: &str,
 ) -> FailoverOperationSpec {
     FailoverOperationSpec {
-        policy_ref: PolicyRef { name: seen.settings.name.clone() },
+        policy_ref: PolicyRef {
+            name: seen.settings.name.clone(),
+        },
         type_: kind.into(),
         target: target.to_owned(),
         expected_epoch: expected_epoch.0,
@@ -90,11 +102,15 @@ pub(super) fn spec(
 }
 
 async fn open(ctx: &Ctx, server: &ServerId, deadline: Duration) -> Result<Generic, String> {
-    ctx.open(server, deadline).await.map_err(|error| error.to_string())
+    ctx.open(server, deadline)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 fn told<T>(result: Result<T, ProviderError>) -> Result<(), String> {
-    result.map(|_| ()).map_err(|error| super::super::chain(&error))
+    result
+        .map(|_| ())
+        .map_err(|error| super::super::chain(&error))
 }
 
 async fn drain(ctx: &Ctx, server: &ServerId, epoch: Epoch, limit: Duration) -> Result<(), String> {
@@ -131,7 +147,9 @@ async fn canary(
     limit: Duration,
 ) -> Result<(), String> {
     let facts = seen.server(&server.region).and_then(|view| view.now());
-    let before = facts.and_then(|f| f.heartbeat.as_ref()).map_or(0, |beat| beat.sequence);
+    let before = facts
+        .and_then(|f| f.heartbeat.as_ref())
+        .map_or(0, |beat| beat.sequence);
     let beat = Heartbeat {
         sequence: before.saturating_add(1),
         leader: ctx.identity().to_owned(),
@@ -148,5 +166,10 @@ async fn set_synchronous(
     name: &str,
     limit: Duration,
 ) -> Result<(), String> {
-    told(open(ctx, server, limit).await?.set_synchronous(Some(name), epoch).await)
+    told(
+        open(ctx, server, limit)
+            .await?
+            .set_synchronous(Some(name), epoch)
+            .await,
+    )
 }

@@ -92,12 +92,15 @@ async fn reconcile(
     memory: Arc<Memory>,
     sender: notify::Sender,
 ) -> Result<Duration, Error> {
-    let stored = policy.status.as_ref().map_or(Ok(None), |status| status.stored());
-    let (settings, stored) = match Settings::try_from(policy.as_ref()).and_then(|s| Ok((s, stored?)))
-    {
-        Ok(understood) => understood,
-        Err(problem) => return refuse(&ctx, &policy, &problem).await,
-    };
+    let stored = policy
+        .status
+        .as_ref()
+        .map_or(Ok(None), |status| status.stored());
+    let (settings, stored) =
+        match Settings::try_from(policy.as_ref()).and_then(|s| Ok((s, stored?))) {
+            Ok(understood) => understood,
+            Err(problem) => return refuse(&ctx, &policy, &problem).await,
+        };
     let moving = stored.as_ref().is_some_and(|s| s.journal.is_some());
     if policy.metadata.deletion_timestamp.is_some() && !moving {
         return release(&ctx, &policy).await;
@@ -116,7 +119,12 @@ async fn reconcile(
     };
     let seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, now);
     let decision = decide(&seen);
-    let pass = Pass { ctx: &ctx, policy: &policy, seen: &seen, sender: &sender };
+    let pass = Pass {
+        ctx: &ctx,
+        policy: &policy,
+        seen: &seen,
+        sender: &sender,
+    };
     pass.carry_out(decision).await
 }
 
@@ -218,7 +226,13 @@ async fn refuse(
     if policy.status.as_ref() != Some(&status) {
         let note = problem.to_string();
         let publish = |reason| {
-            ctx.events.publish(policy.as_ref(), Severity::Warning, reason, "Reconcile", note.clone());
+            ctx.events.publish(
+                policy.as_ref(),
+                Severity::Warning,
+                reason,
+                "Reconcile",
+                note.clone(),
+            );
         };
         publish("InvalidStatus");
     }
@@ -253,9 +267,13 @@ async fn finalizers_are(
         "uid": policy.metadata.uid,
         "resourceVersion": policy.metadata.resource_version,
     }});
-    let parameters =
-        PatchParams { field_manager: Some(manager::FAILOVER.to_owned()), ..PatchParams::default() };
-    let written = ctx.call(api.patch(&policy.name_any(), &parameters, &Patch::Merge(&patch))).await?;
+    let parameters = PatchParams {
+        field_manager: Some(manager::FAILOVER.to_owned()),
+        ..PatchParams::default()
+    };
+    let written = ctx
+        .call(api.patch(&policy.name_any(), &parameters, &Patch::Merge(&patch)))
+        .await?;
     ctx.stores.policies.wrote(Arc::new(written));
     Ok(())
 }

@@ -90,10 +90,15 @@ pub(super) fn notice(seen: &Observation, next: &Stored, decision: &Decision) -> 
 pub(super) fn send(sender: &Sender, policy: &FailoverPolicy, notice: Notice) {
     for notification in &policy.spec.notifications {
         let NotificationType::Webhook = notification.type_;
-        let message =
-            Message { receiver: notification.secret_ref.clone(), notice: notice.clone() };
+        let message = Message {
+            receiver: notification.secret_ref.clone(),
+            notice: notice.clone(),
+        };
         if sender.try_send(message).is_err() {
-            warn!(policy = policy.name_any(), "Dropping a notification: too many wait");
+            warn!(
+                policy = policy.name_any(),
+                "Dropping a notification: too many wait"
+            );
         }
     }
 }
@@ -115,11 +120,18 @@ pub(super) async fn deliver(ctx: Arc<Ctx>, mut receiver: Receiver) {
         for attempt in 1..=ATTEMPTS {
             match post(&ctx, &client, &message).await {
                 Ok(()) => {
-                    info!(policy = message.notice.policy, state = message.notice.state, "Notified");
+                    info!(
+                        policy = message.notice.policy,
+                        state = message.notice.state,
+                        "Notified"
+                    );
                     break;
                 }
                 Err(error) => {
-                    warn!(policy = message.notice.policy, attempt, error, "Not notified");
+                    warn!(
+                        policy = message.notice.policy,
+                        attempt, error, "Not notified"
+                    );
                     ctx.clock.sleep(Duration::from_secs(1) * attempt).await;
                 }
             }
@@ -131,13 +143,23 @@ pub(super) async fn deliver(ctx: Arc<Ctx>, mut receiver: Receiver) {
 async fn post(ctx: &Ctx, client: &reqwest::Client, message: &Message) -> Result<(), String> {
     let url = address(ctx, &message.receiver).await?;
     let request = client.post(url.expose_secret()).json(&message.notice);
-    let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+    let answer = request
+        .send()
+        .await
+        .map_err(|error| error.without_url().to_string())?;
     let status = answer.status();
-    if status.is_success() { Ok(()) } else { Err(format!("the receiver answered {status}")) }
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(format!("the receiver answered {status}"))
+    }
 }
 
 async fn address(ctx: &Ctx, receiver: &WebhookSecretRef) -> Result<SecretString, String> {
-    let namespace = receiver.namespace.as_deref().unwrap_or_else(|| ctx.settings.namespace());
+    let namespace = receiver
+        .namespace
+        .as_deref()
+        .unwrap_or_else(|| ctx.settings.namespace());
     let named = || format!("Secret {namespace}/{}", receiver.name);
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     let found = ctx.call(api.get_opt(&receiver.name)).await;

@@ -24,27 +24,53 @@ use crate::context::Ctx;
 use crate::probes::Sample;
 use crate::probes::plan::members;
 
-/// The policy's servers. At rest the samples tell; during a move each server whose latest sample
-/// answered is read anew, so that nothing is decided on what was.
+/// The policy's servers. At rest the samples tell; otherwise each server whose latest sample
+/// answered is read anew, so that nothing is decided on what was. The active server is read first:
+/// a standby that then holds its position holds all that was acknowledged before.
 pub(super) async fn servers(
     ctx: &Ctx,
     settings: &Settings,
     stored: Option<&Stored>,
 ) -> BTreeMap<RegionName, ServerView> {
-    let at_rest = stored.is_some_and(|stored| stored.state == State::Steady);
     let deadline = Duration::from_secs(u64::from(settings.timeout_seconds));
-    let views = settings.servers().into_iter().map(async |listed| {
-        let id = listed.server;
-        let sample = ctx.samples.get(&id);
-        let answered = sample.as_ref().is_some_and(|s| matches!(s.probe, Some(Probe::Answered(_))));
-        let fresh = if at_rest || !answered {
-            None
-        } else {
-            Some(read(ctx, &id, deadline).await)
-        };
-        (id.region.clone(), view(ctx, id, sample.as_deref(), fresh))
-    });
-    join_all(views).await.into_iter().collect()
+    let active = stored.map_or(&settings.home.region, |stored| &stored.active);
+    let at_rest = stored.is_some_and(|stored| at_rest(ctx, settings, stored));
+    let (first, others): (Vec<_>, Vec<_>) = settings
+        .servers()
+        .into_iter()
+        .map(|s| s.server)
+        .partition(|id| id.region == *active);
+    let mut views = BTreeMap::new();
+    for group in [first, others] {
+        let reads = group.into_iter().map(async |id| {
+            let sample = ctx.samples.get(&id);
+            let fresh = if at_rest || !answered(sample.as_deref()) {
+                None
+            } else {
+                Some(read(ctx, &id, deadline).await)
+            };
+            (id.region.clone(), view(ctx, id, sample.as_deref(), fresh))
+        });
+        views.extend(join_all(reads).await);
+    }
+    views
+}
+
+/// True while samples are enough: steady, and no claim of synchronous replication to be proven.
+fn at_rest(ctx: &Ctx, settings: &Settings, stored: &Stored) -> bool {
+    let claimable = || {
+        let mut servers = settings.servers().into_iter().map(|s| s.server);
+        let active = servers.find(|id| id.region == stored.active);
+        let facts = active
+            .and_then(|id| ctx.samples.get(&id))
+            .and_then(|s| s.facts.clone());
+        facts.is_some_and(|facts| !facts.synchrony.names.is_empty())
+    };
+    stored.state == State::Steady && (stored.claim.is_some() || !claimable())
+}
+
+fn answered(sample: Option<&Sample>) -> bool {
+    sample.is_some_and(|sample| matches!(sample.probe, Some(Probe::Answered(_))))
 }
 
 async fn read(ctx: &Ctx, id: &ServerId, deadline: Duration) -> Option<Probe> {
@@ -61,10 +87,11 @@ fn view(
     let region = ctx.stores.regions.get(server.region.as_str());
     let jurisdiction = region.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone()));
     let sampled = sample.and_then(|s| s.facts.as_deref()).cloned();
-    let answered = sample.is_some_and(|s| matches!(s.probe, Some(Probe::Answered(_))));
-    let pinned = sampled.as_ref().map(|facts| facts.system_identifier.clone());
+    let pinned = sampled
+        .as_ref()
+        .map(|facts| facts.system_identifier.clone());
     let (facts, live) = match fresh {
-        None => (sampled, answered),
+        None => (sampled, answered(sample)),
         Some(Some(Probe::Answered(facts)))
             if pinned.is_none_or(|id| id == facts.system_identifier) =>
         {
@@ -73,7 +100,13 @@ fn view(
         Some(Some(Probe::Answered(_) | Probe::Failed(..)) | None) => (sampled, false),
     };
     let verdict = sample.map_or(Verdict::Unknown, |s| s.verdict);
-    ServerView { server, jurisdiction, verdict, facts, live }
+    ServerView {
+        server,
+        jurisdiction,
+        verdict,
+        facts,
+        live,
+    }
 }
 
 /// Puts together what one pass knows.
@@ -87,8 +120,15 @@ pub(super) fn all(
     now: Now,
 ) -> Observation {
     let operations = operations::of_policy(ctx, &settings.name);
-    let ended = operations.iter().filter(|o| state(o).is_final()).map(|o| o.name_any()).collect();
-    let requests = operations.iter().filter_map(|o| request(o, &settings, &stored)).collect();
+    let ended = operations
+        .iter()
+        .filter(|o| state(o).is_final())
+        .map(|o| o.name_any())
+        .collect();
+    let requests = operations
+        .iter()
+        .filter_map(|o| request(o, &settings, &stored))
+        .collect();
     Observation {
         now,
         leader: ctx.identity().to_owned(),
@@ -108,7 +148,12 @@ pub(super) fn all(
 /// keeps it), or a Region or server does not exist.
 pub(super) fn conflict(ctx: &Ctx, policy: &FailoverPolicy, settings: &Settings) -> Option<String> {
     let mine: BTreeSet<ServerId> = members(policy).into_iter().collect();
-    let age = |p: &FailoverPolicy| (p.metadata.creation_timestamp.clone().map(|t| t.0), p.name_any());
+    let age = |p: &FailoverPolicy| {
+        (
+            p.metadata.creation_timestamp.clone().map(|t| t.0),
+            p.name_any(),
+        )
+    };
     for other in ctx.stores.policies.all() {
         if other.name_any() == settings.name || age(&other) > age(policy) {
             continue;
@@ -120,17 +165,32 @@ pub(super) fn conflict(ctx: &Ctx, policy: &FailoverPolicy, settings: &Settings) 
             ));
         }
     }
-    mine.into_iter().find_map(|id| match ctx.stores.regions.get(id.region.as_str()) {
-        None => Some(format!("Region {} does not exist; create it or correct the spec", id.region)),
-        Some(region) => (!region.spec.database_servers.iter().any(|s| s.name == id.server)).then(
-            || format!("Region {} has no database server named {}", id.region, id.server),
-        ),
-    })
+    mine.into_iter()
+        .find_map(|id| match ctx.stores.regions.get(id.region.as_str()) {
+            None => Some(format!(
+                "Region {} does not exist; create it or correct the spec",
+                id.region
+            )),
+            Some(region) => (!region
+                .spec
+                .database_servers
+                .iter()
+                .any(|s| s.name == id.server))
+            .then(|| {
+                format!(
+                    "Region {} has no database server named {}",
+                    id.region, id.server
+                )
+            }),
+        })
 }
 
 fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {
-    let mine: BTreeSet<RegionName> =
-        settings.servers().into_iter().map(|s| s.server.region).collect();
+    let mine: BTreeSet<RegionName> = settings
+        .servers()
+        .into_iter()
+        .map(|s| s.server.region)
+        .collect();
     let mut verdicts = BTreeMap::new();
     for (id, sample) in ctx.samples.all() {
         if mine.contains(&id.region) {
@@ -148,7 +208,10 @@ fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {
 fn tenants(ctx: &Ctx, policy: &FailoverPolicy) -> Vec<Tenant> {
     let mine: BTreeSet<ServerId> = members(policy).into_iter().collect();
     let placements = ctx.stores.placements.all();
-    placements.iter().filter_map(|placement| tenant(ctx, placement, &mine)).collect()
+    placements
+        .iter()
+        .filter_map(|placement| tenant(ctx, placement, &mine))
+        .collect()
 }
 
 fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> Option<Tenant> {
@@ -157,14 +220,26 @@ fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> 
     if !mine.contains(&id) {
         return None;
     }
-    let home = status.home_region.as_deref().and_then(|name| ctx.stores.regions.get(name));
-    let mut allowed: BTreeSet<_> =
-        placement.spec.allowed_jurisdictions.iter().flatten().map(Jurisdiction::new).collect();
+    let home = status
+        .home_region
+        .as_deref()
+        .and_then(|name| ctx.stores.regions.get(name));
+    let mut allowed: BTreeSet<_> = placement
+        .spec
+        .allowed_jurisdictions
+        .iter()
+        .flatten()
+        .map(Jurisdiction::new)
+        .collect();
     if allowed.is_empty() {
         allowed.extend(home.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone())));
     }
     Some(Tenant {
-        name: format!("{}/{}", placement.namespace().unwrap_or_default(), placement.name_any()),
+        name: format!(
+            "{}/{}",
+            placement.namespace().unwrap_or_default(),
+            placement.name_any()
+        ),
         allowed,
         repointed: Epoch(status.epoch.unwrap_or_default()),
         stalled: is_true(&status.conditions, ConditionType::Stalled)
@@ -177,7 +252,10 @@ fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> 
 fn request(operation: &FailoverOperation, settings: &Settings, stored: &Stored) -> Option<Request> {
     let name = operation.name_any();
     let current = stored.journal.as_ref().is_some_and(|j| j.operation == name);
-    let own = operation.labels().get(TRIGGER_LABEL).is_some_and(|t| t == TRIGGER_AUTOMATIC)
+    let own = operation
+        .labels()
+        .get(TRIGGER_LABEL)
+        .is_some_and(|t| t == TRIGGER_AUTOMATIC)
         && operation.spec.type_ == MoveType::Failover;
     let waiting = state(operation) == OperationState::Pending && !own;
     let gone = operation.metadata.deletion_timestamp.is_some();
@@ -185,7 +263,10 @@ fn request(operation: &FailoverOperation, settings: &Settings, stored: &Stored) 
         return None;
     }
     let hash = operations::evidence_hash(&settings.name, stored);
-    let approvals = operation.status.as_ref().map_or(&[][..], |status| &status.approvals);
+    let approvals = operation
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.approvals);
     Some(Request {
         name,
         kind: operation.spec.type_.into(),
@@ -197,7 +278,11 @@ fn request(operation: &FailoverOperation, settings: &Settings, stored: &Stored) 
 }
 
 fn state(operation: &FailoverOperation) -> OperationState {
-    operation.status.as_ref().and_then(|s| s.state).unwrap_or(OperationState::Pending)
+    operation
+        .status
+        .as_ref()
+        .and_then(|s| s.state)
+        .unwrap_or(OperationState::Pending)
 }
 
 /// How long the home server has followed the active one, without a break that this process saw.
@@ -208,12 +293,18 @@ fn in_sync(
     servers: &BTreeMap<RegionName, ServerView>,
     now: Mono,
 ) -> Option<u64> {
-    let timeline = servers.get(&stored.active).and_then(ServerView::now).map(|f| f.timeline);
+    let timeline = servers
+        .get(&stored.active)
+        .and_then(ServerView::now)
+        .map(|f| f.timeline);
     let home = servers.get(&settings.home.region).and_then(ServerView::now);
     let follows = home.is_some_and(|facts| {
         facts.role == Role::Standby && !stream_broken(facts) && Some(facts.timeline) == timeline
     });
-    let mut in_sync = memory.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut in_sync = memory
+        .in_sync
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if !follows {
         in_sync.remove(&settings.name);
         return None;

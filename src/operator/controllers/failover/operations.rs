@@ -29,20 +29,34 @@ const STEPS: usize = 32;
 pub(super) fn of_policy(ctx: &Ctx, policy: &str) -> Vec<Arc<FailoverOperation>> {
     let mut operations = ctx.stores.operations.all();
     operations.retain(|operation| operation.spec.policy_ref.name == policy);
-    operations.sort_by_key(|o| (o.metadata.creation_timestamp.clone().map(|t| t.0), o.name_any()));
+    operations.sort_by_key(|o| {
+        (
+            o.metadata.creation_timestamp.clone().map(|t| t.0),
+            o.name_any(),
+        )
+    });
     operations
 }
 
 /// Stands for what an approver agrees to: this move, from this epoch, on this evidence.
 pub(super) fn evidence_hash(policy: &str, stored: &Stored) -> Option<String> {
     let journal = stored.journal.as_ref()?;
-    let outage = journal.outage_since.map(|t| t.to_string()).unwrap_or_default();
+    let outage = journal
+        .outage_since
+        .map(|t| t.to_string())
+        .unwrap_or_default();
     let text = format!(
         "{policy}\n{}\n{}\n{}\n{}\n{outage}",
         stored.epoch, journal.to, journal.system_identifier, journal.timeline
     );
     let digest = Sha256::digest(text.as_bytes());
-    Some(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Some(
+        digest
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    )
 }
 
 /// Brings the records of all operations of the policy up to date with what is stored now.
@@ -61,7 +75,14 @@ pub(super) async fn follow(
         if operation.status.as_ref().and_then(|s| s.state) != next.state {
             announce(ctx, &operation, &next);
         }
-        write_status(ctx, &ctx.stores.operations, manager::FAILOVER, &operation, next).await?;
+        write_status(
+            ctx,
+            &ctx.stores.operations,
+            manager::FAILOVER,
+            &operation,
+            next,
+        )
+        .await?;
     }
     Ok(())
 }
@@ -82,7 +103,13 @@ async fn ensure(
         _moving => stored.epoch.0 - 1,
     };
     let epoch = domicile_core::facts::Epoch(before);
-    let spec = act::spec(seen, journal.kind, journal.to.as_str(), epoch, "the region is lost");
+    let spec = act::spec(
+        seen,
+        journal.kind,
+        journal.to.as_str(),
+        epoch,
+        "the region is lost",
+    );
     Ok(act::create(ctx, seen, &journal.operation, spec).await?)
 }
 
@@ -99,8 +126,14 @@ fn record(
     if state.is_final() {
         return None;
     }
-    let refused = decision.refusals.iter().find(|refusal| refusal.operation == name);
-    let current = stored.journal.as_ref().filter(|journal| journal.operation == name);
+    let refused = decision
+        .refusals
+        .iter()
+        .find(|refusal| refusal.operation == name);
+    let current = stored
+        .journal
+        .as_ref()
+        .filter(|journal| journal.operation == name);
     let past = stored.history.iter().find(|past| past.operation == name);
     let mut next = before;
     next.observed_generation = operation.metadata.generation;
@@ -112,13 +145,20 @@ fn record(
         refuse(&mut next, refusal)
     } else if state == OperationState::Pending {
         next.state = Some(OperationState::Pending);
-        (Summary::NotReady, Reason::Pending, "waiting for the policy's next pass".to_owned())
+        (
+            Summary::NotReady,
+            Reason::Pending,
+            "waiting for the policy's next pass".to_owned(),
+        )
     } else {
         aborted(&mut next, stored, decision)
     };
     next.message = Some(message.clone());
-    let mut conditions =
-        Conditions::of(&next.conditions, operation.metadata.generation, seen.now.wall);
+    let mut conditions = Conditions::of(
+        &next.conditions,
+        operation.metadata.generation,
+        seen.now.wall,
+    );
     conditions.summarize(summary, reason, &message);
     next.conditions = conditions.into_list();
     Some(next)
@@ -133,8 +173,11 @@ fn running(
     decision: &Decision,
 ) -> (Summary, Reason, String) {
     let asking = stored.state == State::AwaitingApproval;
-    next.state =
-        Some(if asking { OperationState::AwaitingApproval } else { OperationState::Running });
+    next.state = Some(if asking {
+        OperationState::AwaitingApproval
+    } else {
+        OperationState::Running
+    });
     next.evidence_hash = evidence_hash(&seen.settings.name, stored).filter(|_| asking);
     next.epoch = Some(EpochRange {
         from: operation.spec.expected_epoch,
@@ -168,10 +211,16 @@ fn succeeded(
 ) -> (Summary, Reason, String) {
     next.state = Some(OperationState::Succeeded);
     next.evidence_hash = None;
-    next.epoch = Some(EpochRange { from: operation.spec.expected_epoch, to: Some(past.epoch.0) });
+    next.epoch = Some(EpochRange {
+        from: operation.spec.expected_epoch,
+        to: Some(past.epoch.0),
+    });
     next.proof = past.proof.map(Into::into);
     let bytes = next.loss_bound.as_ref().and_then(|loss| loss.bytes);
-    next.loss_bound = Some(LossBoundStatus { seconds: loss_seconds(past.loss), bytes });
+    next.loss_bound = Some(LossBoundStatus {
+        seconds: loss_seconds(past.loss),
+        bytes,
+    });
     next.rto_seconds = Some(exact(past.rto_seconds));
     close_last(&mut next.steps, stored.since, "Moved");
     let message = format!("{} serves under epoch {}", past.to, past.epoch);
@@ -181,7 +230,11 @@ fn succeeded(
 fn refuse(next: &mut FailoverOperationStatus, refusal: &Refusal) -> (Summary, Reason, String) {
     next.state = Some(OperationState::Refused);
     let reason = Reason::parse(refusal.reason).unwrap_or(Reason::GuardFailed);
-    (Summary::Stalled { ready: false }, reason, refusal.message.clone())
+    (
+        Summary::Stalled { ready: false },
+        reason,
+        refusal.message.clone(),
+    )
 }
 
 fn aborted(
@@ -191,7 +244,10 @@ fn aborted(
 ) -> (Summary, Reason, String) {
     next.state = Some(OperationState::Aborted);
     next.evidence_hash = None;
-    let was_aborting = next.steps.last().is_some_and(|s| s.name == State::Aborting.as_str());
+    let was_aborting = next
+        .steps
+        .last()
+        .is_some_and(|s| s.name == State::Aborting.as_str());
     close_last(&mut next.steps, stored.since, decision.reason);
     let told = next.message.clone().filter(|_| was_aborting);
     let message = told.unwrap_or_else(|| decision.message.clone());
@@ -205,7 +261,10 @@ fn aborted(
 /// Notes that the machine is in `stored.state`, once.
 fn step(steps: &mut Vec<StepStatus>, stored: &Stored, decision: &Decision) {
     let name = stored.state.as_str();
-    if steps.last().is_some_and(|last| last.name == name && last.finished.is_none()) {
+    if steps
+        .last()
+        .is_some_and(|last| last.name == name && last.finished.is_none())
+    {
         return;
     }
     close_last(steps, stored.since, decision.reason);
@@ -238,7 +297,8 @@ fn announce(ctx: &Ctx, operation: &FailoverOperation, next: &FailoverOperationSt
         | OperationState::Refused => Severity::Warning,
     };
     let note = next.message.clone().unwrap_or_default();
-    ctx.events.publish(operation, severity, state.as_str(), "Operate", note);
+    ctx.events
+        .publish(operation, severity, state.as_str(), "Operate", note);
 }
 
 /// Looks after operations that no policy will look at, and wakes the policy of all others.
@@ -261,9 +321,20 @@ pub(super) async fn reconcile(
     next.message = Some(message.clone());
     let now = ctx.clock.now().wall;
     let mut conditions = Conditions::of(&next.conditions, operation.metadata.generation, now);
-    conditions.summarize(Summary::Stalled { ready: false }, Reason::PolicyNotFound, &message);
+    conditions.summarize(
+        Summary::Stalled { ready: false },
+        Reason::PolicyNotFound,
+        &message,
+    );
     next.conditions = conditions.into_list();
     announce(&ctx, &operation, &next);
-    write_status(&ctx, &ctx.stores.operations, manager::FAILOVER, &operation, next).await?;
+    write_status(
+        &ctx,
+        &ctx.stores.operations,
+        manager::FAILOVER,
+        &operation,
+        next,
+    )
+    .await?;
     Ok(LONGEST_WAIT)
 }

@@ -4,7 +4,7 @@ use domicile_api::conditions::{ConditionType, Conditions, Reason, Status, Summar
 use domicile_api::convert::{ConvertError, loss_seconds};
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::policy_status::{
-    FailoverPolicyStatus, GuardStatus, Guarantees, ReplicationStatus, SplitBrainGuarantee,
+    FailoverPolicyStatus, Guarantees, GuardStatus, ReplicationStatus, SplitBrainGuarantee,
     StreamState,
 };
 use domicile_core::facts::Role;
@@ -32,9 +32,15 @@ pub(super) fn status(
     status.guarantees = Some(guarantees(seen, next, decision));
     status.replication = replication(seen, next);
     status.guards = guards(decision);
-    status.current_operation = next.journal.as_ref().map(|journal| journal.operation.clone());
-    let mut conditions =
-        Conditions::of(&status.conditions, policy.metadata.generation, seen.now.wall);
+    status.current_operation = next
+        .journal
+        .as_ref()
+        .map(|journal| journal.operation.clone());
+    let mut conditions = Conditions::of(
+        &status.conditions,
+        policy.metadata.generation,
+        seen.now.wall,
+    );
     let (summary, reason) = summary(seen, next, decision);
     conditions.summarize(summary, reason, &decision.message);
     describe(&mut conditions, seen, next, decision);
@@ -51,7 +57,14 @@ pub(super) fn adopted(
     let mut status = policy.status.clone().unwrap_or_default();
     status.store(stored);
     let text = format!("{} is the primary; its first pass follows", stored.active);
-    summarized(policy, status, Summary::Reconciling { ready: false }, Reason::Progressing, &text, now)
+    summarized(
+        policy,
+        status,
+        Summary::Reconciling { ready: false },
+        Reason::Progressing,
+        &text,
+        now,
+    )
 }
 
 /// A policy that cannot begin.
@@ -67,8 +80,11 @@ pub(super) fn misunderstood(
     problem: &ConvertError,
     now: Timestamp,
 ) -> FailoverPolicyStatus {
-    let reason =
-        if problem.field.starts_with("status") { Reason::InvalidStatus } else { Reason::InvalidSpec };
+    let reason = if problem.field.starts_with("status") {
+        Reason::InvalidStatus
+    } else {
+        Reason::InvalidSpec
+    };
     let status = policy.status.clone().unwrap_or_default();
     let summary = Summary::Stalled { ready: false };
     summarized(policy, status, summary, reason, &problem.to_string(), now)
@@ -113,18 +129,30 @@ pub(super) fn severity(state: State, reason: &str) -> Severity {
 pub(super) fn figures(metrics: &Metrics, seen: &Observation, next: &Stored) {
     let before = &seen.stored;
     let milliseconds = seen.now.wall.as_millisecond() - before.since.as_millisecond();
-    let step = StepLabels { step: before.state.to_string() };
+    let step = StepLabels {
+        step: before.state.to_string(),
+    };
     if before.journal.is_some() {
         let seconds = milliseconds.max(0) as f64 / 1000.0;
         metrics.failover_step.get_or_create(&step).observe(seconds);
     }
-    let Some(journal) = before.journal.as_ref().filter(|_| next.journal.is_none()) else { return };
-    let moved = next.history.first().is_some_and(|past| past.operation == journal.operation);
+    let Some(journal) = before.journal.as_ref().filter(|_| next.journal.is_none()) else {
+        return;
+    };
+    let moved = next
+        .history
+        .first()
+        .is_some_and(|past| past.operation == journal.operation);
     let labels = FailoverLabels {
         policy: seen.settings.name.clone(),
         from: journal.from.to_string(),
         to: journal.to.to_string(),
-        trigger: if journal.automatic { "Automatic" } else { "Manual" }.to_owned(),
+        trigger: if journal.automatic {
+            "Automatic"
+        } else {
+            "Manual"
+        }
+        .to_owned(),
         outcome: if moved { "Succeeded" } else { "Aborted" }.to_owned(),
     };
     metrics.failovers.get_or_create(&labels).inc();
@@ -132,7 +160,10 @@ pub(super) fn figures(metrics: &Metrics, seen: &Observation, next: &Stored) {
 
 /// What can be claimed now, and never more. Nothing is claimed while a move is under way.
 fn guarantees(seen: &Observation, next: &Stored, decision: &Decision) -> Guarantees {
-    let nothing = Guarantees { split_brain: SplitBrainGuarantee::None, data_loss_seconds: None };
+    let nothing = Guarantees {
+        split_brain: SplitBrainGuarantee::None,
+        data_loss_seconds: None,
+    };
     if next.state != State::Steady {
         return nothing;
     }
@@ -154,12 +185,17 @@ fn guarantees(seen: &Observation, next: &Stored, decision: &Decision) -> Guarant
 }
 
 fn replication(seen: &Observation, next: &Stored) -> Vec<ReplicationStatus> {
-    let standbys = seen.servers.values().filter(|view| view.server.region != next.active);
+    let standbys = seen
+        .servers
+        .values()
+        .filter(|view| view.server.region != next.active);
     standbys
         .map(|view| {
             let state = stream(view);
-            let synchronous =
-                next.claim.as_ref().is_some_and(|claim| claim.standby == view.server.region);
+            let synchronous = next
+                .claim
+                .as_ref()
+                .is_some_and(|claim| claim.standby == view.server.region);
             let bound = match state {
                 _any if synchronous => LossBound::Seconds(0),
                 StreamState::Streaming => predicted_loss(seen, &view.server.region),
@@ -198,10 +234,15 @@ fn guards(decision: &Decision) -> Vec<GuardStatus> {
 
 fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, Reason) {
     if seen.conflict.is_some() && next.journal.is_none() {
-        return (Summary::Stalled { ready: false }, Reason::ServerInTwoPolicies);
+        return (
+            Summary::Stalled { ready: false },
+            Reason::ServerInTwoPolicies,
+        );
     }
     let word = Reason::parse(next.state.as_str()).unwrap_or(Reason::Progressing);
-    let up = seen.server(&next.active).is_some_and(|view| view.verdict == Verdict::Up);
+    let up = seen
+        .server(&next.active)
+        .is_some_and(|view| view.verdict == Verdict::Up);
     let refused = Reason::parse(decision.reason).unwrap_or(Reason::NotObserved);
     match next.state {
         State::Steady if up => (Summary::Ready, word),
@@ -232,15 +273,38 @@ fn describe(conditions: &mut Conditions, seen: &Observation, next: &Stored, deci
     set(C::StandbyHealthy, standbys(seen, next));
     set(C::FailbackReady, failback(seen, next));
     let away = next.active != seen.settings.home.region;
-    let place = if away { Reason::AwayFromHome } else { Reason::AtHome };
-    set(C::FailedOver, (away.into(), place, format!("tenants are served in {}", next.active)));
+    let place = if away {
+        Reason::AwayFromHome
+    } else {
+        Reason::AtHome
+    };
+    set(
+        C::FailedOver,
+        (
+            away.into(),
+            place,
+            format!("tenants are served in {}", next.active),
+        ),
+    );
     let split = next.state == State::Halted && decision.reason == "SplitBrain";
     let split = split || (next.state == State::Halted && seen.stored.state == State::Halted);
-    let why = if split { Reason::TwoPrimaries } else { Reason::SinglePrimary };
-    let text = if split { decision.message.clone() } else { String::new() };
+    let why = if split {
+        Reason::TwoPrimaries
+    } else {
+        Reason::SinglePrimary
+    };
+    let text = if split {
+        decision.message.clone()
+    } else {
+        String::new()
+    };
     set(C::SplitBrain, (split.into(), why, text));
     let paused = seen.settings.paused;
-    let why = if paused { Reason::PausedByUser } else { Reason::NotPaused };
+    let why = if paused {
+        Reason::PausedByUser
+    } else {
+        Reason::NotPaused
+    };
     set(C::Paused, (paused.into(), why, String::new()));
 }
 
@@ -248,45 +312,79 @@ fn primary(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
     let verdict = seen.server(&next.active).map(|view| view.verdict);
     let name = &next.active;
     match verdict {
-        Some(Verdict::Up) => (Status::True, Reason::PrimaryServing, format!("{name} answers")),
-        Some(Verdict::Down) => {
-            (Status::False, Reason::PrimaryLost, format!("{name} does not answer"))
-        }
-        Some(Verdict::Refusing(failure)) => {
-            (Status::Unknown, failure.into(), format!("{name} refuses Domicile's login"))
-        }
-        Some(Verdict::Failing { .. } | Verdict::Recovering { .. }) => {
-            (Status::Unknown, Reason::Suspect, format!("{name} answers some probes"))
-        }
-        Some(Verdict::Unknown) | None => {
-            (Status::Unknown, Reason::NotObserved, format!("{name} was not probed yet"))
-        }
+        Some(Verdict::Up) => (
+            Status::True,
+            Reason::PrimaryServing,
+            format!("{name} answers"),
+        ),
+        Some(Verdict::Down) => (
+            Status::False,
+            Reason::PrimaryLost,
+            format!("{name} does not answer"),
+        ),
+        Some(Verdict::Refusing(failure)) => (
+            Status::Unknown,
+            failure.into(),
+            format!("{name} refuses Domicile's login"),
+        ),
+        Some(Verdict::Failing { .. } | Verdict::Recovering { .. }) => (
+            Status::Unknown,
+            Reason::Suspect,
+            format!("{name} answers some probes"),
+        ),
+        Some(Verdict::Unknown) | None => (
+            Status::Unknown,
+            Reason::NotObserved,
+            format!("{name} was not probed yet"),
+        ),
     }
 }
 
 /// Ready when every guard holds but the one that asks whether there is an outage at all.
 fn failover_ready(decision: &Decision) -> (Status, Reason, String) {
-    let mut objections =
-        decision.guards.iter().filter(|g| !g.ok && g.name != GuardName::SecondVantage);
+    let mut objections = decision
+        .guards
+        .iter()
+        .filter(|g| !g.ok && g.name != GuardName::SecondVantage);
     match (&decision.candidate, objections.next()) {
-        (None, _) => (Status::False, Reason::NoEligibleStandby, "there is no standby".to_owned()),
-        (Some(target), None) => {
-            (Status::True, Reason::StandbyEligible, format!("{target} could take over"))
-        }
-        (Some(_), Some(guard)) => {
-            (Status::False, Reason::NoEligibleStandby, guard.message.clone())
-        }
+        (None, _) => (
+            Status::False,
+            Reason::NoEligibleStandby,
+            "there is no standby".to_owned(),
+        ),
+        (Some(target), None) => (
+            Status::True,
+            Reason::StandbyEligible,
+            format!("{target} could take over"),
+        ),
+        (Some(_), Some(guard)) => (
+            Status::False,
+            Reason::NoEligibleStandby,
+            guard.message.clone(),
+        ),
     }
 }
 
 fn replication_healthy(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
-    let mut worst = (Status::True, Reason::Streaming, "every standby streams".to_owned());
-    for view in seen.servers.values().filter(|view| view.server.region != next.active) {
+    let mut worst = (
+        Status::True,
+        Reason::Streaming,
+        "every standby streams".to_owned(),
+    );
+    for view in seen
+        .servers
+        .values()
+        .filter(|view| view.server.region != next.active)
+    {
         let name = &view.server;
         match stream(view) {
             StreamState::Streaming => {}
             StreamState::Broken => {
-                return (Status::False, Reason::ReplicationBroken, format!("{name} does not stream"));
+                return (
+                    Status::False,
+                    Reason::ReplicationBroken,
+                    format!("{name} does not stream"),
+                );
             }
             StreamState::Unknown => {
                 let text = format!("{name} does not answer");
@@ -298,10 +396,18 @@ fn replication_healthy(seen: &Observation, next: &Stored) -> (Status, Reason, St
 }
 
 fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
-    for view in seen.servers.values().filter(|view| view.server.region != next.active) {
+    for view in seen
+        .servers
+        .values()
+        .filter(|view| view.server.region != next.active)
+    {
         let name = &view.server;
         let Some(facts) = view.now() else {
-            return (Status::False, Reason::StandbyUnreachable, format!("{name} does not answer"));
+            return (
+                Status::False,
+                Reason::StandbyUnreachable,
+                format!("{name} does not answer"),
+            );
         };
         if awaits_rejoin(seen, view) {
             let text = format!(
@@ -316,7 +422,11 @@ fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
             return (Status::False, Reason::Quarantined, text);
         }
     }
-    (Status::True, Reason::StandbysHealthy, "every standby is a standby".to_owned())
+    (
+        Status::True,
+        Reason::StandbysHealthy,
+        "every standby is a standby".to_owned(),
+    )
 }
 
 fn failback(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
@@ -324,13 +434,21 @@ fn failback(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
     if next.active == *home {
         return (Status::False, Reason::AtHome, String::new());
     }
-    let planned = format!("run: kubectl domicile {} {}", MoveKind::Failback.as_str().to_lowercase(), seen.settings.name);
+    let planned = format!(
+        "run: kubectl domicile {} {}",
+        MoveKind::Failback.as_str().to_lowercase(),
+        seen.settings.name
+    );
     if home_is_ready(seen) {
         (Status::True, Reason::HomeInSync, planned)
     } else if seen.home_in_sync_ms.is_some() {
         let text = format!("{home} streams; it must do so for `spec.failback.stableSeconds`");
         (Status::False, Reason::Stabilizing, text)
     } else {
-        (Status::False, Reason::HomeNotInSync, format!("{home} does not follow {}", next.active))
+        (
+            Status::False,
+            Reason::HomeNotInSync,
+            format!("{home} does not follow {}", next.active),
+        )
     }
 }
