@@ -81,10 +81,16 @@ enum Verb {
     Env,
     /// Begins the private space; for the lab itself.
     #[command(hide = true)]
-    Begin,
+    Begin {
+        #[arg(long)]
+        owner: Option<u32>,
+    },
     /// First process of the private space; for the lab itself.
     #[command(hide = true)]
-    Init,
+    Init {
+        #[arg(long)]
+        owner: Option<u32>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -174,11 +180,11 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             pass_through(Lab::open(&places.dir)?.cluster().helm(), &arguments)
         }
         Verb::Env => env(&places),
-        Verb::Begin => {
-            println!("{}", init::begin(&this_program()?, &places.dir)?);
+        Verb::Begin { owner } => {
+            println!("{}", init::begin(&this_program()?, &places.dir, owner)?);
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Init => init::init(&places.dir).map(|()| ExitCode::SUCCESS),
+        Verb::Init { owner } => init::init(&places.dir, owner).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What runs inside the private space: its first process, and the step that begins it.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -28,7 +29,8 @@ const LIBRARY: &str = "/var/lib";
 
 /// Leaves all namespaces but user and cgroup, and starts `program init` as the first process of
 /// the new ones. Returns its number as the host sees it. Only for a process with one thread.
-pub fn begin(program: &Path, dir: &Path) -> Result<u32> {
+/// The space ends with the process `owner`, if one is given.
+pub fn begin(program: &Path, dir: &Path, owner: Option<u32>) -> Result<u32> {
     unshare(
         CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWNET
@@ -42,9 +44,12 @@ pub fn begin(program: &Path, dir: &Path) -> Result<u32> {
     let errors = log
         .try_clone()
         .map_err(LabError::system("share the log file"))?;
-    let child = Command::new(program)
-        .args(["init", "--dir"])
-        .arg(dir)
+    let mut init = Command::new(program);
+    init.args(["init", "--dir"]).arg(dir);
+    if let Some(owner) = owner {
+        init.args(["--owner", &owner.to_string()]);
+    }
+    let child = init
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log)
@@ -54,8 +59,9 @@ pub fn begin(program: &Path, dir: &Path) -> Result<u32> {
     Ok(child.id())
 }
 
-/// The first process of the space: prepares mounts and loopback, then reaps until SIGTERM.
-pub fn init(dir: &Path) -> Result<()> {
+/// The first process of the space: prepares mounts and loopback, then reaps until SIGTERM or the
+/// end of the process `owner` (its number on the host).
+pub fn init(dir: &Path, owner: Option<u32>) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
@@ -66,6 +72,9 @@ pub fn init(dir: &Path) -> Result<()> {
     // A session of its own: the terminal of the starter must not end the lab.
     nix::unistd::setsid().map_err(LabError::system("begin a session"))?;
     await_record(dir)?;
+    if let Some(owner) = owner {
+        end_with(owner)?;
+    }
     prepare(dir)?;
     let ready = dir.join(SPACE_FOLDER).join(READY_FILE);
     fs::write(&ready, "").map_err(LabError::file("write", &ready))?;
@@ -83,6 +92,28 @@ fn await_record(dir: &Path) -> Result<()> {
     while !dir.join(RECORD_FILE).exists() {
         patience.pause(|| "the starter has ended".to_owned())?;
     }
+    Ok(())
+}
+
+/// The host's processes are out of sight once the space has its own `/proc`, but a file of theirs
+/// that is open stays readable for as long as the process is there.
+fn end_with(owner: u32) -> Result<()> {
+    let path = format!("/proc/{owner}/stat");
+    let mut file = fs::File::open(&path).map_err(LabError::file("open", Path::new(&path)))?;
+    std::thread::spawn(move || {
+        let mut state = String::new();
+        let mut lives = || {
+            state.clear();
+            file.rewind()?;
+            file.read_to_string(&mut state)?;
+            // The state follows the name, which may hold anything: a zombie has ended.
+            Ok::<_, std::io::Error>(!state.contains(") Z"))
+        };
+        while lives().unwrap_or(false) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        std::process::exit(0);
+    });
     Ok(())
 }
 

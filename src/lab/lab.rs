@@ -82,6 +82,12 @@ impl Lab {
     /// nothing behind but the cache. Errors: something is missing, a server did not start, or a
     /// lab of another kind runs.
     pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Self> {
+        Self::up_with(options, false, progress)
+    }
+
+    /// As [`Lab::up`]; when `owned`, the lab ends with the calling process, however that ends, so
+    /// that no test that is cancelled leaves servers behind. Its files stay until the next start.
+    pub fn up_with(options: &Options, owned: bool, progress: &mut dyn FnMut(&str)) -> Result<Self> {
         ensure_prerequisites()?;
         let dir = &options.places.dir;
         if let Some(lab) = Self::found(dir, options.setup)? {
@@ -98,7 +104,7 @@ impl Lab {
             tear_down(dir)?;
             lock = lock_lab(dir)?;
         }
-        let begun = Self::begin(options, &tools, &regions, progress);
+        let begun = Self::begin(options, owned, (&tools, &regions), progress);
         if begun.is_err() {
             progress("taking down what was begun");
             tear_down(dir)?;
@@ -215,8 +221,8 @@ impl Lab {
 
     fn begin(
         options: &Options,
-        tools: &Tools,
-        regions: &RegionOptions,
+        owned: bool,
+        (tools, regions): (&Tools, &RegionOptions),
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self> {
         let dir = &options.places.dir;
@@ -232,7 +238,7 @@ impl Lab {
         )?;
         tools.link_into(&dir.join("bin"))?;
         progress("making the private space");
-        let space = Space::create(dir, &options.program)?;
+        let space = Space::create_with(dir, &options.program, owned)?;
         progress("starting the regions and the control plane");
         let (regions, cluster) = std::thread::scope(|scope| {
             let databases = scope.spawn(|| Regions::start(&space, dir, regions, &mut |_| ()));

@@ -63,12 +63,20 @@ impl Space {
     /// Begins a space whose files live in `dir` (an existing folder). `program` is the
     /// `domicile-lab` binary, whose hidden subcommands do it. Errors leave nothing behind.
     pub fn create(dir: &Path, program: &Path) -> Result<Self> {
+        Self::create_with(dir, program, false)
+    }
+
+    /// As [`Space::create`]; when `owned`, the space ends with the calling process, however that
+    /// ends. Its files stay.
+    pub fn create_with(dir: &Path, program: &Path, owned: bool) -> Result<Self> {
         let folder = dir.join(SPACE_FOLDER);
         fs::create_dir_all(&folder).map_err(LabError::file("create", &folder))?;
-        let begun = run_ok(
-            Command::new(program).arg("begin").arg("--dir").arg(dir),
-            STEP,
-        )?;
+        let mut begin = Command::new(program);
+        begin.arg("begin").arg("--dir").arg(dir);
+        if owned {
+            begin.arg("--owner").arg(std::process::id().to_string());
+        }
+        let begun = run_ok(&mut begin, STEP)?;
         let init = begun.stdout.trim().parse().ok().and_then(ProcessId::find);
         let log = folder.join("init.log");
         let gone = || LabError::Ended {

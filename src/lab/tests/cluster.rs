@@ -31,7 +31,7 @@ const SETUP: Setup = Setup {
 fn a_lab_runs_pods_and_leaves_nothing_behind() {
     let before = Host::observe();
     let scratch = Scratch::new("whole");
-    let lab = Lab::up(&scratch.options(SETUP), &mut |_| ()).unwrap();
+    let lab = Lab::up_with(&scratch.options(SETUP), true, &mut |_| ()).unwrap();
     assert!(!lab.was_running() && lab.healthy().unwrap());
     a_second_start_finds_the_first(&scratch);
     a_packed_program_runs_as_a_restricted_pod(&lab, &scratch);
@@ -51,7 +51,7 @@ fn a_lab_runs_pods_and_leaves_nothing_behind() {
 #[test]
 fn what_a_dead_lab_left_is_removed() {
     let scratch = Scratch::new("dead");
-    let lab = Lab::up(&scratch.options(SETUP), &mut |_| ()).unwrap();
+    let lab = Lab::up_with(&scratch.options(SETUP), true, &mut |_| ()).unwrap();
     apply_pod(&lab, "sleeper", "default", "sleep 600");
     let groups = control_groups(&scratch.dir());
     let init = lab.space().init();
@@ -96,19 +96,48 @@ fn an_interrupted_start_takes_down_what_it_began() {
 }
 
 #[test]
+fn an_owned_lab_ends_with_its_owner() {
+    let scratch = Scratch::new("owned");
+    fs::create_dir_all(scratch.dir().join("space")).unwrap();
+    let mut owner = Command::new("sleep").arg("60").spawn().unwrap();
+    let mut begin = Command::new(PROGRAM);
+    begin.args(["begin", "--owner", &owner.id().to_string(), "--dir"]);
+    let begun = begin.arg(scratch.dir()).output().unwrap();
+    let pid: i32 = String::from_utf8(begun.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let init = ProcessId::find(pid).unwrap();
+    let record = json!({"init": init, "boot": ""}).to_string();
+    fs::write(scratch.dir().join("space.json"), record).unwrap();
+    let patience = Patience::new("the start of the space", Duration::from_secs(10));
+    while !scratch.dir().join("space/ready").exists() {
+        patience.pause(String::new).unwrap();
+    }
+    assert!(init.alive());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let patience = Patience::new("the end of the space", Duration::from_secs(10));
+    while init.alive() {
+        patience.pause(String::new).unwrap();
+    }
+}
+
+#[test]
 fn a_folder_with_something_else_is_left_alone() {
     let scratch = Scratch::new("foreign");
     fs::create_dir_all(scratch.dir()).unwrap();
     let note = scratch.dir().join("thesis.txt");
     fs::write(&note, "years of work").unwrap();
-    assert!(Lab::up(&scratch.options(SETUP), &mut |_| ()).is_err());
+    assert!(Lab::up_with(&scratch.options(SETUP), true, &mut |_| ()).is_err());
     assert!(Lab::down(&scratch.dir()).is_err());
     assert!(note.exists());
 }
 
 fn a_second_start_finds_the_first(scratch: &Scratch) {
     assert!(
-        Lab::up(&scratch.options(SETUP), &mut |_| ())
+        Lab::up_with(&scratch.options(SETUP), true, &mut |_| ())
             .unwrap()
             .was_running()
     );
