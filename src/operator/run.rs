@@ -125,7 +125,16 @@ pub fn lead(ctx: &Arc<Ctx>, ends: Ends, loops: &mut JoinSet<Loop>) {
     spawn(loops, "events", events::deliver(Arc::clone(ctx), outbox));
     spawn(loops, "probes", probes::sense::run(Arc::clone(ctx)));
     spawn(loops, "heartbeats", heartbeats::run(Arc::clone(ctx)));
-    spawn(loops, "failover", controllers::failover::run(Arc::clone(ctx)));
+    spawn(
+        loops,
+        "failover",
+        controllers::failover::run(Arc::clone(ctx)),
+    );
+    spawn(
+        loops,
+        "placement",
+        controllers::placement::run(Arc::clone(ctx)),
+    );
     spawn(loops, "region", controllers::region::run(Arc::clone(ctx)));
 }
 

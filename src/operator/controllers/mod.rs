@@ -23,6 +23,7 @@ use crate::kube::wake::Queue;
 use crate::telemetry::{ControllerLabels, ErrorLabels, seconds};
 
 pub mod failover;
+pub mod placement;
 pub mod region;
 
 /// Longest time until an object is looked at again, whatever happened: heals a silent watch.
