@@ -41,7 +41,9 @@ mod tests {
     #[test]
     fn the_login_is_never_a_superuser_and_its_name_is_quoted() {
         let sql = admin_sql("do\"mi'cile");
-        assert!(sql.contains("ALTER ROLE \"do\"\"mi'cile\" LOGIN NOSUPERUSER CREATEDB CREATEROLE;"));
+        assert!(
+            sql.contains("ALTER ROLE \"do\"\"mi'cile\" LOGIN NOSUPERUSER CREATEDB CREATEROLE;")
+        );
         assert!(sql.contains("rolname = 'do\"mi''cile'"));
     }
 }

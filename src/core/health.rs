@@ -120,7 +120,11 @@ fn rise(before: Verdict, threshold: u32) -> Verdict {
         Verdict::Down => 1,
         Verdict::Recovering { successes } => successes.saturating_add(1),
     };
-    if successes >= threshold { Verdict::Up } else { Verdict::Recovering { successes } }
+    if successes >= threshold {
+        Verdict::Up
+    } else {
+        Verdict::Recovering { successes }
+    }
 }
 
 fn fall(before: Verdict, threshold: u32) -> Verdict {
@@ -129,7 +133,11 @@ fn fall(before: Verdict, threshold: u32) -> Verdict {
         Verdict::Unknown | Verdict::Up | Verdict::Refusing(_) => 1,
         Verdict::Failing { failures } => failures.saturating_add(1),
     };
-    if failures >= threshold { Verdict::Down } else { Verdict::Failing { failures } }
+    if failures >= threshold {
+        Verdict::Down
+    } else {
+        Verdict::Failing { failures }
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +158,10 @@ mod tests {
             verdict = judge(verdict, &failed(ProbeFailure::TimedOut), LIMITS);
             assert_ne!(verdict, Verdict::Down);
         }
-        assert_eq!(judge(verdict, &failed(ProbeFailure::Unreachable), LIMITS), Verdict::Down);
+        assert_eq!(
+            judge(verdict, &failed(ProbeFailure::Unreachable), LIMITS),
+            Verdict::Down
+        );
     }
 
     proptest! {

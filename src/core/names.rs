@@ -9,7 +9,14 @@ pub const MAX_IDENTIFIER_BYTES: usize = 63;
 pub const MAX_DATABASE_BYTES: usize = MAX_IDENTIFIER_BYTES - 5;
 
 /// Database names that a server or its tools already use.
-const RESERVED: [&str; 6] = ["postgres", "template0", "template1", "public", "domicile", "root"];
+const RESERVED: [&str; 6] = [
+    "postgres",
+    "template0",
+    "template1",
+    "public",
+    "domicile",
+    "root",
+];
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -64,7 +71,10 @@ pub struct ServerId {
 impl ServerId {
     /// The server `server` of `region`.
     pub fn new(region: impl Into<String>, server: impl Into<String>) -> Self {
-        Self { region: RegionName::new(region), server: server.into() }
+        Self {
+            region: RegionName::new(region),
+            server: server.into(),
+        }
     }
 }
 
@@ -122,11 +132,17 @@ impl DatabaseName {
             return Err(NameError::Empty);
         }
         if name.len() > MAX_DATABASE_BYTES {
-            return Err(NameError::TooLong { bytes: name.len(), limit: MAX_DATABASE_BYTES });
+            return Err(NameError::TooLong {
+                bytes: name.len(),
+                limit: MAX_DATABASE_BYTES,
+            });
         }
         let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
         let bad = |c: &char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_');
-        if let Some(c) = name.chars().find(bad).or_else(|| name.chars().next().filter(|_| !starts_well))
+        if let Some(c) = name
+            .chars()
+            .find(bad)
+            .or_else(|| name.chars().next().filter(|_| !starts_well))
         {
             return Err(NameError::Character(c));
         }
@@ -206,7 +222,10 @@ pub fn quote_identifier(name: &str) -> String {
 pub fn quote_literal(text: &str) -> String {
     let text = text.replace('\0', "");
     let escape = if text.contains('\\') { " E" } else { "" };
-    format!("{escape}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    format!(
+        "{escape}'{}'",
+        text.replace('\\', "\\\\").replace('\'', "''")
+    )
 }
 
 #[cfg(test)]
@@ -216,7 +235,18 @@ mod tests {
 
     #[test]
     fn reserved_and_odd_names_are_refused() {
-        for bad in ["", "postgres", "template1", "pg_x", "1a", "a\"b", "ä", "A", "a b", "a;b"] {
+        for bad in [
+            "",
+            "postgres",
+            "template1",
+            "pg_x",
+            "1a",
+            "a\"b",
+            "ä",
+            "A",
+            "a b",
+            "a;b",
+        ] {
             assert!(DatabaseName::parse(bad).is_err(), "{bad:?} was accepted");
         }
         assert!(DatabaseName::parse(&"a".repeat(80)).is_err());
