@@ -24,13 +24,16 @@ pub async fn run(session: &mut Session<'_>, args: &AdminSqlArgs) -> Result<Outco
     let api: Api<Secret> = Api::namespaced(session.client.clone(), &namespace);
     let hint = "or give the login's name with --role";
     let doing = format!("read Secret {namespace}/{name} ({hint})");
-    let found = call(doing, api.get_opt(&name)).await?;
-    let username = found.and_then(|secret| secret.data?.remove("username"));
+    let Some(found) = call(doing, api.get_opt(&name)).await? else {
+        let message = format!("Secret {namespace}/{name} does not exist; make it, {hint}");
+        return Err(CliError::Usage(message));
+    };
+    let username = found.data.and_then(|mut data| data.remove("username"));
     let role = username
         .and_then(|bytes| String::from_utf8(bytes.0).ok())
         .unwrap_or_default();
     if role.is_empty() {
-        let message = format!("Secret {namespace}/{name} has no key username; {hint}");
+        let message = format!("Secret {namespace}/{name} has no key username; add it, {hint}");
         return Err(CliError::Usage(message));
     }
     Ok(Outcome::text(render(&args.server, &role)))

@@ -2,6 +2,7 @@
 //! of a person, so it has no YAML twin.
 
 use domicile_api::meta::manager;
+use jiff::Unit;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::args::ApproveArgs;
 use crate::client::call;
 use crate::error::CliError;
-use crate::json::{at, items, name, text};
+use crate::json::{at, items, name, plain, text};
 use crate::kinds::Kind;
 use crate::operation::confirm;
 use crate::output::Outcome;
@@ -89,6 +90,8 @@ pub fn approval(operation: &Value, user: &str, now: jiff::Timestamp) -> Result<V
             "cannot approve {operation_name} without {lacks}"
         )));
     }
+    // Whole seconds, as all times of the API.
+    let now = now.round(Unit::Second).unwrap_or(now);
     let others = items(operation, "/status/approvals").iter();
     let mut approvals: Vec<Value> = others
         .filter(|a| text(a, "/user") != user)
@@ -103,15 +106,17 @@ pub fn approval(operation: &Value, user: &str, now: jiff::Timestamp) -> Result<V
 
 fn describe(operation: &Value) -> String {
     let spec = |pointer: &str| text(operation, &format!("/spec{pointer}"));
+    let waived: Vec<String> = items(operation, "/spec/accept").iter().map(plain).collect();
     format!(
         "{} of policy {} to {}, planned at epoch {}, waives: {}",
         spec("/type"),
         spec("/policyRef/name"),
         spec("/target"),
         spec("/expectedEpoch"),
-        match spec("/accept") {
-            accept if accept.is_empty() => "nothing".to_owned(),
-            accept => accept,
+        if waived.is_empty() {
+            "nothing".to_owned()
+        } else {
+            waived.join(", ")
         }
     )
 }
@@ -131,7 +136,7 @@ mod tests {
     }
 
     fn now() -> jiff::Timestamp {
-        "2026-01-02T03:04:05Z".parse().unwrap()
+        "2026-01-02T03:04:05.4Z".parse().unwrap()
     }
 
     #[test]

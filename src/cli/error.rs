@@ -75,6 +75,12 @@ impl CliError {
     /// The message and those of its causes, in one line.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
+        if let Self::Kube { source, .. } = self
+            && let kube::Error::Api(status) = &**source
+        {
+            // The API server's own sentence; the client would add the whole answer to it.
+            return format!("{line}: {}", status.message);
+        }
         let mut cause = self.source();
         while let Some(error) = cause {
             let text = error.to_string();
@@ -100,5 +106,23 @@ impl CliError {
             | Self::Refused(_)
             | Self::Output { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_servers_sentence_is_shown_once_and_alone() {
+        let status = kube::core::Status::failure("no such right", "Forbidden").with_code(403);
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        let error = CliError::Kube {
+            doing: "read region/eu".to_owned(),
+            source,
+        };
+        assert_eq!(error.chain(), "cannot read region/eu: no such right");
+        assert!(error.is_forbidden());
+        assert_eq!(error.exit(), Exit::Error);
     }
 }
