@@ -175,6 +175,7 @@ impl Server {
     }
 
     fn base_backup(&self, primary: &Self) -> Result<()> {
+        self.release_shared_memory();
         let data = self.data_dir();
         fs::remove_dir_all(&data).map_err(LabError::file("remove", &data))?;
         make_folder(&data, 0o700)?;

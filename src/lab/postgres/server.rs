@@ -296,8 +296,12 @@ impl Server {
     }
 
     /// Gives back the segment of System V memory that a killed server leaves until its next
-    /// start: its lock file names it.
-    fn release_shared_memory(&self) {
+    /// start: its lock file names it. In the space such segments end with the space, and their
+    /// numbers mean others here.
+    pub(crate) fn release_shared_memory(&self) {
+        if !matches!(self.spec.place, Place::Loopback) {
+            return;
+        }
         let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
         let segment = lock
             .lines()
