@@ -66,3 +66,6 @@ pub async fn run(
         Verb::AdminSql(args) => admin_sql::run(&mut session, &args).await,
     }
 }
+
+#[cfg(test)]
+mod schema_tests;
