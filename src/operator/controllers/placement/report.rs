@@ -147,7 +147,9 @@ pub(super) fn edges(
         {
             continue;
         }
-        let harmless = holds || CALM.iter().any(|reason| reason.as_str() == now.reason);
+        let stalled = conditions::is_true(&after.conditions, ConditionType::Stalled);
+        let calm = CALM.iter().any(|reason| reason.as_str() == now.reason);
+        let harmless = calm || (holds && !stalled);
         let severity = if harmless {
             Severity::Normal
         } else {
