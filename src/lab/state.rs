@@ -18,17 +18,17 @@ pub struct Places {
 
 impl Places {
     /// The folders that an environment names: `DOMICILE_LAB_DIR` (default
-    /// `/var/lib/domicile-lab`), and `XDG_CACHE_HOME` or `HOME` for the cache.
+    /// `/var/lib/domicile-lab`), and `XDG_CACHE_HOME` or `HOME` for the cache (default
+    /// `/var/cache`).
     pub fn from_env(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| {
             variable(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        let home = || {
-            set("HOME")
-                .unwrap_or_else(|| PathBuf::from("/root"))
-                .join(".cache")
+        let home = || match set("HOME") {
+            Some(home) => home.join(".cache"),
+            None => PathBuf::from("/var/cache"),
         };
         Self {
             dir: set("DOMICILE_LAB_DIR").unwrap_or_else(|| PathBuf::from("/var/lib/domicile-lab")),
@@ -79,7 +79,7 @@ mod tests {
     fn an_empty_variable_counts_as_unset() {
         let places = Places::from_env(|_| Some(OsString::new()));
         assert_eq!(places.dir, Path::new("/var/lib/domicile-lab"));
-        assert_eq!(places.cache, Path::new("/root/.cache/domicile-lab"));
+        assert_eq!(places.cache, Path::new("/var/cache/domicile-lab"));
     }
 
     #[test]
