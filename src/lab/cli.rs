@@ -5,7 +5,7 @@
     reason = "a program for a terminal"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -13,6 +13,7 @@ use domicile_lab::lab::find_program;
 use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
 use domicile_lab::regions::{How, RegionStatus};
+use domicile_lab::story::{self, Parts};
 use domicile_lab::{Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
 
@@ -38,6 +39,21 @@ enum Verb {
         /// The primary of the EU does not wait for its standby.
         #[arg(long = "async")]
         asynchronous: bool,
+    },
+    /// Tell the whole story in a lab of its own: a region is lost, its tenants move and come home.
+    Demo {
+        /// How the region is lost.
+        #[arg(long, default_value = "kill")]
+        how: How,
+        /// 15 is the system's own (15 or newer), 18 is 18.4.
+        #[arg(long, default_value = "15")]
+        postgres: Version,
+        /// Leave the lab up at the end.
+        #[arg(long)]
+        keep: bool,
+        /// The folder with `charts` and `examples`.
+        #[arg(long, default_value = ".")]
+        repository: PathBuf,
     },
     /// Take the lab down, with all it left; fine if there is none.
     Down,
@@ -144,6 +160,12 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
                 },
             )
         }
+        Verb::Demo {
+            how,
+            postgres,
+            keep,
+            repository,
+        } => demo(places, postgres, (how, keep), &repository),
         Verb::Down => {
             heed_signals()?;
             Lab::down(&places.dir)?;
@@ -204,6 +226,43 @@ fn up(places: Places, setup: Setup) -> Result<ExitCode> {
     };
     println!("{said}, with {setup}");
     Ok(ExitCode::SUCCESS)
+}
+
+fn demo(
+    places: Places,
+    postgres: Version,
+    (how, keep): (How, bool),
+    repository: &Path,
+) -> Result<ExitCode> {
+    heed_signals()?;
+    let program = find_program(&this_program()?)?;
+    let parts = Parts {
+        programs: program.parent().unwrap_or(&program).to_owned(),
+        repository: std::path::absolute(repository)
+            .map_err(LabError::file("resolve", repository))?,
+        policy: "20-policy-demo.yaml",
+        log_statements: false,
+        owned: false,
+    };
+    let postgres = match postgres {
+        Version::System => Postgres::System,
+        Version::V18 => Postgres::V18,
+    };
+    let setup = Setup {
+        postgres,
+        synchronous: true,
+    };
+    let options = Options {
+        places,
+        program,
+        setup,
+    };
+    let well = story::demo::run(&options, parts, (how, keep), &mut |line| println!("{line}"))?;
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn status(places: &Places, output: Form) -> Result<ExitCode> {

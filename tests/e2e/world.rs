@@ -75,6 +75,7 @@ impl World {
             repository,
             policy,
             log_statements: true,
+            owned: true,
         };
         let begun = Self::put(&options, parts, &dir, progress);
         if begun.is_err() {

@@ -12,7 +12,7 @@ use super::watch::PolicyWatch;
 use crate::checker::{MIN_RATE, Phase};
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
-use crate::lab::Options;
+use crate::lab::{Lab, Options};
 use crate::process::interrupted;
 use crate::regions::{How, Region};
 
@@ -24,9 +24,37 @@ const AFTER: Duration = Duration::from_secs(5);
 /// machine of the demo is small and busy.
 const NOTHING: f64 = 2.0;
 
+/// Tells the story and takes down the lab that it brought up, unless `keep`. Returns whether all
+/// is well. Errors: a step did not happen.
+pub fn run(
+    options: &Options,
+    parts: Parts,
+    (how, keep): (How, bool),
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
+    let dir = &options.places.dir;
+    let keep = keep || Lab::open(dir).is_ok();
+    let told = tell(options, parts, how, say);
+    if keep {
+        say("the lab stays up; `domicile-lab down` ends it");
+    } else {
+        Lab::down(dir)?;
+    }
+    let wrong = told?;
+    for text in &wrong {
+        say(&format!("WRONG: {text}"));
+    }
+    say(if wrong.is_empty() {
+        "All is well."
+    } else {
+        "The story went wrong."
+    });
+    Ok(wrong.is_empty())
+}
+
 /// Tells the story and prints it through `say`. Returns what went wrong; empty when all is well.
 /// Errors: a step did not happen. The lab stays up.
-pub fn tell(
+fn tell(
     options: &Options,
     parts: Parts,
     how: How,

@@ -38,6 +38,8 @@ pub struct Parts {
     pub policy: &'static str,
     /// Have the database servers log every statement, before a tenant is placed.
     pub log_statements: bool,
+    /// Let the lab end with this process, however that ends.
+    pub owned: bool,
 }
 
 /// A tenant, as found on the stage.
@@ -76,7 +78,7 @@ impl Stage {
     /// Brings the lab up, installs the operator and applies the examples; returns when all is
     /// ready. What is there already is updated. Errors leave the lab up, to be looked at.
     pub fn begin(options: &Options, parts: Parts, progress: &mut dyn FnMut(&str)) -> Result<Self> {
-        let lab = Lab::up(options, progress)?;
+        let lab = Lab::up_with(options, parts.owned, progress)?;
         let dir = lab.space().dir().to_owned();
         let logs = Collector::begin(&dir.join("podlogs"), &lab.acks_dir().join("kept"))?;
         let objects = Objects::open(&lab)?;
