@@ -77,19 +77,24 @@ fn a_killed_primary_rejoins(binaries: &Binaries) {
         west.superuser_sql("postgres", settings).unwrap(),
         "eu-west|"
     );
+    a_standby_rejoins_by_the_least_that_is_enough(&west, &central, &clock);
+}
 
+/// `west` is a standby of `central` and becomes its primary again.
+fn a_standby_rejoins_by_the_least_that_is_enough(west: &Server, central: &Server, clock: &Clock) {
+    let rows = central.superuser_sql("postgres", ROWS).unwrap();
     // And home again, in good order: nothing to rewind.
     central.stop().unwrap();
     west.promote().unwrap();
-    assert_eq!(central.rejoin(&west).unwrap(), Rejoined::Followed);
+    assert_eq!(central.rejoin(west).unwrap(), Rejoined::Followed);
     clock.say("failback, rejoin");
 
     // A standby that only crashed, and one whose data is beyond a rewind.
     central.kill().unwrap();
-    assert_eq!(central.rejoin(&west).unwrap(), Rejoined::Followed);
+    assert_eq!(central.rejoin(west).unwrap(), Rejoined::Followed);
     central.kill().unwrap();
     std::fs::remove_file(central.data_dir().join("global/pg_control")).unwrap();
-    let how = central.rejoin(&west).unwrap();
+    let how = central.rejoin(west).unwrap();
     clock.say(&format!("rejoin {how:?}"));
     assert!(matches!(how, Rejoined::Cloned { .. }), "{how:?}");
     assert_eq!(central.superuser_sql("postgres", ROWS).unwrap(), rows);
