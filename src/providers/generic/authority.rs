@@ -10,7 +10,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::sql::{SESSIONS, TENANTS};
 use super::{Applied, Generic};
-use crate::error::ProviderError;
+use crate::error::{Class, ProviderError};
 use crate::session::{Session, parsed, text, truth};
 
 /// Between two looks at what is left to end.
@@ -63,10 +63,13 @@ impl Generic {
     /// `Stale` when the server is at a newer epoch.
     pub async fn fence(&self, epoch: Epoch) -> Result<Fenced, ProviderError> {
         let session = self.effects(self.deadline()).await?;
+        let doing = "preparing a fence";
+        session.run(doing, "SET lock_timeout = '500ms'").await?;
         let applied = loop {
             match shut(&session, epoch).await {
-                // A tenant whose commit waits for a cut standby holds locks; ending it frees them.
-                Err(ProviderError::Sql { state, .. }) if state == "55P03" => {
+                // A tenant that changes its own role, and whose commit waits for a cut standby,
+                // holds the lock that is needed; ending it frees that.
+                Err(error @ ProviderError::Sql { .. }) if error.class() == Class::Transient => {
                     confirm(&session, epoch).await?;
                     end_sessions(&session).await?;
                 }

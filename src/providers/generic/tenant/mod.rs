@@ -19,8 +19,9 @@ pub struct TenantPlan {
 }
 
 impl TenantPlan {
+    /// NUL cannot be part of a comment.
     fn marker(&self) -> String {
-        format!("domicile:{}", self.uid)
+        format!("domicile:{}", self.uid.replace('\0', ""))
     }
 
     fn limit(&self, access: Access) -> Option<u32> {

@@ -211,17 +211,16 @@ fn repair(
             quote_identifier(name)
         ));
     }
-    let wanted = access == Access::ReadWrite;
-    for (group, is, should) in [
-        (&owner, role.in_owner, wanted),
-        (&reader, role.in_reader, !wanted),
-    ] {
-        if should && !is {
-            sql.push(grant(group, name));
-        } else if is && !should {
-            let (group, name) = (quote_identifier(group), quote_identifier(name));
-            sql.push(format!("REVOKE {group} FROM {name}"));
-        }
+    let (own, own_is, other, other_is) = match access {
+        Access::ReadWrite => (&owner, role.in_owner, &reader, role.reader_revocable),
+        Access::ReadOnly => (&reader, role.in_reader, &owner, role.owner_revocable),
+    };
+    if !own_is {
+        sql.push(grant(own, name));
+    }
+    if other_is {
+        let (other, name) = (quote_identifier(other), quote_identifier(name));
+        sql.push(format!("REVOKE {other} FROM {name}"));
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) struct RoleState {
     pub(super) limit: i64,
     pub(super) in_owner: bool,
     pub(super) in_reader: bool,
+    /// Of those memberships, the ones that Domicile's login can take away: from 16 on, only what
+    /// it gave itself.
+    pub(super) owner_revocable: bool,
+    pub(super) reader_revocable: bool,
     /// Its sessions in the database act as the owner.
     pub(super) acts_as_owner: bool,
     /// Whether Domicile's login may act as it, with all its rights.
@@ -88,6 +92,8 @@ pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, 
             limit: parsed(row, "rolconnlimit").unwrap_or(-1),
             in_owner: truth(row, "in_owner"),
             in_reader: truth(row, "in_reader"),
+            owner_revocable: truth(row, "owner_revocable"),
+            reader_revocable: truth(row, "reader_revocable"),
             acts_as_owner: truth(row, "acts_as_owner"),
             ours_to_use: truth(row, "ours_to_use"),
         };
@@ -132,18 +138,25 @@ fn outside_sql(plan: &TenantPlan, major: u32) -> String {
     } else {
         ""
     };
-    let member = |of: &str| {
+    let ours = if major >= 16 {
+        "AND pg_get_userbyid(m.grantor) = session_user"
+    } else {
+        ""
+    };
+    let member = |of: &str, by: &str| {
         format!(
             "EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                     WHERE m.member = r.oid AND g.rolname = {of})"
+                     WHERE m.member = r.oid AND g.rolname = {of} {by})"
         )
     };
-    let (in_owner, in_reader) = (member(&owner), member(&reader));
+    let (in_owner, in_reader) = (member(&owner, ""), member(&reader, ""));
+    let (owner_revocable, reader_revocable) = (member(&owner, ours), member(&reader, ours));
     format!(
         "SELECT r.rolname, r.rolcanlogin, r.rolconnlimit,
   r.rolvaliduntil IS DISTINCT FROM '-infinity'::timestamptz AS credentialed,
   shobj_description(r.oid, 'pg_authid') AS marker,
   {in_owner} AS in_owner, {in_reader} AS in_reader,
+  {owner_revocable} AS owner_revocable, {reader_revocable} AS reader_revocable,
   EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
           WHERE s.setrole = r.oid AND d.datname = {database} AND {setting} = ANY (s.setconfig))
     AS acts_as_owner,

@@ -1,0 +1,416 @@
+//! A tenant from nothing to dropped, and what others may not do to it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use domicile_core::facts::Epoch;
+use domicile_core::health::ProbeFailure;
+use domicile_core::names::{Access, Slot};
+use domicile_lab::postgres::Binaries;
+use domicile_providers::{Applied, Endpoint, Generic, HeldTenant, TenantPlan, scram_verifier};
+use secrecy::SecretString;
+
+use crate::relay::Relay;
+use crate::world::{CANARY, World, facts, on_both_versions, place, plan, verifiers};
+
+on_both_versions!(
+    a_tenant_gets_what_its_plan_says_and_no_more,
+    a_settled_tenant_costs_no_write,
+    what_was_taken_away_comes_back,
+    a_call_cut_anywhere_is_completed_by_the_next,
+    nobody_else_connects_while_a_tenant_is_made,
+    what_belongs_to_others_is_left_alone,
+    a_dropped_tenant_leaves_nothing,
+    a_password_is_replaced_and_the_old_one_ends,
+    an_access_that_is_not_planned_is_shut,
+);
+
+async fn a_tenant_gets_what_its_plan_says_and_no_more(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let mut acme = plan("acme", "u1");
+    acme.access = vec![(Access::ReadWrite, 2), (Access::ReadOnly, 3)];
+    place(&provider, &acme, 0).await;
+    place(&provider, &plan("globex", "u2"), 0).await;
+    let tenant = |login, sql| world.as_tenant(login, "acme", sql);
+
+    tenant(
+        "acme_a",
+        "CREATE TABLE public.t AS SELECT 1 AS n; CREATE SCHEMA s",
+    )
+    .unwrap();
+    tenant("acme_a", "CREATE TABLE s.t AS SELECT 2 AS n").unwrap();
+    assert_eq!(
+        tenant("acme_ro_a", "SELECT t.n + u.n FROM public.t t, s.t u").unwrap(),
+        "3"
+    );
+    for refused in [
+        "INSERT INTO public.t VALUES (2)",
+        "CREATE TABLE x ()",
+        "CREATE SCHEMA x",
+        "CREATE TEMP TABLE x ()",
+        "SET ROLE acme",
+    ] {
+        assert!(tenant("acme_ro_a", refused).is_err(), "{refused}");
+    }
+    let owners = "SELECT string_agg(DISTINCT tableowner, ' ') FROM pg_tables WHERE tablename = 't'";
+    assert_eq!(tenant("acme_a", owners).unwrap(), "acme");
+    let limits = "SELECT string_agg(rolname || rolconnlimit, ' ' ORDER BY rolname) FROM pg_roles
+                  WHERE rolname LIKE 'acme%' AND rolconnlimit <> -1";
+    assert_eq!(
+        world.sql("postgres", limits),
+        "acme_a2 acme_b2 acme_ro_a3 acme_ro_b3"
+    );
+    for login in [
+        "acme",
+        "acme_ro",
+        "acme_b",
+        "acme_ro_b",
+        "globex_a",
+        "globex_ro_a",
+    ] {
+        assert!(tenant(login, "SELECT 1").is_err(), "{login} came into acme");
+    }
+    let elsewhere = "SELECT count(*) FROM pg_roles r, pg_database d
+        WHERE r.rolname LIKE 'acme%' AND d.datname = 'globex'
+        AND has_database_privilege(r.oid, d.oid, 'CONNECT')";
+    assert_eq!(world.sql("postgres", elsewhere), "0");
+
+    let password = SecretString::from(CANARY);
+    let login = provider
+        .can_log_in(&acme.database, "acme_a", &password)
+        .await
+        .unwrap();
+    assert!(login.writable);
+    let wrong = provider
+        .can_log_in(&acme.database, "acme_a", &SecretString::from("no"))
+        .await;
+    assert_eq!(
+        wrong.unwrap_err().probe_failure(),
+        ProbeFailure::CredentialsDenied
+    );
+    let held = |database: &str, uid: &str| HeldTenant {
+        database: database.into(),
+        uid: uid.into(),
+    };
+    assert_eq!(
+        provider.tenants().await.unwrap(),
+        [held("acme", "u1"), held("globex", "u2")]
+    );
+}
+
+async fn a_settled_tenant_costs_no_write(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let acme = plan("acme", "u1");
+    assert_eq!(
+        provider
+            .ensure_tenant(&acme, Epoch(0), &verifiers())
+            .await
+            .unwrap(),
+        Applied::Done
+    );
+    let before = world.next_transaction();
+    for _ in 0..10 {
+        let again = provider
+            .ensure_tenant(&acme, Epoch(0), &verifiers())
+            .await
+            .unwrap();
+        assert_eq!(again, Applied::Already);
+    }
+    assert_eq!(world.next_transaction(), before);
+}
+
+async fn what_was_taken_away_comes_back(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let (acme, globex) = (plan("acme", "u1"), plan("globex", "u2"));
+    place(&provider, &acme, 0).await;
+    place(&provider, &globex, 0).await;
+    let drift = [
+        ("postgres", "REVOKE CONNECT ON DATABASE acme FROM acme_ro"),
+        ("postgres", "GRANT CONNECT ON DATABASE acme TO PUBLIC"),
+        (
+            "postgres",
+            "GRANT CONNECT ON DATABASE acme TO globex_a WITH GRANT OPTION",
+        ),
+        ("postgres", "COMMENT ON DATABASE acme IS 'domicile:other'"),
+        ("postgres", "ALTER DATABASE acme ALLOW_CONNECTIONS false"),
+        ("postgres", "ALTER ROLE acme_a NOLOGIN"),
+        ("postgres", "ALTER ROLE acme_ro_a CONNECTION LIMIT 1"),
+        ("postgres", "ALTER ROLE acme_b IN DATABASE acme RESET role"),
+        (
+            "postgres",
+            "SET ROLE domicile_admin; REVOKE acme FROM acme_a",
+        ),
+        (
+            "postgres",
+            "SET ROLE domicile_admin; REVOKE acme_ro FROM acme_ro_b",
+        ),
+        (
+            "postgres",
+            "SET ROLE domicile_admin; GRANT acme TO acme_ro_a",
+        ),
+        ("postgres", "DROP ROLE acme_ro_b"),
+        ("acme", "GRANT CREATE ON SCHEMA public TO PUBLIC"),
+        ("acme", "REVOKE USAGE ON SCHEMA public FROM acme_ro"),
+        (
+            "acme",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE acme REVOKE SELECT ON TABLES FROM acme_ro",
+        ),
+    ];
+    for (database, sql) in drift {
+        world.sql(database, sql);
+        let repaired = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+        assert_eq!(repaired.unwrap(), Applied::Done, "{sql}");
+        let settled = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+        assert_eq!(settled.unwrap(), Applied::Already, "{sql}");
+    }
+    world
+        .as_tenant("acme_a", "acme", "CREATE TABLE t AS SELECT 1 AS n")
+        .unwrap();
+    assert_eq!(
+        world
+            .as_tenant("acme_ro_a", "acme", "SELECT n FROM t")
+            .unwrap(),
+        "1"
+    );
+    assert!(world.as_tenant("globex_a", "acme", "SELECT 1").is_err());
+    assert!(
+        world
+            .as_tenant("acme_ro_a", "acme", "INSERT INTO t VALUES (1)")
+            .is_err()
+    );
+}
+
+async fn a_call_cut_anywhere_is_completed_by_the_next(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    provider.ensure_tables().await.unwrap();
+    let mut cuts = 0;
+    for messages in 1..200 {
+        let name = format!("t{messages}");
+        let plan = plan(&name, "u1");
+        let endpoint = world.endpoint(&world.primary);
+        let relay = Relay::cutting(world.primary.address(), endpoint.port, messages).await;
+        let cut = Generic::new(
+            Endpoint {
+                port: relay.port,
+                ..endpoint
+            },
+            Duration::from_secs(5),
+        );
+        let Err(error) = cut
+            .unwrap()
+            .ensure_tenant(&plan, Epoch(0), &verifiers())
+            .await
+        else {
+            assert!(cuts > 30, "the call took only {cuts} messages");
+            return;
+        };
+        assert_eq!(
+            error.probe_failure(),
+            ProbeFailure::Unreachable,
+            "{messages}: {error}"
+        );
+        cuts += 1;
+        // The server may still be at the last statement of the session that was cut.
+        let mut ensured = provider.ensure_tenant(&plan, Epoch(0), &verifiers()).await;
+        for _ in 0..5 {
+            if ensured.is_err() {
+                ensured = provider.ensure_tenant(&plan, Epoch(0), &verifiers()).await;
+            }
+        }
+        ensured.unwrap_or_else(|error| panic!("cut after {messages}: {error}"));
+        let settled = provider
+            .ensure_tenant(&plan, Epoch(0), &verifiers())
+            .await
+            .unwrap();
+        assert_eq!(settled, Applied::Already, "cut after {messages}");
+        let password = SecretString::from(CANARY);
+        provider
+            .can_log_in(&plan.database, &format!("{name}_a"), &password)
+            .await
+            .unwrap();
+        provider.drop_tenant(&plan, Epoch(0)).await.unwrap();
+    }
+    panic!("200 messages were not enough");
+}
+
+async fn nobody_else_connects_while_a_tenant_is_made(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    place(&provider, &plan("globex", "u2"), 0).await;
+    let made = AtomicBool::new(false);
+    let (came_in, tried) = std::thread::scope(|scope| {
+        let intruder = scope.spawn(|| {
+            let (mut came_in, mut tried) = (0, 0);
+            while !made.load(Ordering::SeqCst) {
+                for n in 0..3 {
+                    let target = format!("acme{n}");
+                    tried += 1;
+                    came_in += u32::from(world.as_tenant("globex_a", &target, "SELECT 1").is_ok());
+                }
+            }
+            (came_in, tried)
+        });
+        tokio::task::block_in_place(|| {
+            for round in 0..4 {
+                for n in 0..3 {
+                    let plan = plan(&format!("acme{n}"), "u1");
+                    let runtime = tokio::runtime::Handle::current();
+                    runtime.block_on(place(&provider, &plan, 0));
+                    if round < 3 {
+                        runtime
+                            .block_on(provider.drop_tenant(&plan, Epoch(0)))
+                            .unwrap();
+                    }
+                }
+            }
+        });
+        made.store(true, Ordering::SeqCst);
+        intruder.join().unwrap()
+    });
+    assert_eq!(came_in, 0);
+    assert!(tried > 12, "the intruder tried only {tried} times");
+}
+
+async fn what_belongs_to_others_is_left_alone(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    place(&provider, &plan("globex", "u2"), 0).await;
+    world.sql("postgres", "CREATE DATABASE plain");
+    world.sql("postgres", "COMMENT ON DATABASE plain IS 'domicile:u1'");
+    world.sql("postgres", "CREATE ROLE single_ro_b; CREATE ROLE marked");
+    world.sql("postgres", "COMMENT ON ROLE marked IS 'domicile:u9'");
+    // A database of which an old owner role is left over, now owned by someone else.
+    world.sql(
+        "postgres",
+        "SET ROLE domicile_admin; CREATE ROLE moved; COMMENT ON ROLE moved IS 'domicile:u1'",
+    );
+    world.sql("postgres", "CREATE DATABASE moved");
+    let cases = [
+        ("globex", "database", Some("u2")),
+        ("plain", "database", Some("u1")),
+        ("moved", "database", None),
+        ("single", "role", None),
+        ("marked", "role", Some("u9")),
+    ];
+    let before = world.next_transaction();
+    for (database, kind, marker) in cases {
+        let plan = plan(database, "u1");
+        let error = provider
+            .ensure_tenant(&plan, Epoch(0), &verifiers())
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), "DatabaseNameTaken", "{error}");
+        assert!(error.to_string().contains(kind), "{database}: {error}");
+        assert!(
+            marker.is_none_or(|uid| error.to_string().contains(uid)),
+            "{database}: {error}"
+        );
+        if database != "moved" {
+            let dropped = provider.drop_tenant(&plan, Epoch(0)).await.unwrap();
+            assert_eq!(dropped, Applied::Already, "{database}");
+        }
+    }
+    assert_eq!(world.next_transaction(), before);
+    // Only what carries its marker goes: the role, never the database.
+    provider
+        .drop_tenant(&plan("moved", "u1"), Epoch(0))
+        .await
+        .unwrap();
+    let left =
+        "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate";
+    assert_eq!(world.sql("postgres", left), "globex moved plain postgres");
+    assert!(world.as_tenant("globex_a", "globex", "SELECT 1").is_ok());
+}
+
+async fn a_dropped_tenant_leaves_nothing(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let acme = plan("acme", "u1");
+    place(&provider, &acme, 0).await;
+    world
+        .as_tenant("acme_a", "acme", "CREATE TABLE t (n int)")
+        .unwrap();
+    let ended = std::thread::scope(|scope| {
+        let session = world.session(scope, ("acme_a", "acme"), "SELECT pg_sleep(9)");
+        tokio::task::block_in_place(|| {
+            let dropped = provider.drop_tenant(&acme, Epoch(0));
+            let dropped = tokio::runtime::Handle::current().block_on(dropped).unwrap();
+            assert_eq!(dropped, Applied::Done);
+        });
+        session.join().unwrap()
+    });
+    assert!(ended.is_err());
+    assert_eq!(
+        provider.drop_tenant(&acme, Epoch(0)).await.unwrap(),
+        Applied::Already
+    );
+    let left = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'acme%')
+                     + (SELECT count(*) FROM pg_database WHERE datname LIKE 'acme%')";
+    assert_eq!(world.sql("postgres", left), "0");
+    // The same name serves the next one.
+    place(&provider, &plan("acme", "u3"), 0).await;
+    assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
+}
+
+async fn a_password_is_replaced_and_the_old_one_ends(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let acme = plan("acme", "u1");
+    let fresh = SecretString::from("fresh-one");
+    let set = async |plan: &TenantPlan, slot| {
+        let verifier = scram_verifier(&fresh);
+        provider
+            .set_password(plan, Access::ReadWrite, slot, &verifier, Epoch(0))
+            .await
+    };
+    provider.ensure_tables().await.unwrap();
+    assert_eq!(
+        set(&acme, Slot::A).await.unwrap_err().reason(),
+        "DatabaseMissing"
+    );
+    place(&provider, &acme, 0).await;
+    set(&acme, Slot::A).await.unwrap();
+    set(&acme, Slot::B).await.unwrap();
+    for login in ["acme_a", "acme_b"] {
+        provider
+            .can_log_in(&acme.database, login, &fresh)
+            .await
+            .unwrap();
+        assert!(
+            world.as_tenant(login, "acme", "SELECT 1").is_err(),
+            "{login}"
+        );
+    }
+    // A settled tenant keeps it: verifiers are for logins that have none.
+    place(&provider, &acme, 0).await;
+    provider
+        .can_log_in(&acme.database, "acme_a", &fresh)
+        .await
+        .unwrap();
+    let other = set(&plan("acme", "u2"), Slot::A).await.unwrap_err();
+    assert_eq!(other.reason(), "DatabaseNameTaken");
+    assert_eq!(facts(&provider).await.open_logins, 2);
+}
+
+async fn an_access_that_is_not_planned_is_shut(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let mut acme = plan("acme", "u1");
+    place(&provider, &acme, 0).await;
+    acme.access = vec![(Access::ReadWrite, 20)];
+    place(&provider, &acme, 0).await;
+    assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
+    assert!(world.as_tenant("acme_ro_a", "acme", "SELECT 1").is_err());
+    let settled = provider
+        .ensure_tenant(&acme, Epoch(0), &BTreeMap::new())
+        .await
+        .unwrap();
+    assert_eq!(settled, Applied::Already);
+    place(&provider, &plan("acme", "u1"), 0).await;
+    assert!(world.as_tenant("acme_ro_a", "acme", "SELECT 1").is_ok());
+}
