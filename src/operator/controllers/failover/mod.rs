@@ -1,6 +1,7 @@
 //! Failover: observes a policy's servers, lets `core` decide, stores or acts, and tells.
 
 mod act;
+mod conditions;
 mod notify;
 mod observe;
 mod operations;
@@ -92,10 +93,10 @@ async fn reconcile(
     memory: Arc<Memory>,
     sender: notify::Sender,
 ) -> Result<Duration, Error> {
-    let stored = policy
-        .status
-        .as_ref()
-        .map_or(Ok(None), |status| status.stored());
+    let stored = policy.status.as_ref().map_or(
+        Ok(None),
+        domicile_api::policy_status::FailoverPolicyStatus::stored,
+    );
     let (settings, stored) =
         match Settings::try_from(policy.as_ref()).and_then(|s| Ok((s, stored?))) {
             Ok(understood) => understood,
@@ -196,7 +197,7 @@ impl Pass<'_> {
         );
         report::figures(&self.ctx.metrics, self.seen, next);
         if let Some(notice) = notify::notice(self.seen, next, decision) {
-            notify::send(self.sender, self.policy, notice);
+            notify::send(self.sender, self.policy, &notice);
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn notice(seen: &Observation, next: &Stored, decision: &Decision) -> 
 }
 
 /// Hands the notice over for each receiver of the policy. Never waits.
-pub(super) fn send(sender: &Sender, policy: &FailoverPolicy, notice: Notice) {
+pub(super) fn send(sender: &Sender, policy: &FailoverPolicy, notice: &Notice) {
     for notification in &policy.spec.notifications {
         let NotificationType::Webhook = notification.type_;
         let message = Message {

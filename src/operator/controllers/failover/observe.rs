@@ -13,7 +13,7 @@ use domicile_core::facts::{Epoch, Role};
 use domicile_core::failover::{
     Observation, Request, ServerView, Settings, State, Stored, Tenant, stream_broken,
 };
-use domicile_core::health::{Probe, Verdict};
+use domicile_core::health::{Probe, ProbeFailure, Verdict};
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
 use domicile_core::time::{Mono, Now};
 use futures::future::join_all;
@@ -73,17 +73,14 @@ fn answered(sample: Option<&Sample>) -> bool {
     sample.is_some_and(|sample| matches!(sample.probe, Some(Probe::Answered(_))))
 }
 
-async fn read(ctx: &Ctx, id: &ServerId, deadline: Duration) -> Option<Probe> {
-    let provider = ctx.open(id, deadline).await.ok()?;
-    Some(provider.probe(ctx.clock.mono()).await)
+async fn read(ctx: &Ctx, id: &ServerId, deadline: Duration) -> Probe {
+    match ctx.open(id, deadline).await {
+        Ok(provider) => provider.probe(ctx.clock.mono()).await,
+        Err(error) => Probe::Failed(ProbeFailure::Unexpected, error.to_string()),
+    }
 }
 
-fn view(
-    ctx: &Ctx,
-    server: ServerId,
-    sample: Option<&Sample>,
-    fresh: Option<Option<Probe>>,
-) -> ServerView {
+fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Probe>) -> ServerView {
     let region = ctx.stores.regions.get(server.region.as_str());
     let jurisdiction = region.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone()));
     let sampled = sample.and_then(|s| s.facts.as_deref()).cloned();
@@ -92,12 +89,10 @@ fn view(
         .map(|facts| facts.system_identifier.clone());
     let (facts, live) = match fresh {
         None => (sampled, answered(sample)),
-        Some(Some(Probe::Answered(facts)))
-            if pinned.is_none_or(|id| id == facts.system_identifier) =>
-        {
+        Some(Probe::Answered(facts)) if pinned.is_none_or(|id| id == facts.system_identifier) => {
             (Some(*facts), true)
         }
-        Some(Some(Probe::Answered(_) | Probe::Failed(..)) | None) => (sampled, false),
+        Some(Probe::Answered(_) | Probe::Failed(..)) => (sampled, false),
     };
     let verdict = sample.map_or(Verdict::Unknown, |s| s.verdict);
     ServerView {

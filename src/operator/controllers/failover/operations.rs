@@ -1,5 +1,6 @@
 //! Operations: their record follows the machine; one that names no policy is refused.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,13 +51,12 @@ pub(super) fn evidence_hash(policy: &str, stored: &Stored) -> Option<String> {
         stored.epoch, journal.to, journal.system_identifier, journal.timeline
     );
     let digest = Sha256::digest(text.as_bytes());
-    Some(
-        digest
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    )
+    let mut hash = String::with_capacity(32);
+    for byte in digest.iter().take(16) {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    Some(hash)
 }
 
 /// Brings the records of all operations of the policy up to date with what is stored now.
@@ -98,9 +98,11 @@ async fn ensure(
     if !own || ctx.stores.operations.get(&journal.operation).is_some() {
         return Ok(());
     }
-    let before = match stored.state {
-        State::AwaitingApproval => stored.epoch.0,
-        _moving => stored.epoch.0 - 1,
+    let asking = stored.state == State::AwaitingApproval;
+    let before = if asking {
+        stored.epoch.0
+    } else {
+        stored.epoch.0 - 1
     };
     let epoch = domicile_core::facts::Epoch(before);
     let spec = act::spec(

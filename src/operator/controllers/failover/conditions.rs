@@ -1,0 +1,214 @@
+//! The conditions of a policy beside the kstatus triple. Pure.
+
+use domicile_api::conditions::{ConditionType, Conditions, Reason, Status};
+use domicile_api::policy_status::StreamState;
+use domicile_core::facts::Role;
+use domicile_core::failover::{
+    Decision, GuardName, Observation, ServerView, State, Stored, awaits_rejoin, home_is_ready,
+    stream_broken,
+};
+use domicile_core::health::Verdict;
+
+/// Sets them all.
+pub(super) fn describe(
+    conditions: &mut Conditions,
+    seen: &Observation,
+    next: &Stored,
+    decision: &Decision,
+) {
+    use ConditionType as C;
+    let mut set = |type_, (status, reason, message): (Status, Reason, String)| {
+        conditions.set(type_, status, reason, &message);
+    };
+    set(C::PrimaryHealthy, primary(seen, next));
+    set(C::FailoverReady, failover_ready(decision));
+    set(C::ReplicationHealthy, replication_healthy(seen, next));
+    set(C::StandbyHealthy, standbys(seen, next));
+    set(C::FailbackReady, failback(seen, next));
+    let away = next.active != seen.settings.home.region;
+    let place = if away {
+        Reason::AwayFromHome
+    } else {
+        Reason::AtHome
+    };
+    set(
+        C::FailedOver,
+        (
+            away.into(),
+            place,
+            format!("tenants are served in {}", next.active),
+        ),
+    );
+    let split = next.state == State::Halted && decision.reason == "SplitBrain";
+    let split = split || (next.state == State::Halted && seen.stored.state == State::Halted);
+    let why = if split {
+        Reason::TwoPrimaries
+    } else {
+        Reason::SinglePrimary
+    };
+    let text = if split {
+        decision.message.clone()
+    } else {
+        String::new()
+    };
+    set(C::SplitBrain, (split.into(), why, text));
+    let paused = seen.settings.paused;
+    let why = if paused {
+        Reason::PausedByUser
+    } else {
+        Reason::NotPaused
+    };
+    set(C::Paused, (paused.into(), why, String::new()));
+}
+
+fn primary(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    let verdict = seen.server(&next.active).map(|view| view.verdict);
+    let name = &next.active;
+    match verdict {
+        Some(Verdict::Up) => (
+            Status::True,
+            Reason::PrimaryServing,
+            format!("{name} answers"),
+        ),
+        Some(Verdict::Down) => (
+            Status::False,
+            Reason::PrimaryLost,
+            format!("{name} does not answer"),
+        ),
+        Some(Verdict::Refusing(failure)) => (
+            Status::Unknown,
+            failure.into(),
+            format!("{name} refuses Domicile's login"),
+        ),
+        Some(Verdict::Failing { .. } | Verdict::Recovering { .. }) => (
+            Status::Unknown,
+            Reason::Suspect,
+            format!("{name} answers some probes"),
+        ),
+        Some(Verdict::Unknown) | None => (
+            Status::Unknown,
+            Reason::NotObserved,
+            format!("{name} was not probed yet"),
+        ),
+    }
+}
+
+/// Ready when every guard holds but the one that asks whether there is an outage at all.
+fn failover_ready(decision: &Decision) -> (Status, Reason, String) {
+    let mut objections = decision
+        .guards
+        .iter()
+        .filter(|g| !g.ok && g.name != GuardName::SecondVantage);
+    match (&decision.candidate, objections.next()) {
+        (None, _) => (
+            Status::False,
+            Reason::NoEligibleStandby,
+            "there is no standby".to_owned(),
+        ),
+        (Some(target), None) => (
+            Status::True,
+            Reason::StandbyEligible,
+            format!("{target} could take over"),
+        ),
+        (Some(_), Some(guard)) => (
+            Status::False,
+            Reason::NoEligibleStandby,
+            guard.message.clone(),
+        ),
+    }
+}
+
+fn replication_healthy(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    let mut worst = (
+        Status::True,
+        Reason::Streaming,
+        "every standby streams".to_owned(),
+    );
+    for view in seen
+        .servers
+        .values()
+        .filter(|view| view.server.region != next.active)
+    {
+        let name = &view.server;
+        match stream(view) {
+            StreamState::Streaming => {}
+            StreamState::Broken => {
+                return (
+                    Status::False,
+                    Reason::ReplicationBroken,
+                    format!("{name} does not stream"),
+                );
+            }
+            StreamState::Unknown => {
+                let text = format!("{name} does not answer");
+                worst = (Status::Unknown, Reason::ReplicationUnknown, text);
+            }
+        }
+    }
+    worst
+}
+
+fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    for view in seen
+        .servers
+        .values()
+        .filter(|view| view.server.region != next.active)
+    {
+        let name = &view.server;
+        let Some(facts) = view.now() else {
+            return (
+                Status::False,
+                Reason::StandbyUnreachable,
+                format!("{name} does not answer"),
+            );
+        };
+        if awaits_rejoin(seen, view) {
+            let text = format!(
+                "{name} is fenced and must be rejoined as a standby of {}, by pg_rewind or a new \
+                 base backup",
+                next.active
+            );
+            return (Status::False, Reason::AwaitingRejoin, text);
+        }
+        if facts.role == Role::Primary {
+            let text = format!("{name} came back as a primary and is being fenced");
+            return (Status::False, Reason::Quarantined, text);
+        }
+    }
+    (
+        Status::True,
+        Reason::StandbysHealthy,
+        "every standby is a standby".to_owned(),
+    )
+}
+
+fn failback(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
+    let home = &seen.settings.home.region;
+    if next.active == *home {
+        return (Status::False, Reason::AtHome, String::new());
+    }
+    let planned = format!("run: kubectl domicile failback {}", seen.settings.name);
+    if home_is_ready(seen) {
+        (Status::True, Reason::HomeInSync, planned)
+    } else if seen.home_in_sync_ms.is_some() {
+        let text = format!("{home} streams; it must do so for `spec.failback.stableSeconds`");
+        (Status::False, Reason::Stabilizing, text)
+    } else {
+        (
+            Status::False,
+            Reason::HomeNotInSync,
+            format!("{home} does not follow {}", next.active),
+        )
+    }
+}
+
+/// What a standby says of its stream.
+pub(super) fn stream(view: &ServerView) -> StreamState {
+    match view.now() {
+        None => StreamState::Unknown,
+        Some(facts) if facts.role == Role::Standby && !stream_broken(facts) => {
+            StreamState::Streaming
+        }
+        Some(_) => StreamState::Broken,
+    }
+}
