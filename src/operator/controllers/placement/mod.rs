@@ -57,9 +57,7 @@ async fn reconcile(
     memory: Arc<Memory>,
 ) -> Result<Duration, PlacementError> {
     // Without all Regions and policies a route would be a guess.
-    if !stores::filled(&ctx).await {
-        return Ok(SOON);
-    }
+    stores::filled(&ctx).await;
     let mut progress = Progress::default();
     let mut tenant = tenant;
     let ended = if tenant.metadata.deletion_timestamp.is_some() {

@@ -86,13 +86,18 @@ pub(super) fn seat(
         .get(&home_id)
         .and_then(|sample| sample.facts.as_ref()?.authority);
     protection(ctx, policy, progress);
+    // The law is answered for also while nothing may be changed.
+    let known = recorded.map_or_else(|| home_id.clone(), |(server, _)| server);
+    let copies = placement::copies(&known, policy, &allowed, &regions);
+    residency(&copies, progress);
+    progress.copies = Some(copies);
     let (active, epoch) = match placement::route(&home_id, policy, last.as_ref(), row) {
         Route::Serve { server, epoch } => (server, epoch),
         Route::Hold(hold) => return Err(held(&hold)),
     };
-    let copies = placement::copies(&active, policy, &allowed, &regions);
-    residency(&copies, progress);
-    progress.copies = Some(copies);
+    if active != known {
+        progress.copies = Some(placement::copies(&active, policy, &allowed, &regions));
+    }
     let jurisdiction = home_region.jurisdiction.clone();
     let home_key = key_of(ctx, &home).unwrap_or_default();
     let Some(active_key) = key_of(ctx, &active.region) else {

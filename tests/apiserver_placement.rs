@@ -1,0 +1,348 @@
+//! The placement controller on a real API server with real databases.
+
+use std::time::Duration;
+
+use domicile_api::conditions::ConditionType;
+use domicile_api::meta::{OWNER_UID, SECRET_HASH, SKIP_CLEANUP};
+use domicile_lab::regions::How;
+use domicile_operator::telemetry::ControllerLabels;
+use domicile_tests::operator::Running;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+#[path = "apiserver_placement/refused.rs"]
+mod refused;
+#[path = "apiserver_placement/world.rs"]
+mod world;
+
+use world::{EAST, SOON, SPACE, WEST, World, deployment, region, tenant};
+
+#[test]
+fn tenants_are_placed_and_let_go() {
+    let world = World {
+        running: Running::start(),
+    };
+    world.running.onboard(SPACE);
+    refused::a_placement_without_any_region_waits(&world);
+    world.apply(&region("eu-west", "EU", WEST, "eu-west-admin"));
+    world.apply(&region("us-east", "US", EAST, "us-east-admin"));
+    for name in ["eu-west", "us-east"] {
+        world.await_region(name, "Serving");
+        world.sql(name, "ALTER SYSTEM SET autovacuum = off");
+        world.sql(name, "SELECT pg_reload_conf()");
+    }
+    a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(&world);
+    a_settled_world_writes_nothing(&world);
+    a_secret_edited_by_hand_is_put_back(&world);
+    a_deleted_secret_comes_back_with_credentials_that_work(&world);
+    a_field_of_somebody_else_is_left_alone(&world);
+    a_workload_that_is_no_longer_selected_is_released(&world);
+    refused::each_bad_placement_has_its_own_reason(&world);
+    refused::a_template_that_cannot_be_rendered_names_its_field(&world);
+    refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);
+    refused::a_database_belongs_to_who_came_first(&world);
+    refused::an_operator_without_rights_leaves_nothing_behind(&world);
+    refused::a_standby_abroad_keeps_a_tenant_out(&world);
+    no_output_holds_a_password(&world);
+    a_retained_placement_leaves_all_behind(&world);
+    a_protected_placement_stays(&world);
+    a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(&world);
+}
+
+fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &World) {
+    let labels = json!({ "tenant": "acme" });
+    world.apply(&deployment(
+        "api",
+        &labels,
+        &json!([{ "name": "MINE", "value": "1" }]),
+    ));
+    let workloads = json!([{
+        "apiVersion": "apps/v1", "kind": "Deployment", "selector": { "matchLabels": labels },
+    }]);
+    let spec = json!({
+        "tenantID": "acme", "region": "eu-west", "injection": { "workloads": workloads },
+    });
+    world.apply(&tenant("acme", &spec));
+    world.await_ready(SPACE, "acme", "True", "Placed");
+    world.await_event(SPACE, "acme", "Placed");
+
+    let data = world.secret("acme-db").unwrap();
+    assert_eq!(
+        (data["host"].as_str(), data["database"].as_str()),
+        (WEST, "tenant_acme")
+    );
+    assert_eq!(data["DATABASE_URL"], data["uri"]);
+    assert_eq!(data["DATABASE_URL"], data["DATABASE_URL_EU_WEST"]);
+    assert_ne!(data["password"], data["password-ro"]);
+    assert!(world.can_log_in("eu-west", &data));
+    // Nobody else may connect: PUBLIC has no right, and the second slot has no password.
+    let public = "SELECT has_database_privilege('public', 'tenant_acme', 'CONNECT')";
+    assert_eq!(world.sql("eu-west", public), "f");
+
+    let complete = (ConditionType::Injected, "True", "InjectionComplete");
+    world.await_condition(SPACE, "acme", complete);
+    let live = world.deployment("api");
+    let env = &live["spec"]["template"]["spec"]["containers"][0]["env"];
+    let reference = json!({
+        "name": "DATABASE_URL",
+        "valueFrom": { "secretKeyRef": { "name": "acme-db", "key": "DATABASE_URL" } },
+    });
+    let env = env.as_array().unwrap();
+    assert!(env.contains(&reference) && env.contains(&json!({ "name": "MINE", "value": "1" })));
+    let status = world.placement(SPACE, "acme").unwrap().status.unwrap();
+    let hash = &live["spec"]["template"]["metadata"]["annotations"][SECRET_HASH];
+    assert_eq!(hash.as_str(), status.secret_hash.as_deref());
+    let words = (
+        status.home_region.as_deref(),
+        status.active_region.as_deref(),
+    );
+    assert_eq!(words, (Some("eu-west"), Some("eu-west")));
+    assert_eq!(
+        status.binding.map(|binding| binding.name).as_deref(),
+        Some("acme-db")
+    );
+}
+
+/// Ten passes, forced by an annotation: not one write to the API server, not one transaction that
+/// writes to the database.
+fn a_settled_world_writes_nothing(world: &World) {
+    let running = &world.running;
+    let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())";
+    running.block_on(running.ctx.clock.sleep(Duration::from_secs(4)));
+    let writes = running.writes();
+    let transactions = world.sql("eu-west", next);
+    let controller = ControllerLabels {
+        controller: "placement".to_owned(),
+    };
+    let passes = || {
+        running
+            .ctx
+            .metrics
+            .reconciles
+            .get_or_create(&controller)
+            .get()
+    };
+    for round in 1..=10 {
+        let before = passes();
+        world.poke("acme", &round.to_string());
+        running.until("a pass", SOON, || (passes() > before).then_some(()));
+        running.block_on(running.ctx.clock.sleep(Duration::from_millis(300)));
+    }
+    assert!(!writes.is_empty(), "the audit log tells of no write at all");
+    assert_eq!(running.writes()[writes.len()..], [] as [String; 0]);
+    assert_eq!(world.sql("eu-west", next), transactions);
+    // The measure works: a write is seen.
+    world.sql("eu-west", "CREATE ROLE probe; DROP ROLE probe");
+    assert_ne!(world.sql("eu-west", next), transactions);
+}
+
+fn a_secret_edited_by_hand_is_put_back(world: &World) {
+    let before = world.secret("acme-db").unwrap();
+    let patch = json!({ "stringData": { "password": "mine", "EXTRA": "x", "host": "1.2.3.4" } });
+    let api = world.secrets();
+    let patch = Patch::Merge(&patch);
+    world
+        .running
+        .block_on(api.patch("acme-db", &PatchParams::default(), &patch))
+        .unwrap();
+    world.poke("acme", "edited");
+    world.running.until("the Secret is as before", SOON, || {
+        (world.secret("acme-db").unwrap() == before).then_some(())
+    });
+    world.await_ready(SPACE, "acme", "True", "Placed");
+}
+
+fn a_deleted_secret_comes_back_with_credentials_that_work(world: &World) {
+    let before = world.secret("acme-db").unwrap();
+    let api = world.secrets();
+    let _ = world
+        .running
+        .block_on(api.delete("acme-db", &DeleteParams::default()))
+        .unwrap();
+    world.poke("acme", "deleted");
+    let after = world
+        .running
+        .until("another Secret", SOON, || world.secret("acme-db"));
+    assert_ne!(before["password"], after["password"]);
+    world.running.until("the new login works", SOON, || {
+        world.can_log_in("eu-west", &after).then_some(())
+    });
+    assert!(!world.can_log_in("eu-west", &before));
+    world.running.until("the generation grows", SOON, || {
+        let status = world.placement(SPACE, "acme")?.status?;
+        (status.credentials?.generation == 2).then_some(())
+    });
+    let complete = (ConditionType::Injected, "True", "InjectionComplete");
+    world.await_condition(SPACE, "acme", complete);
+}
+
+fn a_field_of_somebody_else_is_left_alone(world: &World) {
+    let own = json!([{ "name": "DATABASE_URL", "value": "postgresql://mine" }]);
+    world.apply(&deployment("own", &json!({ "tenant": "acme" }), &own));
+    let conflict = (ConditionType::Injected, "False", "FieldConflict");
+    let message = world.await_condition(SPACE, "acme", conflict);
+    assert!(
+        message.contains("env[name=\"DATABASE_URL\"] belongs to kubectl"),
+        "{message}"
+    );
+    world.await_event(SPACE, "acme", "FieldConflict");
+    let live = world.deployment("own");
+    assert_eq!(
+        live["spec"]["template"]["spec"]["containers"][0]["env"],
+        own
+    );
+    let api = world.deployments();
+    let _ = world
+        .running
+        .block_on(api.delete("own", &DeleteParams::default()))
+        .unwrap();
+    let complete = (ConditionType::Injected, "True", "InjectionComplete");
+    world.await_condition(SPACE, "acme", complete);
+}
+
+fn a_workload_that_is_no_longer_selected_is_released(world: &World) {
+    let label = |value: Value| {
+        let patch = json!({ "metadata": { "labels": { "tenant": value } } });
+        let (api, patch) = (world.deployments(), Patch::Merge(&patch));
+        world
+            .running
+            .block_on(api.patch("api", &PatchParams::default(), &patch))
+            .unwrap();
+    };
+    let names = || -> Vec<String> {
+        let live = world.deployment("api");
+        let env = live["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+        let env = env.as_array().cloned().unwrap_or_default();
+        env.iter()
+            .map(|entry| entry["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    label("other".into());
+    world.poke("acme", "released");
+    world.running.until("the variables are gone", SOON, || {
+        (names() == ["MINE"]).then_some(())
+    });
+    let annotations = &world.deployment("api")["spec"]["template"]["metadata"]["annotations"];
+    assert!(annotations[SECRET_HASH].is_null(), "{annotations}");
+    world.await_condition(
+        SPACE,
+        "acme",
+        (ConditionType::Injected, "False", "NoWorkloads"),
+    );
+    label("acme".into());
+    world.poke("acme", "selected");
+    world.running.until("the variables are back", SOON, || {
+        (names().len() > 1).then_some(())
+    });
+}
+
+fn no_output_holds_a_password(world: &World) {
+    let data = world.secret("acme-db").unwrap();
+    let everything = world.everything();
+    for key in ["password", "password-ro", "uri"] {
+        assert!(!everything.contains(&data[key]), "{key} is in some output");
+    }
+    let audit = std::fs::read_to_string(world.running.lab.cluster().audit_log()).unwrap();
+    assert!(!audit.contains(&data["password"]));
+    let log = world.running.lab.regions().server("eu-west").unwrap().log();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(!log.contains(&data["password"]));
+}
+
+fn a_retained_placement_leaves_all_behind(world: &World) {
+    world.delete(SPACE, "acme");
+    world.await_gone(SPACE, "acme");
+    assert!(world.can_log_in("eu-west", &world.secret("acme-db").unwrap()));
+    let env = &world.deployment("api")["spec"]["template"]["spec"]["containers"][0]["env"];
+    assert!(env.as_array().unwrap().len() > 1);
+    // Another placement of the same name is not the same tenant.
+    world.apply(&tenant(
+        "acme",
+        &json!({ "tenantID": "acme", "region": "eu-west" }),
+    ));
+    world.await_ready(SPACE, "acme", "False", "SecretOwnedByOther");
+    world.delete(SPACE, "acme");
+    world.await_gone(SPACE, "acme");
+    let secret = world
+        .running
+        .block_on(world.secrets().get("acme-db"))
+        .unwrap();
+    assert!(secret.metadata.annotations.unwrap().contains_key(OWNER_UID));
+}
+
+fn a_protected_placement_stays(world: &World) {
+    let labels = json!({ "tenant": "globex" });
+    world.apply(&deployment("globex", &labels, &json!([])));
+    let workloads = json!([{
+        "apiVersion": "apps/v1", "kind": "Deployment", "selector": { "matchLabels": labels },
+    }]);
+    let spec = json!({
+        "tenantID": "globex", "region": "eu-west", "reclaimPolicy": "Delete",
+        "injection": { "workloads": workloads },
+    });
+    world.apply(&tenant("globex", &spec));
+    world.await_condition(
+        SPACE,
+        "globex",
+        (ConditionType::Injected, "True", "InjectionComplete"),
+    );
+    world.delete(SPACE, "globex");
+    world.await_ready(SPACE, "globex", "True", "DeletionProtected");
+    world.await_event(SPACE, "globex", "DeletionProtected");
+    assert!(world.can_log_in("eu-west", &world.secret("globex-db").unwrap()));
+    world.patch(
+        SPACE,
+        "globex",
+        &json!({ "spec": { "deletionProtection": false } }),
+    );
+    world.await_gone(SPACE, "globex");
+    assert!(!world.database_exists("eu-west", "tenant_globex"));
+    assert_eq!(world.roles("eu-west", "tenant_globex"), "0");
+    assert_eq!(world.secret("globex-db"), None);
+    let env = &world.deployment("globex")["spec"]["template"]["spec"]["containers"][0]["env"];
+    assert!(env.is_null(), "{env}");
+}
+
+fn a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(world: &World) {
+    let policy = json!({ "reclaimPolicy": "Delete", "deletionProtection": false });
+    for name in ["waits", "skips", "keeps"] {
+        let mut spec = json!({ "tenantID": name, "region": "us-east" });
+        if name != "keeps" {
+            spec.as_object_mut()
+                .unwrap()
+                .extend(policy.as_object().unwrap().clone());
+        }
+        world.apply(&tenant(name, &spec));
+        world.await_ready(SPACE, name, "True", "Placed");
+    }
+    let regions = world.running.lab.regions();
+    regions.lose("us-east", How::Freeze).unwrap();
+    world.await_region("us-east", "ProbeTimedOut");
+    for name in ["waits", "skips", "keeps"] {
+        world.delete(SPACE, name);
+    }
+    world.await_gone(SPACE, "keeps");
+    for name in ["waits", "skips"] {
+        world.await_ready(SPACE, name, "False", "RegionUnreachable");
+        world.await_event(SPACE, name, "RegionUnreachable");
+    }
+    let skip = json!({ "metadata": { "annotations": { SKIP_CLEANUP: "true" } } });
+    world.patch(SPACE, "skips", &skip);
+    world.await_gone(SPACE, "skips");
+    regions.restore("us-east").unwrap();
+    world.await_gone(SPACE, "waits");
+    assert!(!world.database_exists("us-east", "tenant_waits"));
+    for name in ["skips", "keeps"] {
+        assert!(
+            world.database_exists("us-east", &format!("tenant_{name}")),
+            "{name}"
+        );
+    }
+    let placements: Api<domicile_api::TenantPlacement> = world.placements(SPACE);
+    let left = world
+        .running
+        .block_on(placements.list(&Default::default()))
+        .unwrap();
+    assert!(left.items.is_empty());
+}
