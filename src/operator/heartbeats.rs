@@ -15,6 +15,7 @@ use tracing::{debug, error};
 
 use crate::context::Ctx;
 use crate::probes::plan::members;
+use crate::stores;
 
 /// How often the set of policies is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -68,6 +69,7 @@ pub fn beat(policy: &FailoverPolicy) -> Option<Beat> {
 pub async fn run(ctx: Arc<Ctx>) {
     let mut loops = JoinSet::new();
     let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
+    stores::filled(&ctx).await;
     loop {
         ctx.pulse.beat("heartbeats", ctx.clock.mono());
         while let Some(ended) = loops.try_join_next() {

@@ -14,8 +14,6 @@ use crate::probes::plan::members;
 
 /// How often the filled caches say so.
 const BEAT: Duration = Duration::from_secs(10);
-/// How often unfilled caches are looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// The ends that the watches fill the caches through.
 pub struct Writers {
@@ -81,24 +79,22 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
     }
 }
 
-/// Waits until every cache holds its first list. False when a watch ended before.
-pub async fn filled(ctx: &Ctx) -> bool {
+/// Waits until every cache holds its first list.
+pub async fn filled(ctx: &Ctx) {
     let Stores {
         regions,
         placements,
         policies,
         operations,
     } = &ctx.stores;
-    regions.ready().await
-        && placements.ready().await
-        && policies.ready().await
-        && operations.ready().await
+    regions.ready().await;
+    placements.ready().await;
+    policies.ready().await;
+    operations.ready().await;
 }
 
 async fn say_when_filled(ctx: &Ctx) {
-    while !filled(ctx).await {
-        ctx.clock.sleep(LOOK).await;
-    }
+    filled(ctx).await;
     loop {
         ctx.pulse.beat("stores", ctx.clock.mono());
         ctx.clock.sleep(BEAT).await;

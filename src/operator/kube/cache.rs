@@ -14,6 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::kube::client::WATCH_SECONDS;
@@ -88,6 +89,9 @@ impl<K> Watched for K where
 pub struct Cache<K: Watched> {
     store: Store<Seen<K>>,
     written: Arc<Mutex<BTreeMap<Key, Arc<K>>>>,
+    /// Whether the first list is complete. The store's own sign wakes only the last who waits for
+    /// it (kube 5.0), and its `Controller` must be that one.
+    filled: Arc<watch::Sender<bool>>,
 }
 
 impl<K: Watched> Clone for Cache<K> {
@@ -95,6 +99,7 @@ impl<K: Watched> Clone for Cache<K> {
         Self {
             store: self.store.clone(),
             written: Arc::clone(&self.written),
+            filled: Arc::clone(&self.filled),
         }
     }
 }
@@ -115,6 +120,7 @@ impl<K: Watched> Cache<K> {
             Self {
                 store,
                 written: Arc::default(),
+                filled: Arc::new(watch::Sender::new(false)),
             },
             writer,
         )
@@ -175,9 +181,10 @@ impl<K: Watched> Cache<K> {
         }
     }
 
-    /// Waits until the first list is complete. False when its watch ended before.
-    pub async fn ready(&self) -> bool {
-        self.store.wait_until_ready().await.is_ok()
+    /// Waits until the first list is complete.
+    pub async fn ready(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = self.filled.subscribe().wait_for(|filled| *filled).await;
     }
 
     /// The store beneath, for a `Controller`.
@@ -218,6 +225,7 @@ pub async fn follow<K: Watched>(
                 changed(&key, &object, true);
             }
             Ok(watcher::Event::InitDone) => {
+                cache.filled.send_replace(true);
                 for object in cache.store.state() {
                     changed(&Key::of(object.as_ref()), &object, false);
                 }

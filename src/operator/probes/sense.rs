@@ -17,6 +17,7 @@ use tracing::{error, info};
 use crate::context::Ctx;
 use crate::probes::plan::{Plan, plans};
 use crate::probes::{Sample, reason, visible};
+use crate::stores;
 use crate::telemetry::{ServerLabels, seconds};
 
 /// Most probes at once.
@@ -24,11 +25,12 @@ const AT_ONCE: usize = 64;
 /// How often the set of servers and their intervals are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Probes every server until the process ends.
+/// Probes every server, from the moment that the caches are filled until the process ends.
 pub async fn run(ctx: Arc<Ctx>) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut loops = JoinSet::new();
     let mut running: BTreeMap<ServerId, AbortHandle> = BTreeMap::new();
+    stores::filled(&ctx).await;
     loop {
         ctx.pulse.beat("probes", ctx.clock.mono());
         while let Some(ended) = loops.try_join_next() {
