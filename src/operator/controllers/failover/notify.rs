@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::context::Ctx;
 
@@ -105,14 +105,11 @@ pub(super) fn send(sender: &Sender, policy: &FailoverPolicy, notice: &Notice) {
 
 /// Sends what was handed over until the process ends.
 pub(super) async fn deliver(ctx: Arc<Ctx>, mut receiver: Receiver) {
-    let client = reqwest::Client::builder()
-        .timeout(DEADLINE)
-        .redirect(reqwest::redirect::Policy::none())
-        .build();
-    let client = match client {
+    let client = match client() {
         Ok(client) => client,
         Err(error) => {
-            warn!(%error, "Notifications cannot be sent");
+            // Nothing waits for a notification: the machine goes on, and this is in the log.
+            error!(%error, "Notifications cannot be sent");
             return;
         }
     };
@@ -137,6 +134,19 @@ pub(super) async fn deliver(ctx: Arc<Ctx>, mut receiver: Receiver) {
             }
         }
     }
+}
+
+/// The image holds no certificates of its own, so the public roots come with the program.
+fn client() -> reqwest::Result<reqwest::Client> {
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    let roots = roots
+        .map(|root| reqwest::Certificate::from_der(root))
+        .collect::<Result<Vec<_>, _>>()?;
+    reqwest::Client::builder()
+        .timeout(DEADLINE)
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_certs_only(roots)
+        .build()
 }
 
 /// The address is a secret: it never reaches an error.
@@ -170,4 +180,14 @@ async fn address(ctx: &Ctx, receiver: &WebhookSecretRef) -> Result<SecretString,
     let value = value.ok_or_else(|| format!("{} lacks the key {}", named(), receiver.key))?;
     let text = String::from_utf8(value.0).map_err(|_| format!("{} holds no text", named()))?;
     Ok(SecretString::from(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_client_needs_no_file_of_the_image() {
+        // As `main` does, before anything speaks TLS; a second call finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert!(super::client().is_ok());
+    }
 }
