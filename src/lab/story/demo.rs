@@ -87,8 +87,8 @@ struct Played {
     lost: Moved,
     returned: u64,
     apart: u64,
-    rejoined: u64,
     home: Moved,
+    guarded: u64,
     end: u64,
     before: Vec<(Tenant, Untouched)>,
     how: How,
@@ -123,18 +123,20 @@ fn play(stage: &Stage, how: How, step: &mut dyn FnMut(&str)) -> Result<Played> {
     let apart = monotonic()?;
     step(&format!("{HOME} is back and kept apart"));
     let way = stage.rejoin(HOME, true)?;
-    let rejoined = monotonic()?;
     step(&format!("{HOME} follows {} ({way:?})", lost.to));
     let home = stage.fail_back(&watch, HOME)?;
     step(&format!("tenants are home in {HOME}, by a planned move"));
     rest(AFTER)?;
+    let guarded = monotonic()?;
+    let way = stage.rejoin(&lost.to, true)?;
+    step(&format!("{} follows {HOME} again ({way:?})", lost.to));
     Ok(Played {
         start,
         lost,
         returned,
         apart,
-        rejoined,
         home,
+        guarded,
         end: monotonic()?,
         before,
         how,
@@ -154,11 +156,11 @@ fn phases(played: &Played) -> Vec<Phase> {
         (format!("served from {to}"), lost.steady),
         (format!("{HOME} returns, is kept apart"), played.returned),
         (format!("{HOME} rejoins as standby"), played.apart),
-        ("decide to go home".to_owned(), played.rejoined),
         ("failback: drain and fence".to_owned(), home.begun),
         (format!("failback: promote {HOME}"), home.promoting),
         ("failback: repoint and verify".to_owned(), home.rerouting),
-        (format!("served from {HOME}"), home.steady),
+        (format!("home again in {HOME}"), home.steady),
+        (format!("{to} rejoins as standby"), played.guarded),
     ];
     let ends = marks.iter().skip(1).map(|(_, from)| *from);
     let ends = ends.chain([played.end]);

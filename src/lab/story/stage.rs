@@ -72,6 +72,7 @@ pub struct Stage {
     pub parts: Parts,
     /// The policy's name.
     pub policy: String,
+    operator_image: String,
 }
 
 impl Stage {
@@ -87,7 +88,8 @@ impl Stage {
         let policy = policy.and_then(|one| one["metadata"]["name"].as_str());
         let policy = policy
             .ok_or_else(|| LabError::State(format!("{} has no FailoverPolicy", parts.policy)))?;
-        let stage = Self {
+        let mut stage = Self {
+            operator_image: String::new(),
             lab,
             objects,
             logs,
@@ -95,7 +97,7 @@ impl Stage {
             parts,
         };
         progress("packing and importing the images");
-        stage.import("domicile", OPERATOR_IMAGE)?;
+        stage.operator_image = stage.import("domicile", OPERATOR_IMAGE)?;
         stage.import("domicile-lab-app", APP_IMAGE)?;
         stage.install(progress)?;
         stage.apply_examples(progress)?;
@@ -190,16 +192,18 @@ impl Stage {
         Ok(())
     }
 
-    fn import(&self, program: &str, image: &str) -> Result<()> {
+    /// Returns the image's digest.
+    fn import(&self, program: &str, image: &str) -> Result<String> {
         let binary = self.parts.programs.join(program);
         if !binary.is_file() {
             let hint = "cargo build --bins";
             return Err(LabError::missing(binary.display().to_string(), hint));
         }
         let archive = self.space().dir().join(format!("{program}.tar"));
-        pack(image, &binary, &[], &archive)?;
+        let digest = pack(image, &binary, &[], &archive)?;
         self.lab.import_image(&archive)?;
-        fs::remove_file(&archive).map_err(LabError::file("remove", &archive))
+        fs::remove_file(&archive).map_err(LabError::file("remove", &archive))?;
+        Ok(digest)
     }
 
     /// Installs or updates the operator. Namespaces first: the chart puts a `RoleBinding` into
@@ -218,6 +222,8 @@ impl Stage {
         progress("installing the operator with helm");
         let chart = self.parts.repository.join("charts/domicile");
         let tenants = format!("tenantNamespaces={}", json!(names));
+        // The tag stays the same: only this tells the Deployment of another image.
+        let annotations = format!("podAnnotations={}", json!({"image": self.operator_image}));
         self.lab.helm(&[
             "upgrade",
             "--install",
@@ -227,6 +233,8 @@ impl Stage {
             SYSTEM_NAMESPACE,
             "--set-json",
             &tenants,
+            "--set-json",
+            &annotations,
             "--set",
             "image.repository=local.test/domicile,image.tag=dev,image.pullPolicy=Never",
         ])?;
