@@ -52,7 +52,8 @@ pub fn offline(args: &AdminSqlArgs) -> Result<Outcome, CliError> {
 fn render(server: &str, role: &str) -> String {
     let visible = role.replace(char::is_control, " ");
     format!(
-        "-- {server}: run once as superuser in database {MAINTENANCE_DATABASE} of the primary, then\n\
+        "-- {server}: run once as superuser in database {MAINTENANCE_DATABASE} \
+         of the primary, then\n\
          -- set the password of {visible} to that of the admin Secret: \\password\n{}",
         admin_sql(role)
     )

@@ -40,7 +40,8 @@ fn region(region: &Value) -> Vec<String> {
         next.extend(match reason.as_str() {
             "CredentialsDenied" => Some(format!("correct key password of Secret {admin}")),
             "CertificateInvalid" => Some(format!(
-                "correct the CA in Secret {ca}, or the certificate of {address}, which must name {}",
+                "correct the CA in Secret {ca}, or the certificate of {address}, which must \
+                 name {}",
                 text(server, "/host")
             )),
             "WrongServer" => Some(format!(
@@ -48,9 +49,9 @@ fn region(region: &Value) -> Vec<String> {
                  {}=<its system identifier>",
                 domicile_api::meta::ACCEPT_SYSTEM_IDENTIFIER
             )),
-            "Unreachable" | "ProbeTimedOut" => {
-                Some(format!("check that the operator's pods reach {address}, and that it runs"))
-            }
+            "Unreachable" | "ProbeTimedOut" => Some(format!(
+                "check that the operator's pods reach {address}, and that it runs"
+            )),
             "TooManyConnections" => Some(format!("free connection slots on {address}")),
             "VersionUnsupported" => Some(format!("bring {address} to PostgreSQL 15 or newer")),
             "SecretNotFound" | "SecretInvalid" => Some(format!(
@@ -62,7 +63,10 @@ fn region(region: &Value) -> Vec<String> {
     if is(region, "AdminPrivilegesSufficient", "False") {
         next.extend(items(region, "/spec/databaseServers").iter().map(|server| {
             let server = text(server, "/name");
-            format!("run as superuser what this prints: kubectl domicile admin-sql {region_name}/{server}")
+            format!(
+                "run as superuser what this prints: kubectl domicile admin-sql \
+                 {region_name}/{server}"
+            )
         }));
     }
     next
@@ -186,7 +190,8 @@ fn unblock(policy: &Value) -> Vec<String> {
         return vec![format!("kubectl domicile failover {name}")];
     }
     vec![format!(
-        "bring the active region back, or take the risk: kubectl domicile failover {name} --accept {}",
+        "bring the active region back, or take the risk: \
+         kubectl domicile failover {name} --accept {}",
         accept.join(",")
     )]
 }

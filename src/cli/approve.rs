@@ -52,8 +52,7 @@ pub async fn run(session: &mut Session<'_>, args: &ApproveArgs) -> Result<Outcom
             "operation/{} approved by {user}\n",
             args.operation
         ))),
-        Err(CliError::Kube { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 409) =>
-        {
+        Err(error) if error.is_conflict() => {
             let message = "the operation changed meanwhile; look at it again, then approve again";
             Err(CliError::Refused(message.to_owned()))
         }

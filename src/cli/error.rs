@@ -94,18 +94,23 @@ impl CliError {
 
     /// Whether the API server said no to this user.
     pub fn is_forbidden(&self) -> bool {
-        match self {
-            Self::Kube { source, .. } => {
-                matches!(&**source, kube::Error::Api(status) if status.code == 403)
-            }
-            Self::Runtime(_)
-            | Self::Config(_)
-            | Self::Deadline { .. }
-            | Self::NotFound { .. }
-            | Self::Usage(_)
-            | Self::Refused(_)
-            | Self::Output { .. } => false,
-        }
+        self.status() == Some(403)
+    }
+
+    /// Whether the object changed since it was read.
+    pub fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    /// The API server's status, when it answered.
+    fn status(&self) -> Option<u16> {
+        let Self::Kube { source, .. } = self else {
+            return None;
+        };
+        let kube::Error::Api(status) = &**source else {
+            return None;
+        };
+        Some(status.code)
     }
 }
 

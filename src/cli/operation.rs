@@ -213,7 +213,8 @@ fn announcement(policy: &Value, spec: &FailoverOperationSpec) -> Vec<String> {
         MoveType::Switchover | MoveType::Failback => {
             let freeze = text(policy, "/spec/switchover/maxFreezeSeconds");
             lines.push(format!(
-                "no acknowledged write is lost; writes pause for {freeze} s at most, or it is given up"
+                "no acknowledged write is lost; writes pause for {freeze} s at most, or it is \
+                 given up"
             ));
         }
         MoveType::Failover => {

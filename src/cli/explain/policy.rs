@@ -26,7 +26,7 @@ pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Time
         report.health = Health::Degraded;
     }
     facts(report, policy, world);
-    // In a steady world the guards only say whether a failover could start; that is `FailoverReady`.
+    // In a steady world the guards only say whether a failover could start: `FailoverReady`.
     if state != "Steady" || is(policy, "FailoverReady", "False") {
         report.why.extend(of_guards(policy));
     }
