@@ -1,9 +1,17 @@
 //! The provider against real PostgreSQL servers: the system's and version 18, each test on both.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
 #[path = "providers/authority.rs"]
 mod authority;
 #[path = "providers/hostile.rs"]
 mod hostile;
+#[path = "providers/making.rs"]
+mod making;
 #[path = "providers/probe.rs"]
 mod probe;
 #[path = "providers/promotion.rs"]

@@ -97,7 +97,8 @@ pub enum ProviderError {
     },
     /// The database or a role of that name belongs to someone else. It was not touched.
     #[error(
-        "{server}: {kind} \"{name}\" exists and {}; it was left alone, choose another database name",
+        "{server}: {kind} \"{name}\" exists and {}; it was left alone, \
+         choose another database name",
         owned(.marker.as_deref())
     )]
     NameTaken {

@@ -157,7 +157,9 @@ impl Session {
         let doing = "logging in";
         let server = connector.name.clone();
         let config = connector.config(who, limit);
-        let connected = timeout_at(deadline, config.connect(connector.tls.clone())).await;
+        // Boxed: it is large, and every effect holds one or more of them.
+        let connecting = Box::pin(config.connect(connector.tls.clone()));
+        let connected = timeout_at(deadline, connecting).await;
         let (client, connection) = match connected {
             Err(_) => {
                 return Err(ProviderError::TimedOut {

@@ -18,6 +18,7 @@ use crate::world::{CANARY, LIMIT, World, eventually, facts, on_both_versions, pl
 on_both_versions!(
     each_fault_has_its_own_reason,
     a_frozen_server_is_given_up_at_the_deadline,
+    a_server_that_shuts_down_is_not_accepting,
     a_weak_login_method_gets_no_password,
     an_empty_server_tells_its_facts,
     a_pair_tells_who_follows_whom,
@@ -149,6 +150,24 @@ async fn a_frozen_server_is_given_up_at_the_deadline(binaries: &Binaries) {
     );
     world.primary.thaw();
     facts(&world.provider()).await;
+}
+
+async fn a_server_that_shuts_down_is_not_accepting(binaries: &Binaries) {
+    let world = World::new(binaries);
+    place(&world.provider(), &plan("acme", "u1"), 0).await;
+    let lock = std::fs::read_to_string(world.primary.data_dir().join("postmaster.pid")).unwrap();
+    let postmaster = nix::unistd::Pid::from_raw(lock.lines().next().unwrap().parse().unwrap());
+    std::thread::scope(|scope| {
+        // The shutdown waits for this session and lets nobody else in.
+        world.session(scope, ("acme_a", "acme"), "SELECT pg_sleep(3)");
+        nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGTERM).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        tokio::task::block_in_place(|| {
+            let refused = failure(world.endpoint(&world.primary));
+            let refused = tokio::runtime::Handle::current().block_on(refused);
+            assert_eq!(refused, ProbeFailure::NotAccepting);
+        });
+    });
 }
 
 async fn a_weak_login_method_gets_no_password(binaries: &Binaries) {

@@ -217,7 +217,8 @@ SELECT EXISTS (SELECT FROM public, aclexplode(acl) a WHERE a.grantee = 0) AS pub
     };
     if !inside.defaults {
         let sql = format!(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            "SELECT n.nspname, c.relname
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
                AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
                AND NOT has_table_privilege({reader}, c.oid, 'SELECT')
