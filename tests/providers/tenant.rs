@@ -13,6 +13,7 @@ use crate::world::{CANARY, World, facts, on_both_versions, place, plan, verifier
 
 on_both_versions!(
     a_tenant_gets_what_its_plan_says_and_no_more,
+    a_login_is_tried_as_the_tenant_does_it,
     a_settled_tenant_costs_no_write,
     what_belongs_to_others_is_left_alone,
     a_dropped_tenant_leaves_nothing,
@@ -70,7 +71,14 @@ async fn a_tenant_gets_what_its_plan_says_and_no_more(binaries: &Binaries) {
         WHERE r.rolname LIKE 'acme%' AND d.datname = 'globex'
         AND has_database_privilege(r.oid, d.oid, 'CONNECT')";
     assert_eq!(world.sql("postgres", elsewhere), "0");
+}
 
+async fn a_login_is_tried_as_the_tenant_does_it(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let acme = plan("acme", "u1");
+    place(&provider, &acme, 0).await;
+    place(&provider, &plan("globex", "u2"), 0).await;
     let password = SecretString::from(CANARY);
     let login = provider
         .can_log_in(&acme.database, "acme_a", &password)
