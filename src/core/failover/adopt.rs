@@ -54,7 +54,9 @@ pub fn adopt(
             ));
         }
     };
-    let current = row.writable && row.epoch == epoch && epoch > Epoch(0);
+    // An epoch that the active server holds already is kept: nothing was moved, and tenants that
+    // were placed under it go on.
+    let current = row.writable && row.epoch == epoch;
     Ok(Stored {
         state: State::Steady,
         since: now.wall,

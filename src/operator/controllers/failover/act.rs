@@ -1,5 +1,6 @@
 //! One effect on one server. Each is idempotent and conditional on the server's authority row.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::meta::{POLICY_LABEL, TRIGGER_AUTOMATIC, TRIGGER_LABEL};
@@ -40,6 +41,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
             let spec = spec(seen, *kind, target.as_str(), *epoch, "failback is due");
             create(ctx, seen, name, spec)
                 .await
+                .map(drop)
                 .map_err(|error| error.to_string())
         }
     };
@@ -52,13 +54,14 @@ pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
     }
 }
 
-/// Creates a `FailoverOperation` on the machine's own account; one that exists is as good.
+/// Creates a `FailoverOperation` on the machine's own account, and answers it. One that exists is as
+/// good, and the watch will show it.
 pub(super) async fn create(
     ctx: &Ctx,
     seen: &Observation,
     name: &str,
     spec: FailoverOperationSpec,
-) -> Result<(), CallError> {
+) -> Result<Option<Arc<FailoverOperation>>, CallError> {
     let mut operation = FailoverOperation::new(name, spec);
     operation.metadata.labels = Some(
         [
@@ -73,10 +76,11 @@ pub(super) async fn create(
         .await
     {
         Ok(created) => {
-            ctx.stores.operations.wrote(std::sync::Arc::new(created));
-            Ok(())
+            let created = Arc::new(created);
+            ctx.stores.operations.wrote(Arc::clone(&created));
+            Ok(Some(created))
         }
-        Err(error) if error.is_conflict() => Ok(()),
+        Err(error) if error.is_conflict() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -11,6 +11,7 @@ use domicile_api::operation::{
     EpochRange, FailoverOperation, FailoverOperationStatus, LossBoundStatus, OperationState,
     StepStatus,
 };
+use domicile_core::facts::Epoch;
 use domicile_core::failover::{
     Decision, Journal, MoveKind, Observation, Past, Refusal, State, Stored,
 };
@@ -66,10 +67,12 @@ pub(super) async fn follow(
     stored: &Stored,
     decision: &Decision,
 ) -> Result<(), Error> {
+    let mut operations = of_policy(ctx, &seen.settings.name);
     if let Some(journal) = &stored.journal {
-        ensure(ctx, seen, stored, journal).await?;
+        // The watch may not show it yet, and its first step is to be recorded.
+        operations.extend(ensure(ctx, seen, stored, journal).await?);
     }
-    for operation in of_policy(ctx, &seen.settings.name) {
+    for operation in operations {
         let next = record(&operation, seen, stored, decision);
         let Some(next) = next else { continue };
         if operation.status.as_ref().and_then(|s| s.state) != next.state {
@@ -87,29 +90,28 @@ pub(super) async fn follow(
     Ok(())
 }
 
-/// The machine's own move has a record too.
+/// The machine's own move has a record too; answers it when it was made just now.
 async fn ensure(
     ctx: &Ctx,
     seen: &Observation,
     stored: &Stored,
     journal: &Journal,
-) -> Result<(), Error> {
+) -> Result<Option<Arc<FailoverOperation>>, Error> {
     let own = journal.automatic && journal.kind == MoveKind::Failover;
     if !own || ctx.stores.operations.get(&journal.operation).is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let asking = stored.state == State::AwaitingApproval;
-    let before = if asking {
+    let before = Epoch(if asking {
         stored.epoch.0
     } else {
         stored.epoch.0 - 1
-    };
-    let epoch = domicile_core::facts::Epoch(before);
+    });
     let spec = act::spec(
         seen,
         journal.kind,
         journal.to.as_str(),
-        epoch,
+        before,
         "the region is lost",
     );
     Ok(act::create(ctx, seen, &journal.operation, spec).await?)
