@@ -11,6 +11,8 @@ mod observation;
 mod outage;
 mod promotion;
 mod requests;
+#[cfg(test)]
+mod scenarios;
 mod standby;
 mod state;
 mod synchrony;

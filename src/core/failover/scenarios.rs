@@ -1,0 +1,422 @@
+//! Single situations, each with the one answer that is right.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::facts::{Authority, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Sender, Synchrony};
+use crate::health::{ProbeFailure, Verdict};
+use crate::names::{Jurisdiction, RegionName, ServerId};
+use crate::time::{Mono, Now};
+
+const LEADER: &str = "me";
+
+fn facts(role: Role) -> Facts {
+    let primary = role == Role::Primary;
+    Facts {
+        system_identifier: "7".into(),
+        major_version: 18,
+        version: "18.4".into(),
+        role,
+        timeline: 3,
+        position: Lsn(100),
+        received: (!primary).then_some(Lsn(100)),
+        receiver: (!primary).then(|| Receiver {
+            name: "central".into(),
+            silent_ms: 0,
+            patience_ms: 1000,
+            timeline: 3,
+        }),
+        senders: Vec::from_iter(primary.then(|| Sender {
+            name: "central".into(),
+            streaming: true,
+            synchronous: true,
+            replayed: Some(Lsn(100)),
+        })),
+        synchrony: Synchrony {
+            names: String::new(),
+            relaxed: false,
+        },
+        authority: Some(Authority {
+            epoch: Epoch(4),
+            writable: true,
+        }),
+        heartbeat: Some(Heartbeat {
+            sequence: 1,
+            leader: LEADER.into(),
+            at: Mono(98_000),
+            epoch: Epoch(4),
+        }),
+        writer_sessions: 0,
+        open_logins: 1,
+        missing_rights: Vec::new(),
+        sampled: Mono(99_000),
+        round_trip_ms: 1,
+    }
+}
+
+fn view(region: &str, role: Role) -> ServerView {
+    ServerView {
+        server: ServerId::new(region, "main"),
+        jurisdiction: Some("EU".into()),
+        verdict: Verdict::Up,
+        facts: Some(facts(role)),
+        live: true,
+    }
+}
+
+/// `west` serves at epoch 4, `central` streams from it, all is well.
+fn calm() -> Observation {
+    let servers: BTreeMap<RegionName, ServerView> =
+        [("west", Role::Primary), ("central", Role::Standby)]
+            .map(|(name, role)| (name.into(), view(name, role)))
+            .into();
+    Observation {
+        now: Now {
+            wall: second(1000),
+            mono: Mono(100_000),
+        },
+        leader: LEADER.into(),
+        settings: settings(),
+        stored: Stored {
+            state: State::Steady,
+            since: second(0),
+            epoch: Epoch(4),
+            active: "west".into(),
+            claim: None,
+            restore_synchronous: false,
+            journal: None,
+            evidence: None,
+            cooldown_until: None,
+            history: Vec::new(),
+        },
+        conflict: None,
+        servers,
+        others: [("east".into(), Verdict::Up)].into(),
+        tenants: vec![Tenant {
+            name: "ns/acme".into(),
+            allowed: [Jurisdiction::new("EU")].into(),
+            repointed: Epoch(4),
+            stalled: false,
+        }],
+        requests: Vec::new(),
+        ended: Default::default(),
+        home_in_sync_ms: None,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        name: "eu".into(),
+        home: ServerId::new("west", "main"),
+        standbys: vec![Standby {
+            server: ServerId::new("central", "main"),
+            priority: 10,
+            promotion: Promotion::Neutral,
+        }],
+        mode: Mode::Automatic,
+        paused: false,
+        interval_seconds: 1,
+        timeout_seconds: 1,
+        failure_threshold: 3,
+        success_threshold: 3,
+        max_data_loss_seconds: 60,
+        heartbeat_seconds: 1,
+        minimum_proof: Proof::Assumed,
+        drain_seconds: 1,
+        max_freeze_seconds: 20,
+        failback: FailbackMode::Manual,
+        stable_seconds: 300,
+        max_stable_seconds: 14_400,
+        cooldown_seconds: 3600,
+        max_automatic_per_day: 2,
+        approval_seconds: 1800,
+    }
+}
+
+/// The same world with `west` lost and the outage established.
+fn outage() -> Observation {
+    let mut seen = calm();
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    west.verdict = Verdict::Down;
+    west.live = false;
+    seen.servers
+        .get_mut(&RegionName::from("central"))
+        .unwrap()
+        .facts
+        .as_mut()
+        .unwrap()
+        .receiver = None;
+    seen.stored.state = State::Outage;
+    seen
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn state_after(seen: &Observation) -> State {
+    match decide(seen).answer {
+        Answer::Move(next) => next.state,
+        Answer::Work(_) | Answer::Wait(_) => seen.stored.state,
+    }
+}
+
+fn objection(seen: &Observation) -> Vec<GuardName> {
+    decide(seen)
+        .guards
+        .into_iter()
+        .filter(|g| !g.ok)
+        .map(|g| g.name)
+        .collect()
+}
+
+fn ask(kind: MoveKind, epoch: i64) -> Request {
+    Request {
+        name: "asked".into(),
+        kind,
+        target: "central".into(),
+        expected_epoch: Epoch(epoch),
+        accept: Default::default(),
+        approved: false,
+    }
+}
+
+#[test]
+fn a_calm_world_needs_nothing() {
+    assert!(matches!(decide(&calm()).answer, Answer::Wait(_)));
+}
+
+#[test]
+fn an_outage_with_all_guards_open_begins_to_fence_under_the_next_epoch() {
+    let Answer::Move(next) = decide(&outage()).answer else {
+        panic!("no move")
+    };
+    assert_eq!((next.state, next.epoch), (State::Fencing, Epoch(5)));
+    assert_eq!(
+        next.active,
+        "west".into(),
+        "nothing is repointed before promotion"
+    );
+}
+
+#[test]
+fn a_live_stream_at_the_standby_vetoes_failover() {
+    let mut seen = outage();
+    seen.stored.state = State::Suspect;
+    let central = seen.servers.get_mut(&RegionName::from("central")).unwrap();
+    central.facts = Some(facts(Role::Standby));
+    assert_eq!(state_after(&seen), State::Suspect);
+    assert!(decide(&seen).message.contains("PrimaryAliveAtPeer"));
+}
+
+#[test]
+fn a_refused_login_is_no_outage() {
+    let mut seen = calm();
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    west.verdict = Verdict::Refusing(ProbeFailure::CredentialsDenied);
+    west.live = false;
+    let decision = decide(&seen);
+    assert!(matches!(decision.answer, Answer::Wait(_)));
+    assert_eq!(decision.reason, "CredentialsDenied");
+}
+
+#[test]
+fn each_guard_blocks_alone() {
+    type Spoil = fn(&mut Observation);
+    let spoils: [(GuardName, Spoil); 7] = [
+        (GuardName::Armed, |s| s.settings.paused = true),
+        (GuardName::Armed, |s| s.settings.mode = Mode::Manual),
+        (GuardName::NotIsolated, |s| {
+            s.others = [
+                ("east".into(), Verdict::Down),
+                ("south".into(), Verdict::Down),
+            ]
+            .into();
+        }),
+        (GuardName::Jurisdiction, |s| {
+            s.tenants[0].allowed = [Jurisdiction::new("CH")].into()
+        }),
+        (GuardName::LossBound, |s| s.leader = "another".into()),
+        (GuardName::Cooldown, |s| {
+            s.stored.cooldown_until = Some(second(2000))
+        }),
+        (GuardName::FencingProof, |s| {
+            s.settings.minimum_proof = Proof::SynchronousReplication
+        }),
+    ];
+    for (guard, spoil) in spoils {
+        let mut seen = outage();
+        spoil(&mut seen);
+        assert_eq!(objection(&seen), [guard]);
+        assert_eq!(state_after(&seen), State::Blocked, "{}", guard.as_str());
+    }
+}
+
+#[test]
+fn nothing_an_operation_accepts_leaves_the_jurisdiction() {
+    let mut seen = outage();
+    seen.stored.state = State::Blocked;
+    seen.tenants[0].allowed = [Jurisdiction::new("CH")].into();
+    let accept = Accept::ALL.iter().copied().collect();
+    seen.requests = vec![Request {
+        accept,
+        ..ask(MoveKind::Failover, 4)
+    }];
+    let decision = decide(&seen);
+    assert_eq!(decision.refusals.len(), 1);
+    assert!(
+        decision.refusals[0]
+            .message
+            .contains("TenantPlacement ns/acme")
+    );
+    assert!(!matches!(decision.answer, Answer::Move(next) if next.state == State::Fencing));
+}
+
+#[test]
+fn an_operation_that_accepts_the_missing_proof_moves_a_blocked_policy() {
+    let mut seen = outage();
+    seen.stored.state = State::Blocked;
+    seen.settings.minimum_proof = Proof::SynchronousReplication;
+    assert_eq!(state_after(&seen), State::Blocked);
+    let accept = [Accept::UnprovenFencing].into();
+    seen.requests = vec![Request {
+        accept,
+        ..ask(MoveKind::Failover, 4)
+    }];
+    assert_eq!(state_after(&seen), State::Fencing);
+}
+
+#[test]
+fn an_operation_of_an_older_epoch_is_refused() {
+    let mut seen = calm();
+    seen.requests = vec![ask(MoveKind::Switchover, 3)];
+    let decision = decide(&seen);
+    assert_eq!(decision.refusals[0].reason, "EpochMismatch");
+    assert!(matches!(decision.answer, Answer::Wait(_)));
+}
+
+#[test]
+fn of_two_operations_one_runs_and_one_is_refused() {
+    let mut seen = calm();
+    let second = Request {
+        name: "late".into(),
+        ..ask(MoveKind::Failover, 4)
+    };
+    seen.requests = vec![ask(MoveKind::Switchover, 4), second];
+    let decision = decide(&seen);
+    assert_eq!(decision.refusals[0].operation, "late");
+    assert!(matches!(decision.answer, Answer::Move(next) if next.state == State::Draining));
+}
+
+#[test]
+fn approval_is_asked_for_and_the_return_of_the_primary_voids_it() {
+    let mut seen = outage();
+    seen.settings.mode = Mode::SemiAutomatic;
+    let Answer::Move(asked) = decide(&seen).answer else {
+        panic!("no move")
+    };
+    assert_eq!(
+        (asked.state, asked.epoch),
+        (State::AwaitingApproval, Epoch(4))
+    );
+    seen.stored = *asked;
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+    let own = Request {
+        name: "eu-5".into(),
+        approved: true,
+        ..ask(MoveKind::Failover, 4)
+    };
+    seen.requests = vec![own];
+    assert_eq!(state_after(&seen), State::Fencing);
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    (west.verdict, west.live) = (Verdict::Up, true);
+    assert_eq!(state_after(&seen), State::Steady);
+}
+
+#[test]
+fn an_approval_that_nobody_gave_in_time_blocks() {
+    let mut seen = outage();
+    seen.settings.mode = Mode::SemiAutomatic;
+    let Answer::Move(asked) = decide(&seen).answer else {
+        panic!("no move")
+    };
+    seen.stored = *asked;
+    seen.now.wall = second(1000 + 1800);
+    assert_eq!(state_after(&seen), State::Blocked);
+}
+
+#[test]
+fn two_servers_with_the_right_of_one_epoch_halt() {
+    let mut seen = calm();
+    let central = seen.servers.get_mut(&RegionName::from("central")).unwrap();
+    central.facts = Some(facts(Role::Primary));
+    assert_eq!(state_after(&seen), State::Halted);
+}
+
+#[test]
+fn an_old_primary_that_came_back_is_fenced_before_anything_else() {
+    let mut seen = calm();
+    let central = seen.servers.get_mut(&RegionName::from("central")).unwrap();
+    central.facts = Some(Facts {
+        authority: Some(Authority {
+            epoch: Epoch(3),
+            writable: true,
+        }),
+        ..facts(Role::Primary)
+    });
+    seen.requests = vec![];
+    let fence = Step::Fence(ServerId::new("central", "main"), Epoch(4));
+    assert_eq!(decide(&seen).answer, Answer::Work(fence));
+}
+
+#[test]
+fn failback_comes_by_itself_only_when_asked_for_and_after_the_stable_time() {
+    let mut seen = calm();
+    seen.stored.active = "central".into();
+    for (name, role) in [("west", Role::Standby), ("central", Role::Primary)] {
+        seen.servers.insert(name.into(), view(name, role));
+    }
+    seen.home_in_sync_ms = Some(300_000);
+    assert!(
+        matches!(decide(&seen).answer, Answer::Wait(_)),
+        "Manual is the default"
+    );
+    seen.settings.failback = FailbackMode::Automatic;
+    assert!(matches!(
+        decide(&seen).answer,
+        Answer::Work(Step::Ask { .. })
+    ));
+    seen.home_in_sync_ms = Some(299_999);
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}
+
+#[test]
+fn a_claim_waits_until_the_standby_holds_what_came_before_it() {
+    let mut seen = calm();
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    west.facts.as_mut().unwrap().synchrony.names = "\"central\"".into();
+    let raised = |seen: &Observation| match decide(seen).answer {
+        Answer::Move(next) => next.claim.is_some(),
+        Answer::Work(_) | Answer::Wait(_) => false,
+    };
+    assert!(raised(&seen));
+    let central = seen.servers.get_mut(&RegionName::from("central")).unwrap();
+    central.facts.as_mut().unwrap().received = Some(Lsn(99));
+    central.facts.as_mut().unwrap().position = Lsn(99);
+    assert!(!raised(&seen));
+}
+
+#[test]
+fn a_new_policy_takes_up_what_the_servers_hold_and_never_guesses() {
+    let seen = calm();
+    let adopted = adopt(&seen.settings, &seen.servers, seen.now).unwrap();
+    assert_eq!((adopted.active, adopted.epoch), ("west".into(), Epoch(4)));
+    let mut silent = seen.servers.clone();
+    silent.get_mut(&RegionName::from("central")).unwrap().live = false;
+    assert!(adopt(&seen.settings, &silent, seen.now).is_err());
+    let mut two = seen.servers.clone();
+    two.get_mut(&RegionName::from("central")).unwrap().facts = Some(facts(Role::Primary));
+    assert!(adopt(&seen.settings, &two, seen.now).is_err());
+}
