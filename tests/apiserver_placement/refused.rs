@@ -10,7 +10,7 @@ use super::world::{EAST, SPACE, WEST, World, admin_secret, region, tenant};
 /// A password that may appear nowhere.
 const CANARY: &str = "canary-5e1f00dc0de";
 
-pub fn a_placement_without_any_region_waits(world: &World) {
+pub(super) fn a_placement_without_any_region_waits(world: &World) {
     world.apply(&tenant("early", &json!({ "tenantID": "early" })));
     expect(world, "early", "NoDefaultRegion");
     world.apply(&tenant(
@@ -27,7 +27,7 @@ pub fn a_placement_without_any_region_waits(world: &World) {
     assert!(!world.database_exists("eu-west", "tenant_named"));
 }
 
-pub fn each_bad_placement_has_its_own_reason(world: &World) {
+pub(super) fn each_bad_placement_has_its_own_reason(world: &World) {
     // Two defaults are none.
     for (name, law, host) in [("eu-west", "EU", WEST), ("us-east", "US", EAST)] {
         set_default(world, name, law, host, true);
@@ -76,7 +76,7 @@ pub fn each_bad_placement_has_its_own_reason(world: &World) {
     world.await_gone("stranger", "lost");
 }
 
-pub fn a_template_that_cannot_be_rendered_names_its_field(world: &World) {
+pub(super) fn a_template_that_cannot_be_rendered_names_its_field(world: &World) {
     let spec = |keys: Value| json!({ "tenantID": "keys", "region": "eu-west", "connection": { "keys": keys } });
     for (keys, text) in [
         (
@@ -107,7 +107,7 @@ pub fn a_template_that_cannot_be_rendered_names_its_field(world: &World) {
     drop_placement(world, "keys");
 }
 
-pub fn a_foreign_secret_is_left_alone_and_nothing_is_made(world: &World) {
+pub(super) fn a_foreign_secret_is_left_alone_and_nothing_is_made(world: &World) {
     let mine = json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": "mine", "namespace": SPACE },
@@ -124,7 +124,7 @@ pub fn a_foreign_secret_is_left_alone_and_nothing_is_made(world: &World) {
     assert!(!world.database_exists("eu-west", "tenant_greedy"));
 }
 
-pub fn a_database_belongs_to_who_came_first(world: &World) {
+pub(super) fn a_database_belongs_to_who_came_first(world: &World) {
     let spec = |id: &str| {
         json!({
             "tenantID": id, "region": "eu-west", "database": { "name": "shared" },
@@ -148,7 +148,7 @@ pub fn a_database_belongs_to_who_came_first(world: &World) {
     world.sql("eu-west", "DROP DATABASE tenant_legacy");
 }
 
-pub fn an_operator_without_rights_leaves_nothing_behind(world: &World) {
+pub(super) fn an_operator_without_rights_leaves_nothing_behind(world: &World) {
     world.sql(
         "us-east",
         &format!("CREATE ROLE weak LOGIN PASSWORD '{CANARY}'"),
@@ -167,7 +167,15 @@ pub fn an_operator_without_rights_leaves_nothing_behind(world: &World) {
     assert!(message.contains("kubectl domicile admin-sql"), "{message}");
     world.await_event(SPACE, "poor", "PrivilegesMissing");
     assert!(!world.everything().contains(CANARY));
-    drop_placement(world, "poor");
+    // Its deletion needs rights, too, and goes on once they are there.
+    let patch = json!({ "spec": { "reclaimPolicy": "Delete", "deletionProtection": false } });
+    world.patch(SPACE, "poor", &patch);
+    world.delete(SPACE, "poor");
+    world.await_ready(SPACE, "poor", "False", "PrivilegesMissing");
+    let login = &mut weak["spec"]["databaseServers"][0]["adminSecretRef"]["name"];
+    *login = "us-east-admin".into();
+    world.apply(&weak);
+    world.await_gone(SPACE, "poor");
     assert!(!world.database_exists("us-east", "tenant_poor"));
     assert_eq!(world.roles("us-east", "tenant_poor"), "0");
     assert_eq!(world.secret("poor-db"), None);
@@ -204,7 +212,7 @@ pub fn an_operator_without_rights_leaves_nothing_behind(world: &World) {
     }
 }
 
-pub fn a_standby_abroad_keeps_a_tenant_out(world: &World) {
+pub(super) fn a_standby_abroad_keeps_a_tenant_out(world: &World) {
     world.apply(&json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
         "metadata": { "name": "abroad" },

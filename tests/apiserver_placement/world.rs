@@ -17,30 +17,30 @@ use kube::{Api, ResourceExt};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-pub const SPACE: &str = "tenant-acme";
-pub const WEST: &str = "10.77.0.1";
-pub const EAST: &str = "10.77.0.3";
-pub const SOON: Duration = Duration::from_secs(60);
+pub(super) const SPACE: &str = "tenant-acme";
+pub(super) const WEST: &str = "10.77.0.1";
+pub(super) const EAST: &str = "10.77.0.3";
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// The lab with an operator, and short ways to its objects.
-pub struct World {
-    pub running: Running,
+pub(super) struct World {
+    pub(super) running: Running,
 }
 
 impl World {
-    pub fn secrets(&self) -> Api<Secret> {
+    pub(super) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.running.admin.clone(), SPACE)
     }
 
-    pub fn deployments(&self) -> Api<Deployment> {
+    pub(super) fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.running.admin.clone(), SPACE)
     }
 
-    pub fn placements(&self, namespace: &str) -> Api<TenantPlacement> {
+    pub(super) fn placements(&self, namespace: &str) -> Api<TenantPlacement> {
         Api::namespaced(self.running.admin.clone(), namespace)
     }
 
-    pub fn apply(&self, document: &Value) {
+    pub(super) fn apply(&self, document: &Value) {
         self.running
             .lab
             .cluster()
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// SQL as a superuser of a region's server, in the maintenance database.
-    pub fn sql(&self, region: &str, sql: &str) -> String {
+    pub(super) fn sql(&self, region: &str, sql: &str) -> String {
         let server = self.running.lab.regions().server(region).unwrap();
         server
             .superuser_sql("postgres", sql)
@@ -58,7 +58,7 @@ impl World {
             .to_owned()
     }
 
-    pub fn secret(&self, name: &str) -> Option<BTreeMap<String, String>> {
+    pub(super) fn secret(&self, name: &str) -> Option<BTreeMap<String, String>> {
         let secret = self
             .running
             .block_on(self.secrets().get_opt(name))
@@ -72,18 +72,18 @@ impl World {
         )
     }
 
-    pub fn deployment(&self, name: &str) -> Value {
+    pub(super) fn deployment(&self, name: &str) -> Value {
         let found = self.running.block_on(self.deployments().get(name)).unwrap();
         serde_json::to_value(found).unwrap()
     }
 
-    pub fn placement(&self, namespace: &str, name: &str) -> Option<TenantPlacement> {
+    pub(super) fn placement(&self, namespace: &str, name: &str) -> Option<TenantPlacement> {
         self.running
             .block_on(self.placements(namespace).get_opt(name))
             .unwrap()
     }
 
-    pub fn patch(&self, namespace: &str, name: &str, patch: &Value) {
+    pub(super) fn patch(&self, namespace: &str, name: &str, patch: &Value) {
         let api = self.placements(namespace);
         let patch = Patch::Merge(patch);
         self.running
@@ -92,7 +92,7 @@ impl World {
     }
 
     /// Asks for a pass now.
-    pub fn poke(&self, name: &str, token: &str) {
+    pub(super) fn poke(&self, name: &str, token: &str) {
         self.patch(
             SPACE,
             name,
@@ -100,7 +100,7 @@ impl World {
         );
     }
 
-    pub fn delete(&self, namespace: &str, name: &str) {
+    pub(super) fn delete(&self, namespace: &str, name: &str) {
         let api = self.placements(namespace);
         let _ = self
             .running
@@ -108,21 +108,21 @@ impl World {
             .unwrap();
     }
 
-    pub fn await_gone(&self, namespace: &str, name: &str) {
+    pub(super) fn await_gone(&self, namespace: &str, name: &str) {
         self.running.until(&format!("{name} is gone"), SOON, || {
             self.placement(namespace, name).is_none().then_some(())
         });
     }
 
     /// Waits until `Ready` has this status and reason for the present generation.
-    pub fn await_ready(&self, namespace: &str, name: &str, status: &str, reason: &str) {
+    pub(super) fn await_ready(&self, namespace: &str, name: &str, status: &str, reason: &str) {
         let wanted = (ConditionType::Ready, status, reason);
         self.await_condition(namespace, name, wanted);
     }
 
     /// Waits until a condition has this status and reason for the present generation. Answers its
     /// message.
-    pub fn await_condition(
+    pub(super) fn await_condition(
         &self,
         namespace: &str,
         name: &str,
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// Waits for an event of a placement with this reason.
-    pub fn await_event(&self, namespace: &str, name: &str, reason: &str) {
+    pub(super) fn await_event(&self, namespace: &str, name: &str, reason: &str) {
         let api: Api<Event> = Api::namespaced(self.running.admin.clone(), namespace);
         self.running
             .until(&format!("{name}: an event {reason}"), SOON, || {
@@ -173,7 +173,7 @@ impl World {
     }
 
     /// Logs in with what a Secret holds. Answers whether it worked.
-    pub fn can_log_in(&self, region: &str, data: &BTreeMap<String, String>) -> bool {
+    pub(super) fn can_log_in(&self, region: &str, data: &BTreeMap<String, String>) -> bool {
         let password = SecretString::from(data["password"].clone());
         let endpoint = Endpoint {
             host: data["host"].clone(),
@@ -196,17 +196,17 @@ impl World {
             .is_ok_and(|login| login.writable)
     }
 
-    pub fn database_exists(&self, region: &str, name: &str) -> bool {
+    pub(super) fn database_exists(&self, region: &str, name: &str) -> bool {
         let sql = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
         self.sql(region, &sql) == "1"
     }
 
-    pub fn roles(&self, region: &str, prefix: &str) -> String {
+    pub(super) fn roles(&self, region: &str, prefix: &str) -> String {
         let sql = format!("SELECT count(*) FROM pg_roles WHERE rolname ^@ '{prefix}'");
         self.sql(region, &sql)
     }
 
-    pub fn await_region(&self, name: &str, reason: &str) {
+    pub(super) fn await_region(&self, name: &str, reason: &str) {
         let api: Api<Region> = Api::all(self.running.admin.clone());
         self.running
             .until(&format!("Region {name} is {reason}"), SOON, || {
@@ -217,7 +217,7 @@ impl World {
     }
 
     /// All text that anyone may read: objects, events and the operator's figures.
-    pub fn everything(&self) -> String {
+    pub(super) fn everything(&self) -> String {
         let all = ListParams::default();
         let placements: Api<TenantPlacement> = Api::all(self.running.admin.clone());
         let events: Api<Event> = Api::all(self.running.admin.clone());
@@ -242,7 +242,7 @@ impl World {
     }
 }
 
-pub fn region(name: &str, law: &str, host: &str, login: &str) -> Value {
+pub(super) fn region(name: &str, law: &str, host: &str, login: &str) -> Value {
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Region",
         "metadata": { "name": name },
@@ -258,7 +258,7 @@ pub fn region(name: &str, law: &str, host: &str, login: &str) -> Value {
     })
 }
 
-pub fn tenant(name: &str, spec: &Value) -> Value {
+pub(super) fn tenant(name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
         "metadata": { "name": name, "namespace": SPACE },
@@ -266,7 +266,7 @@ pub fn tenant(name: &str, spec: &Value) -> Value {
     })
 }
 
-pub fn deployment(name: &str, labels: &Value, env: &Value) -> Value {
+pub(super) fn deployment(name: &str, labels: &Value, env: &Value) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": name, "namespace": SPACE, "labels": labels },
@@ -284,7 +284,7 @@ pub fn deployment(name: &str, labels: &Value, env: &Value) -> Value {
     })
 }
 
-pub fn admin_secret(name: &str, username: &str, password: &str) -> Value {
+pub(super) fn admin_secret(name: &str, username: &str, password: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": name, "namespace": NAMESPACE },
