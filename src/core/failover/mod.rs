@@ -3,6 +3,8 @@
 mod adopt;
 mod calm;
 mod decide;
+#[cfg(test)]
+mod fixtures;
 mod guards;
 #[cfg(test)]
 mod histories;

@@ -1,0 +1,184 @@
+//! A calm world and a lost one, for the tests of the machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::facts::{Authority, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Sender, Synchrony};
+use crate::health::Verdict;
+use crate::names::{Jurisdiction, RegionName, ServerId};
+use crate::time::{Mono, Now};
+
+pub(super) const LEADER: &str = "me";
+
+pub(super) fn facts(role: Role) -> Facts {
+    let primary = role == Role::Primary;
+    Facts {
+        system_identifier: "7".into(),
+        major_version: 18,
+        version: "18.4".into(),
+        role,
+        timeline: 3,
+        position: Lsn(100),
+        received: (!primary).then_some(Lsn(100)),
+        receiver: (!primary).then(|| Receiver {
+            name: "central".into(),
+            silent_ms: 0,
+            patience_ms: 1000,
+            timeline: 3,
+        }),
+        senders: Vec::from_iter(primary.then(|| Sender {
+            name: "central".into(),
+            streaming: true,
+            synchronous: true,
+            replayed: Some(Lsn(100)),
+        })),
+        synchrony: Synchrony {
+            names: String::new(),
+            relaxed: false,
+        },
+        authority: Some(Authority {
+            epoch: Epoch(4),
+            writable: true,
+        }),
+        heartbeat: Some(Heartbeat {
+            sequence: 1,
+            leader: LEADER.into(),
+            at: Mono(98_000),
+            epoch: Epoch(4),
+        }),
+        writer_sessions: 0,
+        open_logins: 1,
+        missing_rights: Vec::new(),
+        sampled: Mono(99_000),
+        round_trip_ms: 1,
+    }
+}
+
+pub(super) fn view(region: &str, role: Role) -> ServerView {
+    ServerView {
+        server: ServerId::new(region, "main"),
+        jurisdiction: Some("EU".into()),
+        verdict: Verdict::Up,
+        facts: Some(facts(role)),
+        live: true,
+    }
+}
+
+/// `west` serves at epoch 4, `central` streams from it, all is well.
+pub(super) fn calm() -> Observation {
+    let servers: BTreeMap<RegionName, ServerView> =
+        [("west", Role::Primary), ("central", Role::Standby)]
+            .map(|(name, role)| (name.into(), view(name, role)))
+            .into();
+    Observation {
+        now: Now {
+            wall: second(1000),
+            mono: Mono(100_000),
+        },
+        leader: LEADER.into(),
+        settings: settings(),
+        stored: Stored {
+            state: State::Steady,
+            since: second(0),
+            epoch: Epoch(4),
+            active: "west".into(),
+            claim: None,
+            restore_synchronous: false,
+            journal: None,
+            evidence: None,
+            cooldown_until: None,
+            history: Vec::new(),
+        },
+        conflict: None,
+        servers,
+        others: [("east".into(), Verdict::Up)].into(),
+        tenants: vec![Tenant {
+            name: "ns/acme".into(),
+            allowed: [Jurisdiction::new("EU")].into(),
+            repointed: Epoch(4),
+            stalled: false,
+        }],
+        requests: Vec::new(),
+        ended: BTreeSet::new(),
+        home_in_sync_ms: None,
+    }
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        name: "eu".into(),
+        home: ServerId::new("west", "main"),
+        standbys: vec![Standby {
+            server: ServerId::new("central", "main"),
+            priority: 10,
+            promotion: Promotion::Neutral,
+        }],
+        mode: Mode::Automatic,
+        paused: false,
+        interval_seconds: 1,
+        timeout_seconds: 1,
+        failure_threshold: 3,
+        success_threshold: 3,
+        max_data_loss_seconds: 60,
+        heartbeat_seconds: 1,
+        minimum_proof: Proof::Assumed,
+        drain_seconds: 1,
+        max_freeze_seconds: 20,
+        failback: FailbackMode::Manual,
+        stable_seconds: 300,
+        max_stable_seconds: 14_400,
+        cooldown_seconds: 3600,
+        max_automatic_per_day: 2,
+        approval_seconds: 1800,
+    }
+}
+
+/// The same world with `west` lost and the outage established.
+pub(super) fn outage() -> Observation {
+    let mut seen = calm();
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    west.verdict = Verdict::Down;
+    west.live = false;
+    seen.servers
+        .get_mut(&RegionName::from("central"))
+        .unwrap()
+        .facts
+        .as_mut()
+        .unwrap()
+        .receiver = None;
+    seen.stored.state = State::Outage;
+    seen
+}
+
+pub(super) fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+pub(super) fn state_after(seen: &Observation) -> State {
+    match decide(seen).answer {
+        Answer::Move(next) => next.state,
+        Answer::Work(_) | Answer::Wait(_) => seen.stored.state,
+    }
+}
+
+pub(super) fn objection(seen: &Observation) -> Vec<GuardName> {
+    decide(seen)
+        .guards
+        .into_iter()
+        .filter(|g| !g.ok)
+        .map(|g| g.name)
+        .collect()
+}
+
+pub(super) fn ask(kind: MoveKind, epoch: i64) -> Request {
+    Request {
+        name: "asked".into(),
+        kind,
+        target: "central".into(),
+        expected_epoch: Epoch(epoch),
+        accept: BTreeSet::new(),
+        approved: false,
+    }
+}
