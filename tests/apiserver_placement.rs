@@ -36,6 +36,7 @@ fn tenants_are_placed_and_let_go() {
     a_settled_world_writes_nothing(&world);
     a_secret_edited_by_hand_is_put_back(&world);
     a_deleted_secret_comes_back_with_credentials_that_work(&world);
+    a_password_changed_on_the_server_is_set_back(&world);
     a_field_of_somebody_else_is_left_alone(&world);
     a_workload_that_is_no_longer_selected_is_released(&world);
     refused::each_bad_placement_has_its_own_reason(&world);
@@ -175,6 +176,26 @@ fn a_deleted_secret_comes_back_with_credentials_that_work(world: &World) {
     });
     let complete = (ConditionType::Injected, "True", "InjectionComplete");
     world.await_condition(SPACE, "acme", complete);
+}
+
+/// As after a crash between the Secret and the server: the Secret is what holds.
+fn a_password_changed_on_the_server_is_set_back(world: &World) {
+    let data = world.secret("acme-db").unwrap();
+    for sql in [
+        "ALTER ROLE tenant_acme_a PASSWORD 'other'",
+        "ALTER ROLE tenant_acme_ro_a NOLOGIN",
+        "ALTER ROLE tenant_acme_a PASSWORD NULL",
+    ] {
+        world.sql("eu-west", sql);
+        world.poke("acme", sql);
+        let reader = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'tenant_acme_ro_a'";
+        world.running.until(sql, SOON, || {
+            let well = world.can_log_in("eu-west", &data) && world.sql("eu-west", reader) == "t";
+            well.then_some(())
+        });
+    }
+    world.await_ready(SPACE, "acme", "True", "Placed");
+    assert_eq!(world.secret("acme-db").unwrap(), data);
 }
 
 fn a_field_of_somebody_else_is_left_alone(world: &World) {

@@ -77,7 +77,10 @@ pub(super) fn each_bad_placement_has_its_own_reason(world: &World) {
 }
 
 pub(super) fn a_template_that_cannot_be_rendered_names_its_field(world: &World) {
-    let spec = |keys: Value| json!({ "tenantID": "keys", "region": "eu-west", "connection": { "keys": keys } });
+    let spec = |keys: Value| {
+        let connection = json!({ "keys": keys });
+        json!({ "tenantID": "keys", "region": "eu-west", "connection": connection })
+    };
     for (keys, text) in [
         (
             json!({ "A": "{{ rw.nothing }}" }),

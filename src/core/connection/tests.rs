@@ -194,8 +194,9 @@ fn each_bad_template_is_an_error_that_names_its_field() {
 
 #[test]
 fn every_variable_can_be_used() {
-    let template = "{{ rw.host }} {{rw.port}} {{ rw.database }} {{ rw.username }} {{ rw.password }} \
-                    {{ ro.username }} {{ region.name }} {{ region.key }} {{ region.jurisdiction }}";
+    let template = "{{ rw.host }} {{rw.port}} {{ rw.database }} {{ rw.username }} \
+                    {{ rw.password }} {{ ro.username }} {{ region.name }} {{ region.key }} \
+                    {{ region.jurisdiction }}";
     let (database, keys) = (database(), keys(&[("ALL", template), ("CA", "{{ca}}")]));
     let rendered = render(&facts(&database, Some(&keys))).unwrap();
     assert_eq!(

@@ -259,13 +259,17 @@ fn a_tenant_that_was_moved_does_not_go_home_because_its_policy_is_gone() {
 fn the_home_server_is_found_from_wherever_the_tenant_is_served() {
     let policies = [policy(Some(State::Steady), "eu-central", "eu-central")];
     let eu_west = RegionName::new("eu-west");
-    assert_eq!(home_server(&eu_west, None, &policies), Ok(None));
+    assert_eq!(
+        crate::placement::home_server(&eu_west, None, &policies),
+        Ok(None)
+    );
     for region in ["eu-west", "eu-central"] {
         let recorded = ServerId::new(region, "main");
-        let found = home_server(&eu_west, Some(&recorded), &policies);
+        let found = crate::placement::home_server(&eu_west, Some(&recorded), &policies);
         assert_eq!(found, Ok(Some("main".into())), "{region}");
     }
-    let lost = home_server(&eu_west, Some(&ServerId::new("eu-central", "main")), &[]);
+    let lost =
+        crate::placement::home_server(&eu_west, Some(&ServerId::new("eu-central", "main")), &[]);
     assert!(matches!(lost, Err(Hold::PolicyMissing { .. })), "{lost:?}");
 }
 

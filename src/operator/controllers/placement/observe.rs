@@ -43,76 +43,85 @@ pub(super) fn seat(
         );
         Stop::new(Until::Person, Reason::InvalidName, message)
     })?;
-    let regions: BTreeMap<RegionName, RegionView> = ctx
-        .stores
-        .regions
-        .all()
-        .iter()
-        .map(|region| region_view(region))
-        .collect();
-    let policies: Vec<PolicyView> = ctx
-        .stores
-        .policies
-        .all()
-        .iter()
-        .map(|policy| policy_view(policy))
-        .collect();
+    let map = Map::read(ctx);
     let recorded = recorded(tenant);
-    let home = home(tenant, &regions)?;
-    let Some(home_region) = regions.get(&home) else {
-        let message = format!("Region {home} does not exist; create it");
-        return Err(Stop::new(Until::Mended, Reason::RegionNotFound, message));
-    };
-    let allowed = allowed(tenant, &home_region.jurisdiction);
-    let server = recorded.as_ref().map(|(server, _)| server);
-    let home_server =
-        placement::home_server(&home, server, &policies).map_err(|hold| held(&hold))?;
-    let chosen =
-        placement::choose_server(&home, home_server.as_deref(), &allowed, &regions, &policies);
-    let chosen = chosen.map_err(|error| unseated(&error, &home, progress))?;
-    progress.home = Some(home.clone());
-    let home_id = ServerId {
-        region: home.clone(),
-        server: chosen,
-    };
-    let policy = placement::policy_of(&home_id, &policies)
-        .map_err(|error| unseated(&error, &home, progress))?;
+    let (home, server) = map.home_server(tenant, recorded.as_ref(), progress)?;
+    let policy = placement::policy_of(&server, &map.policies)
+        .map_err(|error| unseated(&error, &server.region, progress))?;
+    protection(ctx, policy, progress);
+    // The law is answered for also while nothing may be changed.
+    let allowed = allowed(tenant, &home.jurisdiction);
+    let known = recorded.as_ref().map_or(&server, |(server, _)| server);
+    let copies = placement::copies(known, policy, &allowed, &map.regions);
+    residency(&copies, progress);
+    progress.copies = Some(copies);
     let last = recorded.as_ref().map(|(server, epoch)| Recorded {
         active: server.region.clone(),
         epoch: *epoch,
     });
-    let row = ctx
-        .samples
-        .get(&home_id)
-        .and_then(|sample| sample.facts.as_ref()?.authority);
-    protection(ctx, policy, progress);
-    // The law is answered for also while nothing may be changed.
-    let known = recorded.map_or_else(|| home_id.clone(), |(server, _)| server);
-    let copies = placement::copies(&known, policy, &allowed, &regions);
-    residency(&copies, progress);
-    progress.copies = Some(copies);
-    let (active, epoch) = match placement::route(&home_id, policy, last.as_ref(), row) {
+    let sample = ctx.samples.get(&server);
+    let row = sample.and_then(|sample| sample.facts.as_ref()?.authority);
+    let (active, epoch) = match placement::route(&server, policy, last.as_ref(), row) {
         Route::Serve { server, epoch } => (server, epoch),
         Route::Hold(hold) => return Err(held(&hold)),
     };
-    if active != known {
-        progress.copies = Some(placement::copies(&active, policy, &allowed, &regions));
-    }
-    let jurisdiction = home_region.jurisdiction.clone();
-    let home_key = key_of(ctx, &home).unwrap_or_default();
-    let Some(active_key) = key_of(ctx, &active.region) else {
-        let message = format!("Region {} does not exist; create it", active.region);
-        return Err(Stop::new(Until::Mended, Reason::RegionNotFound, message));
-    };
+    progress.copies = Some(placement::copies(&active, policy, &allowed, &map.regions));
     Ok(Seat {
         database,
-        home,
-        home_key,
-        jurisdiction,
+        home_key: key_of(ctx, &server.region)?,
+        home: server.region,
+        jurisdiction: home.jurisdiction.clone(),
+        active_key: key_of(ctx, &active.region)?,
         active,
-        active_key,
         epoch,
     })
+}
+
+/// All Regions and policies, as `core` sees them.
+struct Map {
+    regions: BTreeMap<RegionName, RegionView>,
+    policies: Vec<PolicyView>,
+}
+
+impl Map {
+    fn read(ctx: &Ctx) -> Self {
+        let regions = ctx.stores.regions.all();
+        let policies = ctx.stores.policies.all();
+        Self {
+            regions: regions.iter().map(|region| region_view(region)).collect(),
+            policies: policies.iter().map(|policy| policy_view(policy)).collect(),
+        }
+    }
+
+    /// The home region, and the server in it that holds or takes the tenant.
+    fn home_server(
+        &self,
+        tenant: &TenantPlacement,
+        recorded: Option<&(ServerId, Epoch)>,
+        progress: &mut Progress,
+    ) -> Result<(&RegionView, ServerId), Stop> {
+        let Self { regions, policies } = self;
+        let name = home(tenant, regions)?;
+        let region = regions.get(&name).ok_or_else(|| no_region(&name))?;
+        let server = recorded.map(|(server, _)| server);
+        let holds = placement::home_server(&name, server, policies).map_err(|hold| held(&hold))?;
+        let allowed = allowed(tenant, &region.jurisdiction);
+        let chosen = placement::choose_server(&name, holds.as_deref(), &allowed, regions, policies);
+        let server = chosen.map_err(|error| unseated(&error, &name, progress))?;
+        progress.home = Some(name.clone());
+        Ok((
+            region,
+            ServerId {
+                region: name,
+                server,
+            },
+        ))
+    }
+}
+
+fn no_region(name: &RegionName) -> Stop {
+    let message = format!("Region {name} does not exist; create it");
+    Stop::new(Until::Mended, Reason::RegionNotFound, message)
 }
 
 /// Whether the server may be worked on. `None` before it was probed.
@@ -281,11 +290,11 @@ fn policy_view(policy: &FailoverPolicy) -> PolicyView {
     }
 }
 
-fn key_of(ctx: &Ctx, region: &RegionName) -> Option<String> {
-    ctx.stores
-        .regions
-        .get(region.as_str())
-        .map(|region| region.spec.key.clone())
+fn key_of(ctx: &Ctx, region: &RegionName) -> Result<String, Stop> {
+    let found = ctx.stores.regions.get(region.as_str());
+    found
+        .map(|found| found.spec.key.clone())
+        .ok_or_else(|| no_region(region))
 }
 
 fn name_field(tenant: &TenantPlacement) -> &'static str {
