@@ -39,7 +39,7 @@ pub(crate) fn stale_epoch_is_refused(world: &World) -> Result<String> {
             "metadata": {"name": name},
             "spec": {
                 "policyRef": {"name": stage.policy}, "type": "Switchover", "target": OTHER,
-                "expectedEpoch": epoch - 1, "reason": "an old file is applied again",
+                "expectedEpoch": if epoch > 0 { epoch - 1 } else { 1 }, "reason": "an old file is applied again",
             },
         }),
     )?;
