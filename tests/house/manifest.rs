@@ -19,7 +19,7 @@ impl Manifest {
             .filter(|line| !line.is_empty())
         {
             if !open && line.starts_with('[') {
-                section = line.trim_matches(['[', ']']).to_owned();
+                line.trim_matches(['[', ']']).clone_into(&mut section);
                 manifest.sections.entry(section.clone()).or_default();
                 continue;
             }

@@ -77,11 +77,12 @@ const REGISTRIES: [[&str; 3]; 9] = [
 pub(crate) fn size(path: &str, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |rule, message| {
+        let path = path.to_owned();
         found.push(Finding {
             rule,
-            path: path.to_owned(),
+            path,
             message,
-        })
+        });
     };
     let lines = text.lines().count();
     if lines > MAX_FILE_LINES {
@@ -231,7 +232,7 @@ pub(crate) fn words(path: &str, text: &str) -> Vec<Finding> {
             wrong.push(format!("holds a `{note}`; do it or open an issue"));
         }
     }
-    if path.ends_with(".rs") && blank(text).contains("#[ignore") {
+    if blank(text).contains("#[ignore") {
         wrong.push("ignores a test".to_owned());
     }
     as_findings("words", path, wrong)
