@@ -120,8 +120,8 @@ pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                         },
                         "values": {
                             "type": "array",
-                            "description": "`values` are what `operator` looks for; absent for `Exists` \
-                                and `DoesNotExist`.",
+                            "description": "`values` are what `operator` looks for; absent \
+                                for `Exists` and `DoesNotExist`.",
                             "maxItems": 16,
                             "x-kubernetes-list-type": "atomic",
                             "items": {"type": "string", "maxLength": 63, "pattern": value},

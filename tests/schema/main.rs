@@ -1,7 +1,7 @@
 //! The CRDs against the rules A1–A18 of the API conventions, and the examples against the CRDs.
 //!
-//! Of the rules, A6 (no controller writes `spec`), A8 (the cost of CEL) and A13 (events) can only be
-//! judged by a real apiserver and a running operator; A8's part that is visible here, that
+//! Of the rules, A6 (no controller writes `spec`), A8 (the cost of CEL) and A13 (events) can only
+//! be judged by a real apiserver and a running operator; A8's part that is visible here, that
 //! everything a rule walks over is bounded, is A2.
 
 #![expect(
