@@ -175,8 +175,7 @@ impl Session {
             .parameter("server_version")
             .unwrap_or_default()
             .to_owned();
-        let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
-        let major = digits.parse().unwrap_or(0);
+        let major = major(&version);
         if major < OLDEST_MAJOR {
             let fact = format!("PostgreSQL {version} is older than {OLDEST_MAJOR}");
             let failure = ProbeFailure::VersionUnsupported;
@@ -290,6 +289,12 @@ pub(crate) fn parsed<T: std::str::FromStr>(row: &SimpleQueryRow, column: &str) -
     text(row, column).and_then(|value| value.parse().ok())
 }
 
+/// The major number of `server_version`; 0 when there is none.
+fn major(version: &str) -> u32 {
+    let end = version.find(|c: char| !c.is_ascii_digit());
+    version[..end.unwrap_or(version.len())].parse().unwrap_or(0)
+}
+
 fn translate(server: String, doing: &'static str, error: &tokio_postgres::Error) -> ProviderError {
     if let Some(db) = error.as_db_error() {
         return refusal(server, doing, db);
@@ -357,5 +362,25 @@ fn refusal(
         doing,
         failure,
         fact,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST_MAJOR, major};
+
+    #[test]
+    fn versions_before_15_are_told_from_later_ones() {
+        for (version, supported) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", true),
+            ("18.4", true),
+            ("16beta1", true),
+            ("14.9", false),
+            ("9.6.24", false),
+            ("", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(major(version) >= OLDEST_MAJOR, supported, "{version}");
+        }
     }
 }

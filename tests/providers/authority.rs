@@ -380,6 +380,9 @@ async fn a_synchronous_standby_is_named_literally(binaries: &Binaries) {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
         assert_eq!(facts(&provider).await.synchrony.names, quoted);
     }
-    provider.set_synchronous(None, Epoch(0)).await.unwrap();
-    assert_eq!(facts(&provider).await.synchrony.names, "");
+    for none in [None, Some("")] {
+        provider.set_synchronous(Some("x"), Epoch(0)).await.unwrap();
+        provider.set_synchronous(none, Epoch(0)).await.unwrap();
+        assert_eq!(facts(&provider).await.synchrony.names, "");
+    }
 }

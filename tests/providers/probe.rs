@@ -145,7 +145,7 @@ async fn a_frozen_server_is_given_up_at_the_deadline(binaries: &Binaries) {
     );
     let took = began.elapsed();
     assert!(
-        took >= Duration::from_secs(2) && took < Duration::from_millis(2500),
+        took >= Duration::from_secs(2) && took < Duration::from_secs(4),
         "{took:?}"
     );
     world.primary.thaw();
@@ -249,7 +249,7 @@ async fn a_pair_tells_who_follows_whom(binaries: &Binaries) {
         (receiver.name.as_str(), receiver.timeline),
         ("eu-central", 1)
     );
-    assert!(receiver.silent_ms <= receiver.patience_ms && receiver.patience_ms == 1000);
+    assert!(receiver.silent_ms < 2000 && receiver.patience_ms == 1000);
     let sender = &west.senders[0];
     assert_eq!(
         (sender.name.as_str(), sender.streaming, sender.synchronous),

@@ -57,7 +57,8 @@ impl Generic {
     }
 
     /// Drains, then ends every session of tenants, read-only ones too, until none is left or the
-    /// deadline comes.
+    /// deadline comes. Read-only logins may come back; what a tenant itself granted to them beyond
+    /// reading is a declared hole of this fence.
     ///
     /// # Errors
     /// `Stale` when the server is at a newer epoch.

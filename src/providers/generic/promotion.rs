@@ -42,7 +42,7 @@ impl Generic {
         Ok(Applied::Done)
     }
 
-    /// Makes commits wait for the one named standby, or for none.
+    /// Makes commits wait for the one named standby, or for none. An empty name names none.
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`.
@@ -51,6 +51,7 @@ impl Generic {
         standby: Option<&str>,
         epoch: Epoch,
     ) -> Result<Applied, ProviderError> {
+        let standby = standby.filter(|name| !name.is_empty());
         let names = standby.map(quote_identifier).unwrap_or_default();
         let deadline = self.deadline();
         let guard = self.effects(deadline).await?;
