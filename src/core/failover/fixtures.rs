@@ -179,6 +179,7 @@ pub(super) fn ask(kind: MoveKind, epoch: i64) -> Request {
         target: "central".into(),
         expected_epoch: Epoch(epoch),
         accept: BTreeSet::new(),
+        automatic: false,
         approved: false,
     }
 }

@@ -56,6 +56,8 @@ pub struct Request {
     pub expected_epoch: Epoch,
     /// The guards it waives.
     pub accept: BTreeSet<Accept>,
+    /// The machine itself asks.
+    pub automatic: bool,
     /// Enough people agreed, on the evidence as it stands.
     pub approved: bool,
 }

@@ -3,9 +3,9 @@
 use super::decide::{Outcome, SOON_MS, halt, stray_primary};
 use super::guards;
 use super::moving::{journal_and, lost, still_a_copy};
-use super::observation::{Answer, Observation, Step};
+use super::observation::{Answer, Observation, ServerView, Step};
 use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, State, Stored};
-use crate::facts::Role;
+use crate::facts::{Authority, Facts, Role};
 use crate::health::Verdict;
 
 /// How long a promotion may take before a person is asked, in seconds.
@@ -21,78 +21,54 @@ pub(super) fn promoting(seen: &Observation) -> Outcome {
         return lost(seen);
     };
     let late = seen.now.seconds_since(seen.stored.since) > PROMOTION_LIMIT_SECONDS;
+    let stop = |fact: String| halt(seen, "Halted", format!("{} {fact}", journal.to));
     let Some(facts) = to.now() else {
         return if late {
-            halt(
-                seen,
-                "Halted",
-                format!("{} does not answer since its promotion began", journal.to),
-            )
+            stop("does not answer since its promotion began".to_owned())
         } else {
-            Outcome::new(
-                Answer::Wait(SOON_MS),
-                "StandbySilent",
-                "waiting for the new primary",
-            )
+            let wait = Answer::Wait(SOON_MS);
+            Outcome::new(wait, "StandbySilent", "waiting for the new primary")
         };
     };
     if let Some(row) = facts.authority.filter(|row| row.epoch > seen.stored.epoch) {
-        return halt(
-            seen,
-            "Halted",
-            format!("{} holds the newer epoch {}", journal.to, row.epoch),
-        );
+        return stop(format!("holds the newer epoch {}", row.epoch));
     }
-    if facts.role == Role::Standby {
-        if let Some(message) = guards::unlawful(seen, &journal.to) {
-            return halt(seen, "Halted", message);
+    match facts.role {
+        Role::Standby if late => stop("was not promoted in time".to_owned()),
+        Role::Standby => promote(seen, journal, to, facts),
+        Role::Primary if facts.timeline <= journal.timeline => {
+            stop("is a primary on an old timeline".to_owned())
         }
-        if !still_a_copy(journal, facts) {
-            return halt(
-                seen,
-                "Halted",
-                format!("{} is no copy of {} any more", journal.to, journal.from),
-            );
-        }
-        if late {
-            return halt(
-                seen,
-                "Halted",
-                format!("{} was not promoted in time", journal.to),
-            );
-        }
-        if let Some((old, _)) = stray_primary(seen, &journal.to) {
-            let step = Step::Fence(old.server.clone(), seen.stored.epoch);
-            return Outcome::new(
-                Answer::Work(step),
-                "Fencing",
-                "the old primary answers: fence first",
-            );
-        }
-        let step = Step::Promote(to.server.clone(), seen.stored.epoch);
-        return Outcome::new(
-            Answer::Work(step),
-            "Promoting",
-            format!("promoting {}", journal.to),
-        );
+        Role::Primary => promoted(seen, journal, to, facts),
     }
-    if facts.timeline <= journal.timeline {
-        return halt(
-            seen,
-            "Halted",
-            format!("{} is a primary on an old timeline", journal.to),
-        );
+}
+
+/// The guards once more, on live reads; then the promotion.
+fn promote(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Facts) -> Outcome {
+    if let Some(message) = guards::unlawful(seen, &journal.to) {
+        return halt(seen, "Halted", message);
     }
-    if facts
-        .authority
-        .is_none_or(|row| row.epoch < seen.stored.epoch || !row.writable)
-    {
+    if !still_a_copy(journal, facts) {
+        let message = format!("{} is no copy of {} any more", journal.to, journal.from);
+        return halt(seen, "Halted", message);
+    }
+    if let Some((old, _)) = stray_primary(seen, &journal.to) {
+        let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+        let message = "the old primary answers: fence first";
+        return Outcome::new(Answer::Work(step), "Fencing", message);
+    }
+    let step = Step::Promote(to.server.clone(), seen.stored.epoch);
+    let message = format!("promoting {}", journal.to);
+    Outcome::new(Answer::Work(step), "Promoting", message)
+}
+
+/// It is a primary: it gets the right to write, and tenants are pointed at it.
+fn promoted(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Facts) -> Outcome {
+    let owns = |row: Authority| row.epoch == seen.stored.epoch && row.writable;
+    if !facts.authority.is_some_and(owns) {
         let step = Step::TakeAuthority(to.server.clone(), seen.stored.epoch);
-        return Outcome::new(
-            Answer::Work(step),
-            "Promoted",
-            "letting read-write logins in",
-        );
+        let message = "letting read-write logins in";
+        return Outcome::new(Answer::Work(step), "Promoted", message);
     }
     let stored = Stored {
         active: journal.to.clone(),

@@ -51,107 +51,90 @@ fn another(seen: &Observation) -> String {
     )
 }
 
+type Refused = (&'static str, String);
+
 /// Whether `request` may start now, and if so the stored move.
-fn admit(seen: &Observation, request: &Request) -> Result<Stored, (&'static str, String)> {
-    let stored = &seen.stored;
-    match stored.state {
-        State::Steady
-        | State::Suspect
-        | State::Outage
-        | State::Blocked
-        | State::AwaitingApproval => {}
-        State::Draining
-        | State::Fencing
-        | State::CatchingUp
-        | State::Aborting
-        | State::Promoting
-        | State::Rerouting
-        | State::Verifying => return Err(("OperationInProgress", another(seen))),
-        State::Halted => {
-            return Err((
-                "Halted",
-                "the policy is Halted; see its conditions first".to_owned(),
-            ));
-        }
-    }
-    if request.expected_epoch != stored.epoch {
-        return Err((
-            "EpochMismatch",
-            format!(
-                "`spec.expectedEpoch` is {} and the policy is at epoch {}: the world moved on; \
-                 look again and create a new operation",
-                request.expected_epoch, stored.epoch
-            ),
-        ));
-    }
-    if request.kind == MoveKind::Failback && request.target != seen.settings.home.region {
-        return Err((
-            "InvalidTarget",
-            format!(
-                "`spec.target` of a Failback must be the home region, {}",
-                seen.settings.home.region
-            ),
-        ));
-    }
-    if request.target == stored.active {
-        return Err((
-            "InvalidTarget",
-            format!("{} is active already", request.target),
-        ));
-    }
+fn admit(seen: &Observation, request: &Request) -> Result<Stored, Refused> {
     let planned = request.kind != MoveKind::Failover;
-    let healthy = stored.state == State::Steady && seen.active().is_some_and(|a| a.live);
-    if planned && !healthy {
-        return Err((
-            "PrimaryNotHealthy",
-            format!(
-                "a planned move needs a healthy {}; use type Failover if it is lost",
-                stored.active
-            ),
-        ));
+    nothing_under_way(seen)?;
+    still_meant(seen, request)?;
+    let steady = seen.stored.state == State::Steady;
+    if planned && !(steady && seen.active().is_some_and(|active| active.live)) {
+        let active = &seen.stored.active;
+        let fact = format!("a planned move needs a healthy {active}; use Failover if it is lost");
+        return Err(("PrimaryNotHealthy", fact));
     }
     let ask = Question {
         target: &request.target,
         kind: request.kind,
-        automatic: false,
+        automatic: request.automatic,
         accept: &request.accept,
     };
     let asked = guards::evaluate(seen, ask);
     if asked.iter().any(|g| !g.ok) {
         return Err(("GuardFailed", objections(&asked)));
     }
+    let begun = journal(
+        seen,
+        &request.name,
+        request.kind,
+        request.automatic,
+        &request.target,
+    );
+    let begun = Journal {
+        accept: request.accept.clone(),
+        ..begun
+    };
     let state = if planned {
         State::Draining
     } else {
         State::Fencing
     };
-    Ok(begin(
-        seen,
-        state,
-        &request.name,
-        request.kind,
-        false,
-        &request.target,
-        request,
-    ))
+    Ok(start(seen, state, begun))
 }
 
-/// The stored move to `target` under the next epoch.
-fn begin(
-    seen: &Observation,
-    state: State,
-    operation: &str,
-    kind: MoveKind,
-    automatic: bool,
-    target: &RegionName,
-    request: &Request,
-) -> Stored {
-    let journal = journal(seen, operation, kind, automatic, target);
-    let journal = Journal {
-        accept: request.accept.clone(),
-        ..journal
-    };
-    start(seen, state, journal)
+fn nothing_under_way(seen: &Observation) -> Result<(), Refused> {
+    match seen.stored.state {
+        State::Steady
+        | State::Suspect
+        | State::Outage
+        | State::Blocked
+        | State::AwaitingApproval => Ok(()),
+        State::Draining
+        | State::Fencing
+        | State::CatchingUp
+        | State::Aborting
+        | State::Promoting
+        | State::Rerouting
+        | State::Verifying => Err(("OperationInProgress", another(seen))),
+        State::Halted => {
+            let fact = "the policy is Halted; see its conditions first";
+            Err(("Halted", fact.to_owned()))
+        }
+    }
+}
+
+/// The world is as it was when the operation was written, and its target makes sense.
+fn still_meant(seen: &Observation, request: &Request) -> Result<(), Refused> {
+    let stored = &seen.stored;
+    let home = &seen.settings.home.region;
+    if request.expected_epoch != stored.epoch {
+        let fact = format!(
+            "`spec.expectedEpoch` is {} and the policy is at epoch {}: the world moved on; look \
+             again and create a new operation",
+            request.expected_epoch, stored.epoch
+        );
+        return Err(("EpochMismatch", fact));
+    }
+    if request.kind == MoveKind::Failback && request.target != *home {
+        let fact = format!("`spec.target` of a Failback must be the home region, {home}");
+        return Err(("InvalidTarget", fact));
+    }
+    if request.target == stored.active {
+        let fact = format!("`spec.target`, {}, is active already", request.target);
+        return Err(("InvalidTarget", fact));
+    }
+    Ok(())
 }
 
 /// The machine's own move to `target`.

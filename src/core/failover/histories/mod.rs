@@ -119,6 +119,7 @@ fn apply(world: &mut World, operator: &mut Operator, decide: Decide, event: &Eve
             } else {
                 BTreeSet::new()
             },
+            automatic: false,
             approved: false,
         }),
         Event::Arrive => {

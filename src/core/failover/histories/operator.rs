@@ -275,7 +275,6 @@ impl Operator {
                 world.heartbeat(index(&server.region), beat);
             }
             Step::SetSynchronous(server, epoch, name) => {
-                let standby = NAMES.iter().position(|n| name == *n);
                 let at = index(&server.region);
                 if world.row(at)
                     == (Authority {
@@ -283,7 +282,7 @@ impl Operator {
                         writable: true,
                     })
                 {
-                    world.servers[at].synchronous = standby;
+                    world.servers[at].synchronous = NAMES.iter().position(|n| name == *n);
                 }
             }
             Step::Ask {
@@ -297,6 +296,7 @@ impl Operator {
                 target,
                 expected_epoch: epoch,
                 accept: BTreeSet::new(),
+                automatic: true,
                 approved: false,
             }),
         }

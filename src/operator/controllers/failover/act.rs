@@ -54,8 +54,8 @@ pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
     }
 }
 
-/// Creates a `FailoverOperation` on the machine's own account, and answers it. One that exists is as
-/// good, and the watch will show it.
+/// Creates a `FailoverOperation` on the machine's own account, and answers it. One that exists is
+/// as good, and the watch will show it.
 pub(super) async fn create(
     ctx: &Ctx,
     seen: &Observation,

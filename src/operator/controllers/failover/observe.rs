@@ -247,11 +247,9 @@ fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> 
 fn request(operation: &FailoverOperation, settings: &Settings, stored: &Stored) -> Option<Request> {
     let name = operation.name_any();
     let current = stored.journal.as_ref().is_some_and(|j| j.operation == name);
-    let own = operation
-        .labels()
-        .get(TRIGGER_LABEL)
-        .is_some_and(|t| t == TRIGGER_AUTOMATIC)
-        && operation.spec.type_ == MoveType::Failover;
+    let trigger = operation.labels().get(TRIGGER_LABEL);
+    let automatic = trigger.is_some_and(|trigger| trigger == TRIGGER_AUTOMATIC);
+    let own = automatic && operation.spec.type_ == MoveType::Failover;
     let waiting = state(operation) == OperationState::Pending && !own;
     let gone = operation.metadata.deletion_timestamp.is_some();
     if state(operation).is_final() || !(current || (waiting && !gone)) {
@@ -268,6 +266,7 @@ fn request(operation: &FailoverOperation, settings: &Settings, stored: &Stored) 
         target: RegionName::new(operation.spec.target.clone()),
         expected_epoch: Epoch(operation.spec.expected_epoch),
         accept: operation.spec.accept.iter().map(|a| (*a).into()).collect(),
+        automatic,
         approved: hash.is_some_and(|hash| approvals.iter().any(|a| a.evidence_hash == hash)),
     })
 }
