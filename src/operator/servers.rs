@@ -16,10 +16,12 @@ use thiserror::Error;
 
 use crate::context::Ctx;
 use crate::error::{Class, Classify};
-use crate::kube::client::CallError;
+use crate::kube::client::{self, CallError};
 
 /// How long a Secret is believed, in milliseconds. A refused login ends it at once.
 const FRESH_MS: u64 = 60_000;
+/// Longest wait for a newer version of a Secret that is known: a probe waits for it.
+const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 /// Most Secrets that are kept.
 const LIMIT: usize = 4096;
 
@@ -135,7 +137,12 @@ impl Ctx {
             return Ok(fetched.clone());
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let fetched = match self.call(api.get_opt(&key.name)).await {
+        let asked = api.get_opt(&key.name);
+        let answer = match &known {
+            Some(_) => client::call(&self.clock, REFRESH_LIMIT, asked).await,
+            None => self.call(asked).await,
+        };
+        let fetched = match answer {
             Ok(Some(secret)) => Fetched {
                 at: now,
                 values: values(secret),

@@ -208,3 +208,114 @@ pub fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::watcher::Event;
+    use kube::{Client, Config as ClientConfig};
+
+    use super::*;
+    use crate::kube::wake::Key;
+    use crate::run::context;
+    use crate::settings::{Command, CommandLine};
+    use clap::Parser;
+
+    #[derive(Debug, Error)]
+    #[error("outer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, Error)]
+    #[error("inner")]
+    struct Inner;
+
+    impl Classify for Outer {
+        fn class(&self) -> Class {
+            Class::Config
+        }
+    }
+
+    fn offline() -> Arc<Ctx> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let Command::Run(settings) = CommandLine::parse_from(["domicile", "run"]).command else {
+            panic!("run was asked for");
+        };
+        let config = ClientConfig::new("http://127.0.0.1:1".parse().unwrap());
+        context(Client::try_from(config).unwrap(), settings).0
+    }
+
+    fn config_map(name: &str) -> Seen<ConfigMap> {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.uid = Some(name.to_owned());
+        Seen::Valid(Arc::new(object))
+    }
+
+    #[test]
+    fn an_error_tells_all_that_led_to_it() {
+        assert_eq!(chain(&Outer(Inner)), "outer: inner");
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_with_one_object_stops_no_other() {
+        let ctx = offline();
+        let (cache, mut writer) = Cache::<ConfigMap>::new();
+        let queue = Arc::new(Queue::default());
+        writer.apply_watcher_event(&Event::Init);
+        for name in ["a-panics", "b-fails", "c-hangs", "d-works"] {
+            writer.apply_watcher_event(&Event::InitApply(config_map(name)));
+            queue.wake(Key::cluster(name));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        let worked = Arc::new(Mutex::new(0_u32));
+        let (counter, waker) = (Arc::clone(&worked), Arc::clone(&queue));
+        let reconcile = move |object: Arc<ConfigMap>, ctx: Arc<Ctx>| {
+            let (counter, waker) = (Arc::clone(&counter), Arc::clone(&waker));
+            async move {
+                match object.name_any().as_str() {
+                    "a-panics" => panic!("on purpose"),
+                    "b-fails" => return Err(Outer(Inner)),
+                    "c-hangs" => std::future::pending().await,
+                    _ => {}
+                }
+                let mut counter = counter.lock().unwrap();
+                *counter += 1;
+                if *counter < 3 {
+                    waker.wake(Key::cluster("d-works"));
+                } else {
+                    ctx.stop.now();
+                }
+                Ok(LONGEST_WAIT)
+            }
+        };
+        let deadline = Duration::from_millis(50);
+        let work = Work {
+            name: "test",
+            cache,
+            queue,
+            deadline,
+        };
+        let driven = drive(Arc::clone(&ctx), work, reconcile);
+        assert!(
+            ctx.clock
+                .within(Duration::from_secs(20), driven)
+                .await
+                .is_ok()
+        );
+        assert!(*worked.lock().unwrap() >= 3);
+        let failed = |class| {
+            let labels = ErrorLabels {
+                controller: "test".to_owned(),
+                class,
+            };
+            ctx.metrics.reconcile_errors.get_or_create(&labels).get()
+        };
+        assert_eq!(
+            [failed("bug"), failed("config"), failed("transient")],
+            [1, 1, 1]
+        );
+        assert!(ctx.stop.is_idle());
+    }
+}

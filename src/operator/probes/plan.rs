@@ -29,6 +29,15 @@ pub struct Plan {
     pub policies: Vec<String>,
     /// The system identifiers that the server may have; any, when empty.
     pub identifiers: Vec<String>,
+    /// What a person wrote last: when it changes, the next probe is due at once.
+    pub wish: Wish,
+}
+
+/// What a person can change about a Region that a probe depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    generation: Option<i64>,
+    accepted: Option<String>,
 }
 
 /// How each server of `regions` is probed. A server in several policies follows the first one.
@@ -46,6 +55,10 @@ pub fn plans(
                 thresholds: THRESHOLDS,
                 policies: Vec::new(),
                 identifiers: identifiers(region, &server.name),
+                wish: Wish {
+                    generation: region.metadata.generation,
+                    accepted: accepted(region),
+                },
             };
             plans.insert(id, plan);
         }
@@ -87,8 +100,11 @@ fn identifiers(region: &Region, server: &str) -> Vec<String> {
     let Some(pinned) = pinned.and_then(|entry| entry.system_identifier.clone()) else {
         return Vec::new();
     };
-    let accepted = region.annotations().get(ACCEPT_SYSTEM_IDENTIFIER).cloned();
-    std::iter::once(pinned).chain(accepted).collect()
+    std::iter::once(pinned).chain(accepted(region)).collect()
+}
+
+fn accepted(region: &Region) -> Option<String> {
+    region.annotations().get(ACCEPT_SYSTEM_IDENTIFIER).cloned()
 }
 
 fn duration(seconds: i32) -> Duration {

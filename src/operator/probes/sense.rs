@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
 use crate::context::Ctx;
-use crate::probes::plan::{Plan, plans};
+use crate::probes::plan::{Plan, Wish, plans};
 use crate::probes::{Sample, reason, visible};
 use crate::stores;
 use crate::telemetry::{ServerLabels, seconds};
@@ -59,7 +59,7 @@ async fn probe_server(ctx: Arc<Ctx>, id: ServerId, slots: Arc<Semaphore>) {
         if let Ok(_slot) = slots.acquire().await {
             probe_once(&ctx, &id, &plan).await;
         }
-        rest(&ctx, &id, started).await;
+        rest(&ctx, &id, &plan.wish, started).await;
     }
     info!(server = %id, "No longer probing");
     ctx.samples.remove(&id);
@@ -68,11 +68,11 @@ async fn probe_server(ctx: Arc<Ctx>, id: ServerId, slots: Arc<Semaphore>) {
 }
 
 /// Waits for the next probe, in short sleeps, because the interval may change meanwhile.
-async fn rest(ctx: &Ctx, id: &ServerId, started: Mono) {
+async fn rest(ctx: &Ctx, id: &ServerId, wish: &Wish, started: Mono) {
     while let Some(plan) = plan_of(ctx, id) {
         let passed = Duration::from_millis(ctx.clock.mono().since(started));
         let left = plan.interval.saturating_sub(passed);
-        if left.is_zero() {
+        if left.is_zero() || plan.wish != *wish {
             return;
         }
         ctx.clock.sleep(left.min(TICK)).await;
