@@ -262,6 +262,8 @@ pub fn confirm(session: &mut Session<'_>, yes: bool, wanted: &str) -> Result<(),
 /// Shows each step once until the operation has ended. A blink of the API server is no end.
 async fn follow(session: &mut Session<'_>, operation: &str) -> Result<(), CliError> {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
+    // A slow API server is not asked more often for it.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut shown = Progress::default();
     loop {
         ticks.tick().await;
