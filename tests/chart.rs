@@ -1,10 +1,7 @@
 //! What the chart holds of other files is generated from them: `UPDATE=1` writes, a plain run
 //! compares. The roles come from the operator's own table, the definitions from `crds/`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on must fail"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::fmt::Write;
 use std::fs;
