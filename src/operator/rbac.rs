@@ -31,82 +31,84 @@ const GROUP: &str = domicile_api::meta::GROUP;
 
 /// All rules.
 pub fn rules() -> Vec<Rule> {
-    vec![
-        Rule {
-            scope: Scope::Cluster,
-            group: GROUP,
-            resources: &[
-                "regions",
-                "tenantplacements",
-                "failoverpolicies",
-                "failoveroperations",
-            ],
-            verbs: &["get", "list", "watch"],
-            why: "read what is wanted",
-        },
-        Rule {
-            scope: Scope::Cluster,
-            group: GROUP,
-            resources: &[
-                "regions/status",
-                "tenantplacements/status",
-                "failoverpolicies/status",
-                "failoveroperations/status",
-            ],
-            verbs: &["get", "patch", "update"],
-            why: "tell what is",
-        },
-        Rule {
-            scope: Scope::Cluster,
-            group: GROUP,
-            resources: &["tenantplacements", "failoverpolicies"],
-            verbs: &["patch"],
-            why: "set and remove the finalizer",
-        },
-        Rule {
-            scope: Scope::Cluster,
-            group: GROUP,
-            resources: &["failoveroperations"],
-            verbs: &["create"],
-            why: "record automatic moves",
-        },
-        Rule {
-            scope: Scope::Cluster,
-            group: "events.k8s.io",
-            resources: &["events"],
-            verbs: &["create", "get", "patch"],
-            why: "tell what happened",
-        },
-        Rule {
-            scope: Scope::Operator,
-            group: "coordination.k8s.io",
-            resources: &["leases"],
-            verbs: &["create", "get", "patch"],
-            why: "elect a leader",
-        },
-        Rule {
-            scope: Scope::Operator,
-            group: "",
-            resources: &["secrets"],
-            verbs: &["get"],
-            why: "read the logins and certificate authorities of database servers, by name",
-        },
-        Rule {
-            scope: Scope::Tenant,
-            group: "",
-            resources: &["secrets"],
-            verbs: &["create", "delete", "get", "patch"],
-            why: "publish a tenant's credentials, by name",
-        },
-        Rule {
-            scope: Scope::Tenant,
-            group: "apps",
-            resources: &["daemonsets", "deployments", "statefulsets"],
-            verbs: &["get", "list", "patch"],
-            why: "hand the credentials to the selected workloads",
-        },
-    ]
+    RULES.to_vec()
 }
+
+const RULES: &[Rule] = &[
+    Rule {
+        scope: Scope::Cluster,
+        group: GROUP,
+        resources: &[
+            "regions",
+            "tenantplacements",
+            "failoverpolicies",
+            "failoveroperations",
+        ],
+        verbs: &["get", "list", "watch"],
+        why: "read what is wanted",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: GROUP,
+        resources: &[
+            "regions/status",
+            "tenantplacements/status",
+            "failoverpolicies/status",
+            "failoveroperations/status",
+        ],
+        verbs: &["get", "patch", "update"],
+        why: "tell what is",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: GROUP,
+        resources: &["tenantplacements", "failoverpolicies"],
+        verbs: &["patch"],
+        why: "set and remove the finalizer",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: GROUP,
+        resources: &["failoveroperations"],
+        verbs: &["create"],
+        why: "record automatic moves",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: "events.k8s.io",
+        resources: &["events"],
+        verbs: &["create", "get", "patch"],
+        why: "tell what happened",
+    },
+    Rule {
+        scope: Scope::Operator,
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["create", "get", "patch"],
+        why: "elect a leader",
+    },
+    Rule {
+        scope: Scope::Operator,
+        group: "",
+        resources: &["secrets"],
+        verbs: &["get"],
+        why: "read the logins and certificate authorities of database servers, by name",
+    },
+    Rule {
+        scope: Scope::Tenant,
+        group: "",
+        resources: &["secrets"],
+        verbs: &["create", "delete", "get", "patch"],
+        why: "publish a tenant's credentials, by name",
+    },
+    Rule {
+        scope: Scope::Tenant,
+        group: "apps",
+        resources: &["daemonsets", "deployments", "statefulsets"],
+        verbs: &["get", "list", "patch"],
+        why: "hand the credentials to the selected workloads",
+    },
+];
 
 #[cfg(test)]
 mod tests {
