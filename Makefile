@@ -16,7 +16,7 @@ demo:
 
 test: check
 	cargo build --locked --workspace --bins
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 check:
 	cargo fmt --all --check

@@ -191,7 +191,7 @@ fn a_move_is_approved_and_followed_to_its_end(world: &World) {
         operation.as_str(),
         "Succeeded",
         "Fencing",
-        "Assumed 3s",
+        "Assumed 3.0s",
         "approved",
         "bob",
     ] {

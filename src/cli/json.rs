@@ -1,7 +1,7 @@
 //! Reading objects as the API server shows them, so that a status of another version, or with a
 //! word that this CLI does not know, is still shown rather than refused.
 
-use jiff::{SpanRound, Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
 /// The value at `pointer`, or null.
@@ -68,17 +68,28 @@ pub fn age(time: &str, now: Timestamp) -> String {
     }
 }
 
-/// From `start` to `end`, in whole seconds: `4s`. Empty when either is not a time.
+/// From `start` to `end`, in seconds: `0.4s`, `64s`. Empty when either is not a time.
 pub fn lasted(start: &str, end: &str) -> String {
     let (Ok(start), Ok(end)) = (start.parse::<Timestamp>(), end.parse::<Timestamp>()) else {
         return String::new();
     };
-    let round = SpanRound::new()
-        .largest(Unit::Second)
-        .smallest(Unit::Second);
-    let span = end.since(start).and_then(|span| span.round(round));
-    span.map(|span| format!("{}s", span.get_seconds()))
-        .unwrap_or_default()
+    let seconds = end.duration_since(start).as_secs_f64();
+    if seconds < 10.0 {
+        format!("{seconds:.1}s")
+    } else {
+        format!("{seconds:.0}s")
+    }
+}
+
+/// A time in whole seconds; anything else as it is.
+pub fn moment(time: &str) -> String {
+    let rounded = time.parse::<Timestamp>().and_then(|time| {
+        let down = TimestampRound::new()
+            .smallest(Unit::Second)
+            .mode(RoundMode::Trunc);
+        time.round(down)
+    });
+    rounded.map_or_else(|_| time.to_owned(), |time| time.to_string())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::client::call;
 use crate::error::CliError;
 use crate::explain;
 use crate::findings::of_guards;
-use crate::json::{at, items, name, text};
+use crate::json::{at, items, moment, name, text};
 use crate::kinds::Kind;
 use crate::output::{Exit, Outcome, yaml};
 use crate::session::Session;
@@ -303,7 +303,7 @@ impl Progress {
         for step in steps.iter().skip(self.steps) {
             let line = format!(
                 "{} {} {}",
-                text(step, "/started"),
+                moment(&text(step, "/started")),
                 text(step, "/name"),
                 text(step, "/outcome")
             );

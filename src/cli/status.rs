@@ -62,7 +62,7 @@ pub fn overview(world: &World, now: jiff::Timestamp) -> Overview {
     let count = |wanted: Health| placements.iter().filter(|row| row.health == wanted).count();
     let words = [Health::Healthy, Health::Progressing, Health::Degraded]
         .map(|health| format!("{} {health:?}", count(health)));
-    let summary = format!("{} placements: {}", placements.len(), words.join(", "));
+    let summary = format!("placements: {}", words.join(", "));
     let mut next = Vec::new();
     for kind in [Kind::FailoverPolicy, Kind::Region, Kind::TenantPlacement] {
         for object in world

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{fact, related};
 use crate::findings::of_guards;
-use crate::json::{items, lasted, text};
+use crate::json::{items, lasted, moment, text};
 use crate::kinds::Kind;
 use crate::report::{Finding, Health, Report, Step};
 use crate::world::World;
@@ -29,7 +29,11 @@ pub(super) fn fill(report: &mut Report, operation: &Value, world: &World) {
     report.facts.extend(fact("seconds", status("/rtoSeconds")));
     report.facts.extend(fact("reason", spec("/reason")));
     for approval in items(operation, "/status/approvals") {
-        let value = format!("{} {}", text(approval, "/user"), text(approval, "/time"));
+        let value = format!(
+            "{} {}",
+            text(approval, "/user"),
+            moment(&text(approval, "/time"))
+        );
         report.facts.extend(fact("approved", value));
     }
     let message = status("/message");
@@ -71,7 +75,7 @@ pub(super) fn steps(operation: &Value) -> Vec<Step> {
             .trim()
             .to_owned();
         Step {
-            time: text(step, "/started"),
+            time: moment(&text(step, "/started")),
             name: text(step, "/name"),
             outcome,
         }

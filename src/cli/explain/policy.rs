@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{fact, related};
 use crate::advice::awaiting;
 use crate::findings::of_guards;
-use crate::json::{age, at, is, items, name, text};
+use crate::json::{age, at, is, items, moment, name, text};
 use crate::kinds::Kind;
 use crate::report::{Fact, Health, Report, Step};
 use crate::world::{World, members};
@@ -26,10 +26,7 @@ pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Time
         report.health = Health::Degraded;
     }
     facts(report, policy, world);
-    // In a steady world the guards only say whether a failover could start: `FailoverReady`.
-    if state != "Steady" || is(policy, "FailoverReady", "False") {
-        report.why.extend(of_guards(policy));
-    }
+    guards(report, policy, &state);
     report.steps.extend(steps(policy, world));
     let operation = awaiting(policy, world);
     let operation = operation.and_then(|name| world.find(Kind::FailoverOperation, "", &name));
@@ -41,6 +38,26 @@ pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Time
         report
             .related
             .extend(found.map(|r| related(Kind::Region, r)));
+    }
+}
+
+/// Guards count while a failover is thought of; during a move they have been asked already.
+fn guards(report: &mut Report, policy: &Value, state: &str) {
+    let thinking = ["Suspect", "Outage", "Blocked", "AwaitingApproval", "Halted"].contains(&state);
+    let unready = state == "Steady" && is(policy, "FailoverReady", "False");
+    if !thinking && !unready {
+        return;
+    }
+    for finding in of_guards(policy) {
+        // While all is well nobody agrees that the primary is gone, and that is well too.
+        let expected = unready && finding.reason == "SecondVantage";
+        let said = report
+            .why
+            .iter()
+            .any(|known| known.message == finding.message);
+        if !expected && !said {
+            report.why.push(finding);
+        }
     }
 }
 
@@ -94,23 +111,24 @@ fn steps(policy: &Value, world: &World) -> Vec<Step> {
         .map(past)
         .collect();
     steps.reverse();
+    let journal = at(policy, "/status/journal");
+    // A planned move keeps evidence too, and there no probe failed.
     let outage = text(policy, "/status/evidence/outageSince");
-    if !outage.is_empty() {
-        let outcome = text(policy, "/status/activeRegion");
+    if !outage.is_empty() && ["", "Failover"].contains(&text(journal, "/kind").as_str()) {
+        let (time, outcome) = (moment(&outage), text(policy, "/status/activeRegion"));
         steps.push(Step {
-            time: outage,
+            time,
             name: "ProbeFailed".to_owned(),
             outcome,
         });
     }
-    let journal = at(policy, "/status/journal");
     if !journal.is_null() {
         let (from, to) = (text(journal, "/from"), text(journal, "/to"));
         let proof = text(journal, "/proof");
         let outcome = format!("{from} to {to} {proof}").trim_end().to_owned();
         let name_of_step = text(journal, "/kind");
         steps.push(Step {
-            time: text(journal, "/started"),
+            time: moment(&text(journal, "/started")),
             name: name_of_step,
             outcome,
         });
@@ -149,7 +167,7 @@ fn past(entry: &Value) -> Step {
     );
     let outcome = outcome.trim_end().to_owned();
     Step {
-        time: field("/finished"),
+        time: moment(&field("/finished")),
         name: field("/kind"),
         outcome,
     }

@@ -178,7 +178,7 @@ fn an_operation_that_was_refused_says_why_and_how_to_try_again() {
         (Health::Degraded, "Refused")
     );
     assert_eq!(report.why[0].message, "eu-west confirmed nothing");
-    assert_eq!(report.steps[0].outcome, "Confirmed 4s");
+    assert_eq!(report.steps[0].outcome, "Confirmed 4.0s");
     assert!(
         report.next[1].ends_with("kubectl domicile failover eu"),
         "{:?}",
@@ -233,7 +233,7 @@ fn the_overview_takes_the_worst_of_all_and_lists_what_runs() {
     assert_eq!(all.health, Health::Degraded);
     assert_eq!(
         all.summary,
-        "1 placements: 0 Healthy, 0 Progressing, 1 Degraded"
+        "placements: 0 Healthy, 0 Progressing, 1 Degraded"
     );
     assert_eq!(
         all.operations.len(),
@@ -241,6 +241,27 @@ fn the_overview_takes_the_worst_of_all_and_lists_what_runs() {
         "an operation that ended is not listed"
     );
     assert_eq!(overview(&World::default(), now()).health, Health::Healthy);
+}
+
+#[test]
+fn guards_are_not_repeated_and_a_healthy_primary_is_no_reproach() {
+    let guards = json!([{"name": "SecondVantage", "ok": false, "message": "eu-west is well"},
+                        {"name": "StandbyEligible", "ok": false, "message": "rejoin it"}]);
+    let mut policy = policy("Steady", &guards);
+    let unready = condition("FailoverReady", "False", "NoEligibleStandby", "rejoin it");
+    policy["status"]["conditions"] = json!([unready]);
+    let steady = report(Kind::FailoverPolicy, &policy, &World::default(), now());
+    let reasons: Vec<&str> = steady.why.iter().map(|f| f.reason.as_str()).collect();
+    assert_eq!(reasons, ["NoEligibleStandby"]);
+    policy["status"]["state"] = json!("Verifying");
+    policy["status"]["journal"] = json!({"kind": "Failback", "from": "a", "to": "b"});
+    let moving = report(Kind::FailoverPolicy, &policy, &World::default(), now());
+    assert_eq!(moving.why.len(), 1, "{:?}", moving.why);
+    assert!(
+        !moving.steps.iter().any(|step| step.name == "ProbeFailed"),
+        "{:?}",
+        moving.steps
+    );
 }
 
 /// Every word of every string, and every key in lower case, since headings are keys.
