@@ -11,6 +11,8 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+#[path = "apiserver_placement/moves.rs"]
+mod moves;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
 #[path = "apiserver_placement/world.rs"]
@@ -49,6 +51,7 @@ fn tenants_are_placed_and_let_go() {
     a_retained_placement_leaves_all_behind(&world);
     a_protected_placement_stays(&world);
     a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(&world);
+    moves::a_tenant_follows_its_server_and_keeps_its_credentials(&world);
 }
 
 fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &World) {

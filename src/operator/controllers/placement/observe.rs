@@ -222,12 +222,12 @@ fn protection(ctx: &Ctx, policy: Option<&PolicyView>, progress: &mut Progress) {
     let conditions = status.map_or(&[][..], |status| &status.conditions);
     let name = &policy.name;
     if conditions::is_true(conditions, ConditionType::FailoverReady) {
-        let message = format!("FailoverPolicy {name} has a standby ready");
+        let message = format!("FailoverPolicy {name} would fail over by itself");
         progress.found(type_, Status::True, Reason::Armed, message);
     } else {
         let message = format!(
-            "FailoverPolicy {name} has no standby ready; see `kubectl domicile explain \
-             failoverpolicy/{name}`"
+            "FailoverPolicy {name} would not fail over by itself now; see `kubectl domicile \
+             explain failoverpolicy/{name}`"
         );
         progress.found(type_, Status::False, Reason::NotArmed, message);
     }

@@ -1,0 +1,181 @@
+//! A tenant follows its server to the standby and home again, as planned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domicile_api::conditions::ConditionType;
+use domicile_api::meta::SECRET_HASH;
+use domicile_api::{FailoverOperation, FailoverPolicy};
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
+
+const CENTRAL: &str = "10.77.0.2";
+const MOVE: Duration = Duration::from_mins(2);
+
+pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &World) {
+    world.apply(&region("eu-central", "EU", CENTRAL, "eu-central-admin"));
+    world.await_region("eu-central", "Serving");
+    let labels = json!({ "tenant": "mover" });
+    world.apply(&deployment("mover", &labels, &json!([])));
+    let workloads = json!([{
+        "apiVersion": "apps/v1", "kind": "Deployment", "selector": { "matchLabels": labels },
+    }]);
+    let spec = json!({
+        "tenantID": "mover", "region": "eu-west", "injection": { "workloads": workloads },
+        "reclaimPolicy": "Delete", "deletionProtection": false,
+    });
+    world.apply(&tenant("mover", &spec));
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::Injected, "True", "InjectionComplete"),
+    );
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::FailoverProtected, "False", "NoPolicy"),
+    );
+    let home = world.secret("mover-db").unwrap();
+
+    world.apply(&policy());
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::FailoverProtected, "True", "Armed"),
+    );
+    world.await_ready(SPACE, "mover", "True", "Placed");
+    assert_eq!(world.secret("mover-db").unwrap(), home);
+
+    operate(world, "there", "Switchover", "eu-central");
+    let away = serves(world, "eu-central", CENTRAL, &home);
+    let message = "a login on the former server still works";
+    assert!(!world.can_log_in("eu-west", &home), "{message}");
+
+    // Without its policy the tenant stays where it is, and nothing is changed.
+    let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
+    let _ = world
+        .running
+        .block_on(api.delete("eu", &DeleteParams::default()))
+        .unwrap();
+    world.await_ready(SPACE, "mover", "False", "PolicyNotFound");
+    assert_eq!(world.secret("mover-db").unwrap(), away);
+    world.apply(&policy());
+    world.await_ready(SPACE, "mover", "True", "Placed");
+    assert_eq!(world.secret("mover-db").unwrap(), away);
+
+    world.running.lab.regions().rejoin("eu-west").unwrap();
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::FailoverProtected, "True", "Armed"),
+    );
+    operate(world, "back", "Failback", "eu-west");
+    let back = serves(world, "eu-west", WEST, &home);
+    assert_eq!(back, home);
+    world.running.lab.regions().rejoin("eu-central").unwrap();
+    world.delete(SPACE, "mover");
+    world.await_gone(SPACE, "mover");
+    assert!(!world.database_exists("eu-west", "tenant_mover"));
+}
+
+/// Waits until a region serves the tenant, and checks all that must and must not have changed.
+fn serves(
+    world: &World,
+    name: &str,
+    host: &str,
+    before: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    world.running.until(&format!("{name} serves"), MOVE, || {
+        let status = world.placement(SPACE, "mover")?.status?;
+        let policy = policy_status(world);
+        let served = status.active_region.as_deref() == Some(name) && status.epoch == policy.epoch;
+        // The epoch comes last: whoever waits for it finds the Secret and the workload done.
+        served.then(|| {
+            let data = world.secret("mover-db").unwrap();
+            assert_eq!(data["host"], host);
+            let live = world.deployment("mover");
+            let hash = &live["spec"]["template"]["metadata"]["annotations"][SECRET_HASH];
+            assert_eq!(hash.as_str(), status.secret_hash.as_deref());
+            assert_eq!(status.home_region.as_deref(), Some("eu-west"));
+            assert_eq!(
+                status.credentials.map(|credentials| credentials.generation),
+                Some(1)
+            );
+        })
+    });
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::Injected, "True", "InjectionComplete"),
+    );
+    world.await_ready(SPACE, "mover", "True", "Placed");
+    let data = world.secret("mover-db").unwrap();
+    assert!(world.can_log_in(name, &data));
+    assert_eq!(
+        data.keys().collect::<Vec<_>>(),
+        before.keys().collect::<Vec<_>>()
+    );
+    for key in [
+        "username",
+        "password",
+        "username-ro",
+        "password-ro",
+        "DATABASE_REGION",
+    ] {
+        assert_eq!(data[key], before[key], "{key}");
+    }
+    data
+}
+
+fn operate(world: &World, name: &str, type_: &str, target: &str) {
+    world.running.until("the policy is steady", SOON, || {
+        let state = policy_status(world).state?;
+        (state.as_str() == "Steady").then_some(())
+    });
+    world.apply(&json!({
+        "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverOperation",
+        "metadata": { "name": name },
+        "spec": {
+            "policyRef": { "name": "eu" }, "type": type_, "target": target,
+            "expectedEpoch": policy_status(world).epoch.unwrap_or(0), "reason": "a test",
+        },
+    }));
+    let api: Api<FailoverOperation> = Api::all(world.running.admin.clone());
+    world
+        .running
+        .until(&format!("the operation {name} ends"), MOVE, || {
+            let status = world.running.block_on(api.get(name)).unwrap().status?;
+            let state = status.state?.as_str();
+            let ended = !["Pending", "AwaitingApproval", "Running"].contains(&state);
+            ended.then(|| assert_eq!(state, "Succeeded", "{:?}", status.message))
+        });
+}
+
+fn policy_status(world: &World) -> domicile_api::FailoverPolicyStatus {
+    let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
+    world
+        .running
+        .block_on(api.get("eu"))
+        .unwrap()
+        .status
+        .unwrap_or_default()
+}
+
+fn policy() -> serde_json::Value {
+    json!({
+        "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
+        "metadata": { "name": "eu" },
+        "spec": {
+            "primary": { "region": "eu-west", "server": "main" },
+            "standbys": [{ "region": "eu-central", "server": "main" }],
+            "mode": "Automatic",
+            "detection": { "intervalSeconds": 1, "timeoutSeconds": 1 },
+            "objectives": { "heartbeatSeconds": 1 },
+            "switchover": { "drainSeconds": 1, "maxFreezeSeconds": 30 },
+            "failback": { "stableSeconds": 2, "maxStableSeconds": 60 },
+        },
+    })
+}
