@@ -59,6 +59,8 @@ impl World {
         lab.cluster()
             .apply(&domicile_operator::crds().unwrap())
             .unwrap();
+        let established = ["wait", "crd", "--all", "--for=condition=Established"];
+        lab.kubectl(&established).unwrap();
         Self { lab, runtime }
     }
 
