@@ -151,9 +151,9 @@ pub struct Facts {
     pub authority: Option<Authority>,
     /// The heartbeat row; absent before the first beat.
     pub heartbeat: Option<Heartbeat>,
-    /// Sessions of tenants' read-write logins.
-    pub writer_sessions: u32,
-    /// Read-write logins of tenants that may log in (`rolcanlogin`).
+    /// Sessions of tenants, read-only ones too: what a tenant granted to its reader is not known.
+    pub tenant_sessions: u32,
+    /// Logins of tenants that may log in (`rolcanlogin`).
     pub open_logins: u32,
     /// Rights that the login lacks, by name; empty when it can do all it must.
     pub missing_rights: Vec<String>,

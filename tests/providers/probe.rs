@@ -202,7 +202,7 @@ async fn an_empty_server_tells_its_facts(binaries: &Binaries) {
     assert_eq!(found.system_identifier, world.sql("postgres", identifier));
     assert_eq!((found.role, found.timeline), (Role::Primary, 1));
     assert_eq!((found.authority, found.heartbeat), (None, None));
-    assert_eq!((found.writer_sessions, found.open_logins), (0, 0));
+    assert_eq!((found.tenant_sessions, found.open_logins), (0, 0));
     assert_eq!(found.missing_rights, Vec::<String>::new());
     assert_eq!(found.sampled, Mono(1));
     assert!(found.position.0 > 0 && found.receiver.is_none() && found.senders.is_empty());

@@ -95,7 +95,7 @@ pub(super) fn is_fenced(seen: &Observation, facts: &Facts) -> bool {
     facts
         .authority
         .is_some_and(|row| row.epoch == seen.stored.epoch && !row.writable)
-        && facts.writer_sessions == 0
+        && facts.tenant_sessions == 0
         && facts.open_logins == 0
 }
 

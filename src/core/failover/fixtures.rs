@@ -48,7 +48,7 @@ pub(super) fn facts(role: Role) -> Facts {
             at: Mono(98_000),
             epoch: Epoch(4),
         }),
-        writer_sessions: 0,
+        tenant_sessions: 0,
         open_logins: 1,
         missing_rights: Vec::new(),
         sampled: Mono(99_000),

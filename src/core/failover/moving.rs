@@ -39,7 +39,7 @@ pub(super) fn draining(seen: &Observation) -> Outcome {
         let step = Step::Drain(from.server.clone(), seen.stored.epoch);
         return Outcome::new(Answer::Work(step), "Draining", "refusing new sessions");
     }
-    if facts.writer_sessions == 0 || elapsed >= u64::from(seen.settings.drain_seconds) {
+    if facts.tenant_sessions == 0 || elapsed >= u64::from(seen.settings.drain_seconds) {
         let stored = seen.stored.enter(State::Fencing, seen.now.wall);
         return Outcome::new(
             Answer::Move(Box::new(stored)),

@@ -44,8 +44,9 @@ impl Generic {
         Ok(applied)
     }
 
-    /// Takes the right to write from every tenant: the row becomes (`epoch`, false) and no
-    /// read-write login can log in. Sessions go on until [`Generic::fence`].
+    /// Takes the right to write from every tenant: the row becomes (`epoch`, false) and no login of
+    /// a tenant can log in, since what a tenant itself granted to its read-only one is not known.
+    /// Sessions go on until [`Generic::fence`].
     ///
     /// # Errors
     /// `Stale` when the server is at a newer epoch.
@@ -56,9 +57,7 @@ impl Generic {
         Ok(applied)
     }
 
-    /// Drains, then ends every session of tenants, read-only ones too, until none is left or the
-    /// deadline comes. Read-only logins may come back; what a tenant itself granted to them beyond
-    /// reading is a declared hole of this fence.
+    /// Drains, then ends every session of tenants until none is left or the deadline comes.
     ///
     /// # Errors
     /// `Stale` when the server is at a newer epoch.
@@ -86,7 +85,7 @@ impl Generic {
     }
 
     /// Gives tenants the right to write under `epoch`: the row becomes (`epoch`, true) and the
-    /// read-write logins that have a credential can log in.
+    /// logins that have a credential can log in.
     ///
     /// # Errors
     /// `Stale` when the server is at a newer epoch.
@@ -98,8 +97,8 @@ impl Generic {
             writable: true,
         };
         let closed = format!(
-            "WITH {TENANTS} SELECT rolname FROM writers
-             WHERE NOT owns AND NOT rolcanlogin AND credentialed ORDER BY rolname"
+            "WITH {TENANTS} SELECT rolname FROM logins
+             WHERE NOT rolcanlogin AND credentialed ORDER BY rolname"
         );
         let found = confirm(&session, epoch).await?;
         let settled = found == wanted && session.rows(doing, &closed).await?.is_empty();
@@ -280,7 +279,7 @@ async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError>
         writable: false,
     };
     let open =
-        format!("WITH {TENANTS} SELECT rolname FROM writers WHERE rolcanlogin ORDER BY rolname");
+        format!("WITH {TENANTS} SELECT rolname FROM domicile_roles WHERE rolcanlogin ORDER BY 1");
     let found = confirm(session, epoch).await?;
     if found == wanted && session.rows(doing, &open).await?.is_empty() {
         return Ok(Applied::Already);

@@ -101,7 +101,7 @@ fn facts(session: &Session, row: &SimpleQueryRow, sampled: Mono) -> Result<Facts
         },
         authority: None,
         heartbeat: None,
-        writer_sessions: parsed(row, "writer_sessions").ok_or_else(|| absent("sessions"))?,
+        tenant_sessions: parsed(row, "tenant_sessions").ok_or_else(|| absent("sessions"))?,
         open_logins: parsed(row, "open_logins").ok_or_else(|| absent("logins"))?,
         missing_rights: Vec::new(),
         sampled,
@@ -190,8 +190,8 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
   current_setting('cluster_name') AS cluster_name,
   current_setting('synchronous_standby_names') AS synchronous_names,
   ({RELAXED}) AS relaxed,
-  (SELECT count(*) FROM sessions WHERE writes) AS writer_sessions,
-  (SELECT count(*) FROM writers WHERE rolcanlogin) AS open_logins,
+  (SELECT count(*) FROM sessions) AS tenant_sessions,
+  (SELECT count(*) FROM domicile_roles WHERE rolcanlogin) AS open_logins,
   (SELECT count(*) = 2 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = '{SCHEMA}' AND c.relname IN ('authority', 'heartbeat')
      AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))

@@ -3,8 +3,8 @@
 /// The roles that Domicile made, by the comment that only an administrator can write. A database's
 /// own comment is no proof: its owner, the tenant, may change it.
 ///
-/// `domicile_roles(oid, rolname, rolcanlogin, credentialed, uid)`; then the roles that may write in
-/// a tenant's database, `writers` (the owners and the logins that are members of them), and
+/// `domicile_roles(oid, rolname, rolcanlogin, credentialed, uid)`; then `logins`, those of them that
+/// are members of another: read-write logins of an owner, read-only ones of a reader; and
 /// `held(oid, datname, uid)`, the databases that those roles own.
 ///
 /// A login without a credential carries `VALID UNTIL '-infinity'`: the catalogue hides whether a
@@ -22,19 +22,18 @@ held AS (
   SELECT d.oid, d.datname, d.datdba, o.uid
   FROM pg_database d JOIN domicile_roles o ON o.oid = d.datdba
 ),
-writers AS (
-  SELECT r.*, EXISTS (SELECT FROM held h WHERE h.datdba = r.oid) AS owns
-  FROM domicile_roles r
-  WHERE EXISTS (SELECT FROM held h WHERE h.datdba = r.oid)
-     OR EXISTS (SELECT FROM pg_auth_members m JOIN held h ON h.datdba = m.roleid
+logins AS (
+  SELECT r.* FROM domicile_roles r
+  WHERE EXISTS (SELECT FROM pg_auth_members m JOIN domicile_roles g ON g.oid = m.roleid
                 WHERE m.member = r.oid)
 )";
 
 /// After [`TENANTS`]: sessions that could act on tenants' data, apart from Domicile's own and those
-/// of superusers, which nobody but a superuser can end. `writes` marks the read-write logins.
+/// of superusers, which nobody but a superuser can end. Read-only logins count: what a tenant itself
+/// granted to them is not known.
 pub(crate) const SESSIONS: &str = "
 sessions AS (
-  SELECT a.pid, EXISTS (SELECT FROM writers w WHERE w.oid = a.usesysid) AS writes
+  SELECT a.pid
   FROM pg_stat_activity a
   LEFT JOIN pg_roles u ON u.oid = a.usesysid
   WHERE a.pid <> pg_backend_pid()

@@ -273,7 +273,7 @@ fn without_the_fence(seen: &Observation) -> Decision {
             epoch: seen.stored.epoch,
             writable: false,
         });
-        facts.writer_sessions = 0;
+        facts.tenant_sessions = 0;
         facts.open_logins = 0;
     }
     decide(&blind)

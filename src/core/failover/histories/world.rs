@@ -298,7 +298,7 @@ impl World {
             },
             authority: Some(row),
             heartbeat: self.beat(at),
-            writer_sessions: server.sessions.len() as u32,
+            tenant_sessions: server.sessions.len() as u32,
             open_logins: u32::from(row.writable),
             missing_rights: Vec::new(),
             sampled: Mono(self.clock_ms),
