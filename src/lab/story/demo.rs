@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::moves::Moved;
+use super::operator::{processes, resident_kib};
 use super::report::{TenantReport, Untouched};
 use super::screen::{findings, lines, recovery, table};
 use super::stage::{Parts, Stage, Tenant};
@@ -197,6 +198,7 @@ fn verdict(stage: &Stage, played: &Played) -> Result<Outcome> {
         }
     }
     screen.push(guarantees(stage)?);
+    screen.push(memory(stage));
     screen.extend(findings(&moving, &residency));
     let calm = violations.iter().all(|text| !text.starts_with("US tenant"));
     if calm {
@@ -271,6 +273,15 @@ fn guarantees(stage: &Stage) -> Result<String> {
     Ok(format!(
         "the policy claims now: proof against two writers {split}, loss at most {loss}"
     ))
+}
+
+fn memory(stage: &Stage) -> String {
+    let held: Vec<_> = processes(stage.space())
+        .into_iter()
+        .filter_map(resident_kib)
+        .map(|kib| format!("{:.1} MiB", kib as f64 / 1024.0))
+        .collect();
+    format!("memory of the operator's replicas: {}", held.join(", "))
 }
 
 fn rest(time: Duration) -> Result<()> {
