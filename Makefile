@@ -3,18 +3,21 @@
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart
 
-.PHONY: menu demo test check lab update
+.PHONY: menu install demo test check lab update
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
 	@echo "make test    everything, as CI does (Linux, root)"
 	@echo "make check   what needs no server; also: make lab, make update"
 
-demo:
+install:
+	@.ci/install
+
+demo: install
 	cargo build --locked --workspace --bins
 	target/debug/domicile-lab demo
 
-test: check
+test: install check
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --no-fail-fast
 
@@ -23,7 +26,7 @@ check:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked -p domicile-core -p domicile-api -p domicile-cli -p domicile-tests --lib $(OFFLINE)
 
-lab:
+lab: install
 	cargo build --locked --workspace --bins
 	target/debug/domicile-lab up
 
