@@ -7,23 +7,22 @@
 )]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::Region;
 use domicile_api::conditions::{ConditionType, find};
 use domicile_api::meta::{ACCEPT_SYSTEM_IDENTIFIER, RECONCILE_AT};
-use domicile_operator::context::Ctx;
-use domicile_operator::kube::lease::{self, Held, Lost};
-use domicile_operator::run::context;
-use domicile_operator::settings::Settings;
 use domicile_operator::telemetry::ControllerLabels;
-use domicile_tests::operator::{ACCOUNT, NAMESPACE, Running, client, settings};
-use k8s_openapi::api::coordination::v1::Lease;
+use domicile_tests::operator::{NAMESPACE, Running};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+
+#[path = "apiserver_region/election.rs"]
+mod election;
+#[path = "apiserver_region/unreadable.rs"]
+mod unreadable;
 
 /// A password that may appear nowhere.
 const CANARY: &str = "canary-7d41c0ffee";
@@ -44,7 +43,8 @@ fn regions_tell_the_truth_about_their_servers() {
     one_address_in_two_regions_is_refused(&running);
     a_settled_world_writes_nothing(&running);
     no_output_holds_the_password(&running);
-    the_lease_has_one_holder(&running);
+    unreadable::an_unreadable_object_is_marked_and_stops_no_other(&running);
+    election::the_lease_has_one_holder(&running);
     delete_all(&running);
 }
 
@@ -234,58 +234,6 @@ fn no_output_holds_the_password(running: &Running) {
     assert!(events.items.len() > 5, "too few events to be a test");
     let text = format!("{:?} {:?} {}", regions, events, running.ctx.metrics.text());
     assert!(!text.contains(CANARY));
-}
-
-/// Two replicas: the second waits, takes over at once after a release, and after 15 s of silence.
-fn the_lease_has_one_holder(running: &Running) {
-    let leases: Api<Lease> = Api::namespaced(running.admin.clone(), NAMESPACE);
-    let (first, second) = (replica(running, "first"), replica(running, "second"));
-    let name = &first.settings.lease;
-    // An earlier run may have left one; none there is fine.
-    let _ = running.block_on(leases.delete(name, &DeleteParams::default()));
-    let held = take(running, &first, Duration::from_secs(5)).expect("nobody holds the lease");
-    assert!(
-        take(running, &second, Duration::from_secs(5)).is_none(),
-        "two leaders"
-    );
-    running.block_on(lease::release(&first, &held));
-    let next = take(running, &second, Duration::from_secs(5)).expect("the lease was released");
-    assert!(next.token() > held.token());
-
-    // Nobody renews `next` any more: as if its process were frozen.
-    let started = running.ctx.clock.mono();
-    let mut third = take(running, &first, SOON).expect("the holder is silent");
-    assert!(
-        running.ctx.clock.mono().since(started) >= 14_000,
-        "a living holder was robbed"
-    );
-    assert!(third.token() > next.token());
-
-    let robbed = json!({ "spec": { "holderIdentity": "robber" } });
-    let patch = Patch::Merge(&robbed);
-    running
-        .block_on(leases.patch(name, &PatchParams::default(), &patch))
-        .unwrap();
-    let kept = lease::keep(&first, &mut third);
-    let lost = running.block_on(running.ctx.clock.within(SOON, kept));
-    assert!(matches!(lost, Ok(Lost::Taken(holder)) if holder == "robber"));
-}
-
-fn replica(running: &Running, identity: &str) -> Arc<Ctx> {
-    let kubeconfig = running.lab.kubeconfig();
-    let client = running.block_on(client(&kubeconfig, Some(ACCOUNT)));
-    let settings = Settings {
-        identity: Some(identity.to_owned()),
-        lease: "election".to_owned(),
-        ..settings()
-    };
-    context(client, settings).0
-}
-
-fn take(running: &Running, replica: &Arc<Ctx>, limit: Duration) -> Option<Held> {
-    running
-        .block_on(running.ctx.clock.within(limit, lease::acquire(replica)))
-        .ok()
 }
 
 fn region(name: &str, ca: &str, admin: &str, host: &str, port: u16) -> Value {

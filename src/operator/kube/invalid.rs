@@ -79,6 +79,7 @@ fn mark(data: &mut Value, generation: i64, message: &str, time: &str) -> bool {
         ("Ready", "False"),
         ("Reconciling", "False"),
     ];
+    let reason = Reason::InvalidObject.as_str();
     let mut changed = false;
     for (kind, value) in wanted {
         let said = |c: &Value| c["status"] == value && c["message"] == message;
@@ -87,7 +88,7 @@ fn mark(data: &mut Value, generation: i64, message: &str, time: &str) -> bool {
             continue;
         }
         let condition = json!({
-            "type": kind, "status": value, "reason": Reason::InvalidObject.as_str(), "message": message,
+            "type": kind, "status": value, "reason": reason, "message": message,
             "observedGeneration": generation, "lastTransitionTime": time,
         });
         match place {
