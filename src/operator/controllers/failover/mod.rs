@@ -8,13 +8,15 @@ mod operations;
 mod report;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domicile_api::convert::ConvertError;
 use domicile_api::meta::{POLICY_FINALIZER, manager};
 use domicile_api::policy::FailoverPolicy;
-use domicile_core::failover::{Answer, Decision, Observation, Settings, Stored, adopt, decide};
+use domicile_core::failover::{
+    Answer, Decision, Observation, Settings, State, Step, Stored, adopt, decide,
+};
 use domicile_core::time::Mono;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -33,6 +35,8 @@ use crate::kube::events::Severity;
 const DEADLINE: Duration = Duration::from_secs(90);
 /// When to look again after something was done.
 const AT_ONCE: Duration = Duration::ZERO;
+/// When to look again after an operation was asked for: the watch shows it by then.
+const AFTER_ASKING: Duration = Duration::from_secs(1);
 /// When to look again after an effect failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
 
@@ -41,6 +45,20 @@ const AFTER_FAILURE: Duration = Duration::from_millis(250);
 struct Memory {
     /// Since when the home server streams from the active one, by policy.
     in_sync: Mutex<BTreeMap<String, Mono>>,
+    /// When a policy's state or servers were changed last: older samples show what was before.
+    changed: Mutex<BTreeMap<String, Mono>>,
+}
+
+impl Memory {
+    fn note_change(&self, policy: &str, now: Mono) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(policy.to_owned(), now);
+    }
+
+    fn last_change(&self, policy: &str) -> Option<Mono> {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.get(policy).copied()
+    }
 }
 
 #[derive(Debug, Error)]
@@ -102,14 +120,19 @@ async fn reconcile(
             Ok(understood) => understood,
             Err(problem) => return refuse(&ctx, &policy, &problem).await,
         };
-    let moving = stored.as_ref().is_some_and(|s| s.journal.is_some());
+    // A stopped move ends by a person's hand alone, and deleting the policy is one way: a new policy
+    // takes up what the servers hold, and never guesses.
+    let stopped = |s: &Stored| s.state == State::Halted;
+    let moving = stored
+        .as_ref()
+        .is_some_and(|s| s.journal.is_some() && !stopped(s));
     if policy.metadata.deletion_timestamp.is_some() && !moving {
         return release(&ctx, &policy).await;
     }
     if !policy.finalizers().iter().any(|f| f == POLICY_FINALIZER) && !moving {
         hold(&ctx, &policy).await?;
     }
-    let servers = observe::servers(&ctx, &settings, stored.as_ref()).await;
+    let servers = observe::servers(&ctx, &memory, &settings, stored.as_ref()).await;
     let now = ctx.clock.now();
     let Some(stored) = stored else {
         let adopted = match observe::conflict(&ctx, &policy, &settings) {
@@ -124,6 +147,7 @@ async fn reconcile(
         ctx: &ctx,
         policy: &policy,
         seen: &seen,
+        memory: &memory,
         sender: &sender,
     };
     pass.carry_out(decision).await
@@ -134,6 +158,7 @@ struct Pass<'a> {
     ctx: &'a Arc<Ctx>,
     policy: &'a Arc<FailoverPolicy>,
     seen: &'a Observation,
+    memory: &'a Memory,
     sender: &'a notify::Sender,
 }
 
@@ -142,12 +167,16 @@ impl Pass<'_> {
         let (stored, rest) = match &decision.answer {
             Answer::Move(next) => {
                 self.store(next, &decision).await?;
+                self.note_change();
                 self.tell(next, &decision);
                 (next.as_ref(), AT_ONCE)
             }
             Answer::Work(step) => {
                 let done = act::act(self.ctx, self.seen, step).await;
-                return Ok(if done { AT_ONCE } else { AFTER_FAILURE });
+                self.note_change();
+                let asked = matches!(step, Step::Ask { .. });
+                let rest = if asked { AFTER_ASKING } else { AT_ONCE };
+                return Ok(if done { rest } else { AFTER_FAILURE });
             }
             Answer::Wait(milliseconds) => {
                 self.store(&self.seen.stored, &decision).await?;
@@ -156,6 +185,11 @@ impl Pass<'_> {
         };
         operations::follow(self.ctx, self.seen, stored, &decision).await?;
         Ok(rest)
+    }
+
+    fn note_change(&self) {
+        let now = self.ctx.clock.mono();
+        self.memory.note_change(&self.seen.settings.name, now);
     }
 
     /// Stores `next` by compare-and-swap against the object that the decision was made on.

@@ -29,12 +29,16 @@ use crate::probes::plan::members;
 /// a standby that then holds its position holds all that was acknowledged before.
 pub(super) async fn servers(
     ctx: &Ctx,
+    memory: &Memory,
     settings: &Settings,
     stored: Option<&Stored>,
 ) -> BTreeMap<RegionName, ServerView> {
     let deadline = Duration::from_secs(u64::from(settings.timeout_seconds));
     let active = stored.map_or(&settings.home.region, |stored| &stored.active);
-    let at_rest = stored.is_some_and(|stored| at_rest(ctx, settings, stored));
+    let at_rest = stored.is_some_and(|stored| at_rest(ctx, settings, stored))
+        && memory
+            .last_change(&settings.name)
+            .is_none_or(|changed| sampled_since(ctx, settings, changed));
     let (first, others): (Vec<_>, Vec<_>) = settings
         .servers()
         .into_iter()
@@ -67,6 +71,14 @@ fn at_rest(ctx: &Ctx, settings: &Settings, stored: &Stored) -> bool {
         facts.is_some_and(|facts| !facts.synchrony.names.is_empty())
     };
     stored.state == State::Steady && (stored.claim.is_some() || !claimable())
+}
+
+/// True when every server was probed after `changed`. Before that the samples still show the world
+/// as it was before this process changed it: a new primary as a standby, a fenced server as open.
+fn sampled_since(ctx: &Ctx, settings: &Settings, changed: Mono) -> bool {
+    let servers = settings.servers();
+    let mut samples = servers.iter().map(|s| ctx.samples.get(&s.server));
+    samples.all(|sample| sample.is_some_and(|sample| sample.at > changed))
 }
 
 fn answered(sample: Option<&Sample>) -> bool {
