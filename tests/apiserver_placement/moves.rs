@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domicile_api::conditions::ConditionType;
+use domicile_api::conditions::{ConditionType, is_true};
 use domicile_api::meta::SECRET_HASH;
 use domicile_api::{FailoverOperation, FailoverPolicy};
 use kube::Api;
@@ -67,11 +67,10 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     assert_eq!(world.secret("mover-db").unwrap(), away);
 
     world.running.lab.regions().rejoin("eu-west").unwrap();
-    world.await_condition(
-        SPACE,
-        "mover",
-        (ConditionType::FailoverProtected, "True", "Armed"),
-    );
+    world.running.until("the way home is open", MOVE, || {
+        let conditions = policy_status(world).conditions;
+        is_true(&conditions, ConditionType::FailbackReady).then_some(())
+    });
     operate(world, "back", "Failback", "eu-west");
     let back = serves(world, "eu-west", WEST, &home);
     assert_eq!(back, home);
