@@ -1,5 +1,10 @@
 //! The placement controller on a real API server with real databases.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test: what fails in them fails the test, and says so"
+)]
+
 use std::time::Duration;
 
 use domicile_api::conditions::ConditionType;
@@ -8,7 +13,7 @@ use domicile_lab::regions::How;
 use domicile_operator::telemetry::ControllerLabels;
 use domicile_tests::operator::Running;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 #[path = "apiserver_placement/moves.rs"]
@@ -52,6 +57,10 @@ fn tenants_are_placed_and_let_go() {
     a_protected_placement_stays(&world);
     a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(&world);
     moves::a_tenant_follows_its_server_and_keeps_its_credentials(&world);
+    for name in ["eu-west", "us-east"] {
+        world.sql(name, "ALTER SYSTEM RESET autovacuum");
+        world.sql(name, "SELECT pg_reload_conf()");
+    }
 }
 
 fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &World) {
@@ -366,7 +375,7 @@ fn a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(world: &World) {
     let placements: Api<domicile_api::TenantPlacement> = world.placements(SPACE);
     let left = world
         .running
-        .block_on(placements.list(&Default::default()))
+        .block_on(placements.list(&ListParams::default()))
         .unwrap();
     assert!(left.items.is_empty());
 }

@@ -75,6 +75,10 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     let back = serves(world, "eu-west", WEST, &home);
     assert_eq!(back, home);
     world.running.lab.regions().rejoin("eu-central").unwrap();
+    let _ = world
+        .running
+        .block_on(api.delete("eu", &DeleteParams::default()))
+        .unwrap();
     world.delete(SPACE, "mover");
     world.await_gone(SPACE, "mover");
     assert!(!world.database_exists("eu-west", "tenant_mover"));
