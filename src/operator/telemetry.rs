@@ -91,7 +91,7 @@ pub struct Metrics {
     pub region_up: Family<ServerLabels, Gauge>,
     /// Time that a probe took.
     pub probe_duration: Seconds<ServerLabels>,
-    /// What a promotion would lose now, by the heartbeats.
+    /// Age of the last heartbeat that a standby has replayed: an upper bound of its lag.
     pub replication_lag: Family<ReplicaLabels, Fraction>,
     /// Time that a step of a move took.
     pub failover_step: Seconds<StepLabels>,
@@ -146,7 +146,7 @@ impl Metrics {
         let probe = self.probe_duration.clone();
         registry.register_with_unit("region_probe_duration", "Time of a probe", seconds(), probe);
         let lag = self.replication_lag.clone();
-        let help = "What a promotion would lose now";
+        let help = "Age of the last heartbeat that the standby replayed";
         registry.register_with_unit("replication_lag", help, seconds(), lag);
         let step = self.failover_step.clone();
         registry.register_with_unit("failover_step", "Time of a step of a move", seconds(), step);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domicile_api::meta::ACCEPT_SYSTEM_IDENTIFIER;
 use domicile_api::reasons::Reason;
-use domicile_core::facts::Facts;
+use domicile_core::facts::{Facts, Heartbeat, Role};
 use domicile_core::health::{Probe, ProbeFailure, Thresholds, Verdict, judge};
 use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
@@ -18,7 +18,7 @@ use crate::context::Ctx;
 use crate::probes::plan::{Plan, Wish, plans};
 use crate::probes::{Sample, reason, visible};
 use crate::stores;
-use crate::telemetry::{ServerLabels, seconds};
+use crate::telemetry::{ReplicaLabels, ServerLabels, seconds};
 
 /// Most probes at once.
 const AT_ONCE: usize = 64;
@@ -123,6 +123,7 @@ async fn probe_once(ctx: &Ctx, id: &ServerId, plan: &Plan) {
         .probe_duration
         .get_or_create(&labels(id))
         .observe(took);
+    measure_lag(ctx, id, plan, &sample);
     let sample = Arc::new(sample);
     ctx.samples.put(id, Arc::clone(&sample));
     if before.is_none_or(|before| visible(&before) != visible(&sample)) {
@@ -131,6 +132,29 @@ async fn probe_once(ctx: &Ctx, id: &ServerId, plan: &Plan) {
     }
     for policy in &plan.policies {
         ctx.wake.policy(policy);
+    }
+}
+
+/// The age of the last heartbeat that a standby has replayed, by the clock that wrote it.
+fn measure_lag(ctx: &Ctx, id: &ServerId, plan: &Plan, sample: &Sample) {
+    let Some(facts) = sample
+        .facts
+        .as_ref()
+        .filter(|facts| facts.role == Role::Standby)
+    else {
+        return;
+    };
+    let ours = |beat: &&Heartbeat| beat.leader == ctx.identity();
+    let Some(beat) = facts.heartbeat.as_ref().filter(ours) else {
+        return;
+    };
+    for policy in &plan.policies {
+        let labels = ReplicaLabels {
+            policy: policy.clone(),
+            region: id.region.to_string(),
+        };
+        let lag = seconds(ctx.clock.mono().since(beat.at));
+        ctx.metrics.replication_lag.get_or_create(&labels).set(lag);
     }
 }
 
