@@ -3,8 +3,8 @@
 /// The roles that Domicile made, by the comment that only an administrator can write. A database's
 /// own comment is no proof: its owner, the tenant, may change it.
 ///
-/// `domicile_roles(oid, rolname, rolcanlogin, credentialed, uid)`; then `logins`, those of them that
-/// are members of another: read-write logins of an owner, read-only ones of a reader; and
+/// `domicile_roles(oid, rolname, rolcanlogin, credentialed, uid)`; then `logins`, those of them
+/// that are members of another: read-write logins of an owner, read-only ones of a reader; and
 /// `held(oid, datname, uid)`, the databases that those roles own.
 ///
 /// A login without a credential carries `VALID UNTIL '-infinity'`: the catalogue hides whether a
@@ -29,8 +29,8 @@ logins AS (
 )";
 
 /// After [`TENANTS`]: sessions that could act on tenants' data, apart from Domicile's own and those
-/// of superusers, which nobody but a superuser can end. Read-only logins count: what a tenant itself
-/// granted to them is not known.
+/// of superusers, which nobody but a superuser can end. Read-only logins count: what a tenant
+/// itself granted to them is not known.
 pub(crate) const SESSIONS: &str = "
 sessions AS (
   SELECT a.pid

@@ -120,8 +120,8 @@ async fn reconcile(
             Ok(understood) => understood,
             Err(problem) => return refuse(&ctx, &policy, &problem).await,
         };
-    // A stopped move ends by a person's hand alone, and deleting the policy is one way: a new policy
-    // takes up what the servers hold, and never guesses.
+    // A stopped move ends by a person's hand alone, and deleting the policy is one way: a new
+    // policy takes up what the servers hold, and never guesses.
     let stopped = |s: &Stored| s.state == State::Halted;
     let moving = stored
         .as_ref()
