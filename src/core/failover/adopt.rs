@@ -38,20 +38,25 @@ pub fn adopt(
             primaries.push((region.clone(), row));
         }
     }
-    primaries.sort_by_key(|(_, row)| std::cmp::Reverse((row.writable, row.epoch)));
+    primaries.sort_by_key(|(_, row)| std::cmp::Reverse((row.epoch, row.writable)));
     let (active, row) = match primaries.as_slice() {
         [] => return Err("none of the servers is a primary".to_owned()),
         [only] => only.clone(),
-        [first, second, ..]
-            if (first.1.writable, first.1.epoch) > (second.1.writable, second.1.epoch) =>
-        {
+        [first, others @ ..] => {
+            // A fenced server of a newer epoch and an open one of an older: either may hold what
+            // the other lacks.
+            let rival = others.iter().find(|(_, row)| {
+                (row.epoch, row.writable) == (first.1.epoch, first.1.writable)
+                    || (row.writable && !first.1.writable)
+            });
+            if let Some(rival) = rival {
+                return Err(format!(
+                    "{} and {} are both primaries with a right to write that contradicts the \
+                     other: demote one of them",
+                    first.0, rival.0
+                ));
+            }
             first.clone()
-        }
-        [first, second, ..] => {
-            return Err(format!(
-                "{} and {} are both primaries with an equal right to write: demote one of them",
-                first.0, second.0
-            ));
         }
     };
     // An epoch that the active server holds already is kept: nothing was moved, and tenants that

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::guards::{self, Question};
 use super::observation::{Answer, Decision, Guard, Observation, Refusal, ServerView};
 use super::state::{MoveKind, State, Stored};
-use super::{calm, moving, outage, promotion, requests};
+use super::{calm, catching, moving, outage, promotion, requests, synchrony};
 use crate::facts::{Facts, Role};
 
 /// How soon the machine looks again while a move is under way, in milliseconds.
@@ -69,7 +69,7 @@ pub(super) fn by_state(
     guards: &[Guard],
     candidate: Option<&crate::names::RegionName>,
 ) -> Outcome {
-    if let Some(outcome) = calm::first_of_all(seen) {
+    if let Some(outcome) = calm::first_of_all(seen).or_else(|| synchrony::disproven(seen)) {
         return outcome;
     }
     match seen.stored.state {
@@ -80,7 +80,7 @@ pub(super) fn by_state(
         State::AwaitingApproval => outage::awaiting_approval(seen, guards),
         State::Draining => moving::draining(seen),
         State::Fencing => moving::fencing(seen),
-        State::CatchingUp => moving::catching_up(seen),
+        State::CatchingUp => catching::catching_up(seen),
         State::Aborting => moving::aborting(seen),
         State::Promoting => promotion::promoting(seen),
         State::Rerouting => promotion::rerouting(seen),

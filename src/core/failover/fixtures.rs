@@ -183,3 +183,25 @@ pub(super) fn ask(kind: MoveKind, epoch: i64) -> Request {
         approved: false,
     }
 }
+
+/// The same lost world, an automatic failover to `central` under epoch 5 being in `state`.
+pub(super) fn moving(state: State) -> Observation {
+    let mut seen = outage();
+    seen.stored = stored_after(&seen);
+    let journal = seen.stored.journal.as_mut().unwrap();
+    (journal.proof, journal.loss) = (Some(Proof::Assumed), Some(LossBound::Seconds(2)));
+    seen.stored.state = state;
+    seen
+}
+
+pub(super) fn server<'a>(seen: &'a mut Observation, region: &str) -> &'a mut ServerView {
+    seen.servers.get_mut(&RegionName::from(region)).unwrap()
+}
+
+/// What is stored after one pass.
+pub(super) fn stored_after(seen: &Observation) -> Stored {
+    match decide(seen).answer {
+        Answer::Move(next) => *next,
+        Answer::Work(_) | Answer::Wait(_) => seen.stored.clone(),
+    }
+}

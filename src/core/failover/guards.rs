@@ -2,7 +2,8 @@
 
 use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::standby::{standby_eligible, stream_broken};
-use super::state::{Accept, FailbackMode, LossBound, Mode, MoveKind, Promotion, Proof};
+use super::state::{Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof};
+use crate::facts::Facts;
 use crate::health::Verdict;
 use crate::names::RegionName;
 use std::collections::BTreeSet;
@@ -46,7 +47,7 @@ pub(super) fn candidate(seen: &Observation) -> Option<RegionName> {
         .map(|s| s.server.region)
         .collect();
     let none = BTreeSet::new();
-    let able = others.iter().find(|region| {
+    let mut able = others.iter().filter(|region| {
         let ask = Question {
             target: region,
             kind: MoveKind::Failover,
@@ -55,7 +56,18 @@ pub(super) fn candidate(seen: &Observation) -> Option<RegionName> {
         };
         standby_eligible(seen, ask).ok && jurisdiction(seen, ask).ok
     });
-    able.or_else(|| others.first()).cloned()
+    let first = able.next();
+    // The one that holds every acknowledged write comes before any preference.
+    let whole = first.into_iter().chain(able).find(|region| {
+        let claim = seen.stored.claim.as_ref().map(|claim| &claim.standby);
+        Some(*region) == claim.or_else(|| synchronous(seen))
+    });
+    whole.or(first).or_else(|| others.first()).cloned()
+}
+
+/// The region whose confirmation each commit needed before the outage.
+fn synchronous(seen: &Observation) -> Option<&RegionName> {
+    seen.stored.evidence.as_ref()?.synchronous.as_ref()
 }
 
 /// The proof that a move to `target` could rest on as things stand.
@@ -63,12 +75,7 @@ pub(super) fn available_proof(seen: &Observation, target: &RegionName) -> Proof 
     if seen.active().is_some_and(|active| active.live) {
         return Proof::Confirmed;
     }
-    let named = seen
-        .stored
-        .evidence
-        .as_ref()
-        .and_then(|e| e.synchronous.as_ref());
-    if named == Some(target) {
+    if synchronous(seen) == Some(target) {
         Proof::SynchronousReplication
     } else {
         Proof::Assumed
@@ -92,6 +99,19 @@ pub(super) fn worst_loss(seen: &Observation, target: &RegionName, proof: Proof) 
                 let seconds = seen.now.mono.since(beat.at).div_ceil(1000);
                 LossBound::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))
             }),
+    }
+}
+
+/// The loss of a promotion of the journal's target at this moment, with the old primary silent.
+pub(super) fn loss_by_now(seen: &Observation, journal: &Journal, facts: &Facts) -> LossBound {
+    let whole = match journal.final_position {
+        Some(last) => facts.position >= last,
+        None => synchronous(seen) == Some(&journal.to),
+    };
+    if whole {
+        LossBound::Seconds(0)
+    } else {
+        worst_loss(seen, &journal.to, Proof::Assumed)
     }
 }
 

@@ -2,10 +2,13 @@
 
 mod adopt;
 mod calm;
+mod catching;
 mod decide;
 #[cfg(test)]
 mod fixtures;
 mod guards;
+#[cfg(test)]
+mod hazards;
 #[cfg(test)]
 mod histories;
 mod moving;

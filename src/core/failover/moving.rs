@@ -4,8 +4,7 @@ use super::decide::{Outcome, SOON_MS, halt, is_fenced};
 use super::guards;
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::requests::epoch_after;
-use super::standby;
-use super::state::{Journal, LossBound, MoveKind, Proof, State, Stored};
+use super::state::{Journal, MoveKind, Proof, State, Stored};
 use crate::facts::{Facts, Lsn, Role};
 use crate::health::Verdict;
 
@@ -98,6 +97,10 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
             )
         };
     }
+    if may_still_answer(seen, journal, from) {
+        let message = "a weaker proof needs the verdict that the primary is lost";
+        return Outcome::new(Answer::Wait(SOON_MS), "PrimarySilent", message);
+    }
     let proof = guards::available_proof(seen, &journal.to);
     if !guards::proof_allowed(seen, proof, &journal.accept) {
         return give_up(
@@ -107,6 +110,18 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
         );
     }
     fenced(seen, journal, proof, None)
+}
+
+/// One failed read is no loss: not of a server that answered its last probe, not of one that this
+/// leader has not probed yet, and not of one that was healthy when a person asked for the move.
+fn may_still_answer(seen: &Observation, journal: &Journal, from: &ServerView) -> bool {
+    match from.verdict {
+        // What cannot even be probed is not waited for without end.
+        Verdict::Unknown => !waited_too_long(seen),
+        Verdict::Up | Verdict::Recovering { .. } => true,
+        Verdict::Failing { .. } => journal.outage_since.is_none(),
+        Verdict::Down | Verdict::Refusing(_) => false,
+    }
 }
 
 fn fenced(seen: &Observation, journal: &Journal, proof: Proof, last: Option<Lsn>) -> Outcome {
@@ -123,122 +138,10 @@ fn fenced(seen: &Observation, journal: &Journal, proof: Proof, last: Option<Lsn>
     Outcome::new(Answer::Move(Box::new(stored)), "Fenced", message)
 }
 
-pub(super) fn catching_up(seen: &Observation) -> Outcome {
-    let Some((journal, to)) = journal_and(seen, |j| &j.to) else {
-        return lost(seen);
-    };
-    let planned = journal.kind != MoveKind::Failover;
-    if planned && frozen_too_long(seen, journal) {
-        return abort(
-            seen,
-            "FrozenTooLong",
-            "`spec.switchover.maxFreezeSeconds` has passed",
-        );
-    }
-    let Some(facts) = to.now() else {
-        return if to.verdict == Verdict::Down {
-            standby_lost(seen, planned)
-        } else {
-            Outcome::new(
-                Answer::Wait(SOON_MS),
-                "StandbySilent",
-                "waiting for the standby",
-            )
-        };
-    };
-    let proof = journal.proof.unwrap_or(Proof::Assumed);
-    let Some(loss) = loss_once_replayed(seen, journal, facts, proof) else {
-        return Outcome::new(
-            Answer::Wait(SOON_MS),
-            "Replaying",
-            "the standby replays what it received",
-        );
-    };
-    if let Some(message) = guards::unlawful(seen, &journal.to) {
-        return give_up_or_abort(seen, planned, "WouldLeaveJurisdiction", &message);
-    }
-    if !still_a_copy(journal, facts) {
-        let message = format!("{} is no standby of {} any more", journal.to, journal.from);
-        return give_up_or_abort(seen, planned, "StandbyUnfit", &message);
-    }
-    let allowed = guards::loss_allowed(seen, loss, &journal.accept)
-        && (!planned || loss == LossBound::Seconds(0));
-    if !allowed {
-        return give_up_or_abort(
-            seen,
-            planned,
-            "LossTooLarge",
-            "the loss bound exceeds `spec.objectives.maxDataLossSeconds`",
-        );
-    }
-    let next = Journal {
-        loss: Some(loss),
-        loss_bytes: known_loss(seen, journal, facts),
-        ..journal.clone()
-    };
-    let stored = Stored {
-        journal: Some(next),
-        ..seen.stored.enter(State::Promoting, seen.now.wall)
-    };
-    let message = format!(
-        "{} has replayed all it received; loss bound {loss}",
-        journal.to
-    );
-    Outcome::new(Answer::Move(Box::new(stored)), "CaughtUp", message)
-}
-
-/// The loss bound, or `None` while the standby still has something to replay.
-fn loss_once_replayed(
-    seen: &Observation,
-    journal: &Journal,
-    facts: &Facts,
-    proof: Proof,
-) -> Option<LossBound> {
-    if let Some(last) = journal.final_position {
-        if facts.position >= last {
-            return Some(LossBound::Seconds(0));
-        }
-        let source_gone = standby::stream_broken(facts);
-        let replayed_all = facts
-            .received
-            .is_none_or(|received| facts.position >= received);
-        let gone = seen
-            .server(&journal.from)
-            .is_some_and(|v| v.verdict == Verdict::Down);
-        return (source_gone && replayed_all && gone)
-            .then(|| guards::worst_loss(seen, &journal.to, Proof::Assumed));
-    }
-    facts
-        .received
-        .is_none_or(|received| facts.position >= received)
-        .then(|| guards::worst_loss(seen, &journal.to, proof))
-}
-
-/// WAL that the old primary had flushed by its last sample and the standby never received.
-fn known_loss(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<u64> {
-    let reached = facts.received.unwrap_or(facts.position).max(facts.position);
-    let written = match journal.final_position {
-        Some(last) => last,
-        None => seen.stored.evidence.as_ref()?.position,
-    };
-    Some(written.0.saturating_sub(reached.0))
-}
-
 pub(super) fn still_a_copy(journal: &Journal, facts: &Facts) -> bool {
     facts.role == Role::Standby
         && facts.system_identifier == journal.system_identifier
         && facts.timeline == journal.timeline
-}
-
-/// The next standby takes the place of one that died, under a new epoch; with none left a planned
-/// move is undone and a failover waits.
-fn standby_lost(seen: &Observation, planned: bool) -> Outcome {
-    give_up_or_abort(
-        seen,
-        planned,
-        "StandbyLost",
-        "the standby was lost before its promotion",
-    )
 }
 
 pub(super) fn aborting(seen: &Observation) -> Outcome {
@@ -295,13 +198,17 @@ pub(super) fn journal_and<'a>(
     Some((journal, seen.server(side(journal))?))
 }
 
-fn frozen_too_long(seen: &Observation, journal: &Journal) -> bool {
+pub(super) fn waited_too_long(seen: &Observation) -> bool {
+    seen.now.seconds_since(seen.stored.since) > u64::from(seen.settings.max_freeze_seconds)
+}
+
+pub(super) fn frozen_too_long(seen: &Observation, journal: &Journal) -> bool {
     seen.now.seconds_since(journal.started) > u64::from(seen.settings.max_freeze_seconds)
 }
 
 /// Before promotion: the old primary gets its right back, under the next epoch, so that nothing of
 /// the abandoned move can act any more.
-fn abort(seen: &Observation, reason: &'static str, message: &str) -> Outcome {
+pub(super) fn abort(seen: &Observation, reason: &'static str, message: &str) -> Outcome {
     let stored = Stored {
         epoch: epoch_after(seen),
         ..seen.stored.enter(State::Aborting, seen.now.wall)
@@ -311,7 +218,7 @@ fn abort(seen: &Observation, reason: &'static str, message: &str) -> Outcome {
 
 /// Before promotion, with the old primary gone: the move ends, the outage goes on under the next
 /// epoch.
-fn give_up(seen: &Observation, reason: &'static str, message: &str) -> Outcome {
+pub(super) fn give_up(seen: &Observation, reason: &'static str, message: &str) -> Outcome {
     let stored = Stored {
         epoch: epoch_after(seen),
         journal: None,
@@ -320,7 +227,7 @@ fn give_up(seen: &Observation, reason: &'static str, message: &str) -> Outcome {
     Outcome::new(Answer::Move(Box::new(stored)), reason, message)
 }
 
-fn give_up_or_abort(
+pub(super) fn give_up_or_abort(
     seen: &Observation,
     planned: bool,
     reason: &'static str,
@@ -337,8 +244,29 @@ fn give_up_or_abort(
     }
 }
 
-/// The journal is missing, or names a region that is not the policy's any more.
+/// The journal is missing, or names a region that is not the policy's any more. Before promotion a
+/// move without its target is undone.
 pub(super) fn lost(seen: &Observation) -> Outcome {
+    let undoable = match seen.stored.state {
+        State::Draining | State::Fencing | State::CatchingUp => true,
+        State::Steady
+        | State::Suspect
+        | State::Outage
+        | State::Blocked
+        | State::AwaitingApproval
+        | State::Aborting
+        | State::Promoting
+        | State::Rerouting
+        | State::Verifying
+        | State::Halted => false,
+    };
+    if undoable && journal_and(seen, |j| &j.from).is_some() {
+        return abort(
+            seen,
+            "StandbyLost",
+            "the standby is no server of the policy any more",
+        );
+    }
     halt(
         seen,
         "Halted",

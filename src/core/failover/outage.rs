@@ -2,11 +2,11 @@
 
 use super::decide::{Outcome, SOON_MS, objections, stray_primary};
 use super::guards;
-use super::moving;
 use super::observation::{Answer, Guard, GuardName, Observation, ServerView, Step};
-use super::requests::{own_journal, start};
+use super::requests::{epoch_after, own_journal, start};
 use super::state::{Journal, Mode, State, Stored};
-use crate::facts::Role;
+use super::{catching, moving};
+use crate::facts::{Facts, Role};
 use crate::health::Verdict;
 use crate::names::RegionName;
 
@@ -111,7 +111,9 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
         );
     };
     if seen.active().is_none_or(recovered) {
+        // The next outage asks under a name of its own.
         let stored = Stored {
+            epoch: epoch_after(seen),
             journal: None,
             ..calm_again(seen)
         };
@@ -121,14 +123,12 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
             "the primary is back",
         );
     }
-    if guards.iter().any(|g| !g.ok) {
-        return back(State::Blocked, "GuardFailed", objections(guards));
-    }
     let approved = seen
         .requests
         .iter()
         .any(|r| r.name == journal.operation && r.approved);
-    if approved {
+    let open = guards.iter().all(|g| g.ok);
+    if approved && open {
         let stored = start(seen, State::Fencing, journal.clone());
         let message = format!("operation {} was approved", journal.operation);
         return Outcome::new(Answer::Move(Box::new(stored)), "Approved", message);
@@ -141,7 +141,11 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
             format!("nobody approved within {limit} s"),
         );
     }
-    let message = format!("run: kubectl domicile approve {}", journal.operation);
+    let message = if open {
+        format!("run: kubectl domicile approve {}", journal.operation)
+    } else {
+        objections(guards)
+    };
     Outcome::new(Answer::Wait(1000), "AwaitingApproval", message)
 }
 
@@ -180,11 +184,17 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
         .authority
         .is_some_and(|row| row.epoch > seen.stored.epoch);
     let promoted = facts.role == Role::Primary && facts.timeline > journal.timeline;
+    // A move that had not come to its promotion starts over.
+    let decided = journal.loss.is_some();
     let fit = facts.role == Role::Standby
         && moving::still_a_copy(journal, facts)
-        && guards::unlawful(seen, &journal.to).is_none();
+        && guards::unlawful(seen, &journal.to).is_none()
+        && (!decided || bearable(seen, journal, facts));
     if superseded || !(promoted || fit) {
         return None;
+    }
+    if !promoted && !decided {
+        return Some(catching::begin_again(seen, journal));
     }
     if let Some((old, old_facts)) = stray_primary(seen, &journal.to) {
         if old_facts
@@ -207,6 +217,14 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
         "Resumed",
         message,
     ))
+}
+
+/// The loss bound by now, which a long stop makes greater, is within what the move may cost. An old
+/// primary that answers hands over its last writes.
+fn bearable(seen: &Observation, journal: &Journal, facts: &Facts) -> bool {
+    let answers = seen.server(&journal.from).is_some_and(|view| view.live);
+    let loss = guards::loss_by_now(seen, journal, facts);
+    answers || guards::loss_allowed(seen, loss, &journal.accept)
 }
 
 /// True when the active server counts as healthy again.

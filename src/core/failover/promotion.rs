@@ -4,12 +4,15 @@ use super::decide::{Outcome, SOON_MS, halt, stray_primary};
 use super::guards;
 use super::moving::{journal_and, lost, still_a_copy};
 use super::observation::{Answer, Observation, ServerView, Step};
-use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, State, Stored};
+use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, Proof, State, Stored};
 use crate::facts::{Authority, Facts, Role};
 use crate::health::Verdict;
 
 /// How long a promotion may take before a person is asked, in seconds.
 const PROMOTION_LIMIT_SECONDS: u64 = 120;
+
+/// How long a promotion may take before its loss bound is looked at again, in seconds.
+const PROMOTION_SECONDS: u64 = 10;
 
 /// How long workloads may take to turn round before the move goes on without the last ones, in
 /// seconds. Their placements go on trying.
@@ -57,9 +60,71 @@ fn promote(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Facts
         let message = "the old primary answers: fence first";
         return Outcome::new(Answer::Work(step), "Fencing", message);
     }
+    if let Some(outcome) = outdated(seen, journal, facts) {
+        return outcome;
+    }
     let step = Step::Promote(to.server.clone(), seen.stored.epoch);
     let message = format!("promoting {}", journal.to);
     Outcome::new(Answer::Work(step), "Promoting", message)
+}
+
+/// What the decision to promote did not know: an old primary that answers, and so can hand over its
+/// last writes, or time that has passed in which it may have acknowledged more.
+fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outcome> {
+    let old = seen.server(&journal.from).and_then(ServerView::now);
+    let store = |journal: Journal, reason, message: String| {
+        let stored = Stored {
+            journal: Some(journal),
+            ..seen.stored.clone()
+        };
+        Some(Outcome::new(
+            Answer::Move(Box::new(stored)),
+            reason,
+            message,
+        ))
+    };
+    if let Some(old) = old.filter(|f| f.role == Role::Primary) {
+        let Some(last) = journal.final_position else {
+            let known = Journal {
+                proof: Some(Proof::Confirmed),
+                final_position: Some(old.position),
+                ..journal.clone()
+            };
+            let message = format!("{} answers and is fenced", journal.from);
+            return store(known, "Fenced", message);
+        };
+        let message = "the standby replays the old primary's last writes";
+        return (facts.position < last)
+            .then(|| Outcome::new(Answer::Wait(SOON_MS), "Replaying", message));
+    }
+    let known = journal.loss.unwrap_or(LossBound::Unknown);
+    let loss = match guards::loss_by_now(seen, journal, facts) {
+        LossBound::Unknown => later(known, seen.now.seconds_since(seen.stored.since)),
+        loss @ LossBound::Seconds(_) => loss,
+    };
+    if loss <= later(known, PROMOTION_SECONDS) {
+        return None;
+    }
+    if !guards::loss_allowed(seen, loss, &journal.accept) {
+        let message = "the loss bound grew beyond `spec.objectives.maxDataLossSeconds`";
+        return Some(halt(seen, "Halted", message.to_owned()));
+    }
+    let grown = Journal {
+        loss: Some(loss),
+        ..journal.clone()
+    };
+    store(grown, "CaughtUp", format!("loss bound {loss} by now"))
+}
+
+/// The bound of `seconds` ago, as it is now.
+fn later(bound: LossBound, seconds: u64) -> LossBound {
+    match bound {
+        LossBound::Seconds(known) => {
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            LossBound::Seconds(known.saturating_add(seconds))
+        }
+        LossBound::Unknown => LossBound::Unknown,
+    }
 }
 
 /// It is a primary: it gets the right to write, and tenants are pointed at it.
@@ -79,6 +144,10 @@ fn promoted(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Fact
 }
 
 pub(super) fn rerouting(seen: &Observation) -> Outcome {
+    let late = seen.now.seconds_since(seen.stored.since) > REROUTE_LIMIT_SECONDS;
+    if let Some(outcome) = fence_old(seen).filter(|_| !late) {
+        return outcome;
+    }
     let waiting = seen
         .tenants
         .iter()
@@ -86,7 +155,6 @@ pub(super) fn rerouting(seen: &Observation) -> Outcome {
         .map(|t| t.name.as_str())
         .take(3)
         .collect::<Vec<_>>();
-    let late = seen.now.seconds_since(seen.stored.since) > REROUTE_LIMIT_SECONDS;
     if waiting.is_empty() || late {
         let stored = seen.stored.enter(State::Verifying, seen.now.wall);
         let message = format!("tenants are pointed at {}", seen.stored.active);
@@ -115,13 +183,9 @@ pub(super) fn verifying(seen: &Observation) -> Outcome {
             )
         };
     };
-    if let Some((old, _)) = stray_primary(seen, &journal.to) {
-        let step = Step::Fence(old.server.clone(), seen.stored.epoch);
-        return Outcome::new(
-            Answer::Work(step),
-            "OldPrimaryFenced",
-            "the old primary answers",
-        );
+    let late = seen.now.seconds_since(seen.stored.since) > REROUTE_LIMIT_SECONDS;
+    if let Some(outcome) = fence_old(seen).filter(|_| !late) {
+        return outcome;
     }
     if facts
         .heartbeat
@@ -138,6 +202,19 @@ pub(super) fn verifying(seen: &Observation) -> Outcome {
     Outcome::new(Answer::Move(Box::new(finished(seen, journal))), "Moved", {
         format!("{} serves under epoch {}", journal.to, seen.stored.epoch)
     })
+}
+
+/// An old primary that answers is fenced; one that cannot be is left to the quarantine of the calm
+/// states after a while.
+fn fence_old(seen: &Observation) -> Option<Outcome> {
+    let (old, _) = stray_primary(seen, &seen.stored.active)?;
+    let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+    let message = "the old primary answers";
+    Some(Outcome::new(
+        Answer::Work(step),
+        "OldPrimaryFenced",
+        message,
+    ))
 }
 
 fn finished(seen: &Observation, journal: &Journal) -> Stored {

@@ -205,7 +205,7 @@ fn timeline_of(seen: &Observation, region: &RegionName) -> u32 {
 }
 
 /// What the last good read of the active server says, as of now. The synchronous claim survives
-/// only when that read still shows its settings.
+/// only when that read is fresh and still shows its settings.
 pub(super) fn evidence(seen: &Observation) -> Option<Evidence> {
     let facts = seen.active()?.facts.as_ref()?;
     let age_ms = seen.now.mono.since(facts.sampled);
@@ -213,7 +213,7 @@ pub(super) fn evidence(seen: &Observation) -> Option<Evidence> {
         .stored
         .claim
         .as_ref()
-        .filter(|c| super::synchrony::still_claimed(c, facts));
+        .filter(|c| age_ms <= freshness_ms(seen) && super::synchrony::still_claimed(c, facts));
     let age_seconds = i64::try_from(age_ms / 1000).unwrap_or(i64::MAX);
     let sampled = seen.now.wall.as_second().saturating_sub(age_seconds);
     Some(Evidence {
@@ -225,6 +225,16 @@ pub(super) fn evidence(seen: &Observation) -> Option<Evidence> {
         position: facts.position,
         synchronous: claim.map(|c| c.standby.clone()),
     })
+}
+
+/// How old the last good read before an outage may be, in milliseconds. A server that refused the
+/// login for longer may have been told meanwhile to wait for no standby.
+fn freshness_ms(seen: &Observation) -> u64 {
+    let policy = &seen.settings;
+    let seconds = policy
+        .interval_seconds
+        .saturating_add(policy.timeout_seconds);
+    u64::from(seconds).saturating_mul(3_000)
 }
 
 /// The epoch after which an abandoned move is over, so that nothing of it can act any more.

@@ -4,7 +4,7 @@ use super::decide::Outcome;
 use super::guards;
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::standby;
-use super::state::{Claim, Stored};
+use super::state::{Claim, Evidence, Stored};
 use crate::facts::{Facts, Role};
 
 /// Raises, lowers or restores synchronous replication.
@@ -58,6 +58,31 @@ pub(super) fn still_claimed(claim: &Claim, facts: &Facts) -> bool {
     facts.role == Role::Primary
         && !facts.synchrony.relaxed
         && sole_name(&facts.synchrony.names) == Some(claim.name.as_str())
+}
+
+/// Lowers what was believed before an outage as soon as the server itself says otherwise: it came
+/// back for a moment, and its commits wait for nobody.
+pub(super) fn disproven(seen: &Observation) -> Option<Outcome> {
+    let evidence = seen.stored.evidence.as_ref()?;
+    let region = evidence.synchronous.as_ref()?;
+    let facts = seen.active()?.now()?;
+    let waits = facts.role == Role::Primary
+        && !facts.synchrony.relaxed
+        && sole_name(&facts.synchrony.names).is_some();
+    if waits || *region == seen.stored.active {
+        return None;
+    }
+    let lowered = Stored {
+        claim: None,
+        evidence: Some(Evidence {
+            synchronous: None,
+            ..evidence.clone()
+        }),
+        ..seen.stored.clone()
+    };
+    let message = format!("commits no longer wait for {region} alone");
+    let answer = Answer::Move(Box::new(lowered));
+    Some(Outcome::new(answer, "SynchronyLost", message))
 }
 
 /// A claim that both ends confirm in this pass. The standby must also hold all that the primary had
