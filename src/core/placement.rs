@@ -9,10 +9,12 @@ use crate::names::{Jurisdiction, RegionName, ServerId};
 
 mod copies;
 mod deletion;
+mod effective;
 mod route;
 
 pub use copies::{Copies, Copy, CopyKind, copies};
 pub use deletion::{Deletion, deletion};
+pub use effective::effective;
 pub use route::{Hold, Recorded, Route, home_server, route};
 
 /// What a placement needs to know of a `Region`.

@@ -63,9 +63,11 @@ impl fmt::Display for Hold {
                  the move is decided",
                 state.map_or("unknown", State::as_str)
             ),
-            Self::PolicyStarting(policy) => {
-                write!(f, "FailoverPolicy {policy} has not read its servers yet")
-            }
+            Self::PolicyStarting(policy) => write!(
+                f,
+                "FailoverPolicy {policy} has not taken up its work yet; see `kubectl domicile \
+                 explain failoverpolicy/{policy}`"
+            ),
             Self::ActiveRegionUnknown { policy, region } => write!(
                 f,
                 "FailoverPolicy {policy} says that {region} is active, which is none of its \
@@ -130,7 +132,14 @@ pub fn route(
         return route_alone(home, recorded, row);
     };
     let Some(machine) = &policy.machine else {
-        return Route::Hold(Hold::PolicyStarting(policy.name.clone()));
+        // A policy that has not begun moves nobody: who is served at home stays served.
+        let at_home = recorded.is_some_and(|recorded| recorded.active == home.region);
+        return match route_alone(home, recorded, row) {
+            Route::Serve { server, epoch } if at_home => Route::Serve { server, epoch },
+            Route::Serve { .. } | Route::Hold(_) => {
+                Route::Hold(Hold::PolicyStarting(policy.name.clone()))
+            }
+        };
     };
     let serving = machine.state.is_some_and(serves);
     if !serving {

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod starting;
+
 fn regions() -> BTreeMap<RegionName, RegionView> {
     [
         ("eu-west", "EU", true),

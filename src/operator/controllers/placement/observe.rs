@@ -89,7 +89,7 @@ impl Map {
         let policies = ctx.stores.policies.all();
         Self {
             regions: regions.iter().map(|region| region_view(region)).collect(),
-            policies: policies.iter().map(|policy| policy_view(policy)).collect(),
+            policies: placement::effective(policies.iter().map(|p| policy_view(p)).collect()),
         }
     }
 

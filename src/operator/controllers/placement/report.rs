@@ -149,7 +149,8 @@ pub(super) fn edges(
         }
         let stalled = conditions::is_true(&after.conditions, ConditionType::Stalled);
         let calm = CALM.iter().any(|reason| reason.as_str() == now.reason);
-        let harmless = calm || (holds && !stalled);
+        // Ready may hold while a person is needed; what else holds is good news by itself.
+        let harmless = calm || (holds && (type_ != ConditionType::Ready || !stalled));
         let severity = if harmless {
             Severity::Normal
         } else {

@@ -215,6 +215,25 @@ fn a_conflict_on_a_workload_leaves_the_tenant_ready_and_is_told_once() {
 }
 
 #[test]
+fn the_law_kept_again_is_good_news_even_while_a_person_is_needed() {
+    let law = |status_, reason| {
+        let stop = Stop::new(Until::Person, Reason::DatabaseNameTaken, "taken");
+        let mut progress = Progress {
+            stop: Some(stop),
+            ..Progress::default()
+        };
+        progress.found(ConditionType::ResidencyCompliant, status_, reason, "law");
+        progress
+    };
+    let broken = law(Status::False, Reason::WouldLeaveJurisdiction);
+    let before = status(&tenant(None), &broken, at(10));
+    let kept = law(Status::True, Reason::WithinJurisdiction);
+    let after = status(&tenant(Some(before.clone())), &kept, at(20));
+    let expected = (Severity::Normal, "WithinJurisdiction".into(), "law".into());
+    assert_eq!(edges(&before, &after), [expected]);
+}
+
+#[test]
 fn rolling_workloads_are_reconciling_and_ready() {
     let mut progress = served("eu-west", 3, true);
     progress.rolling = true;
