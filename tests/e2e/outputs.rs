@@ -143,8 +143,12 @@ fn imprint(world: &World) -> Result<BTreeSet<String>> {
                 word(&app, "/metadata/generation")
             ));
         }
-        for pod in stage.objects.list(kinds::POD, namespace, "")? {
-            seen.insert(format!("Pod {}", word(&pod, "/metadata/uid")));
+        let pods = stage.objects.list(kinds::POD, namespace, "")?;
+        for pod in pods
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        {
+            seen.insert(format!("Pod {}", word(pod, "/metadata/uid")));
         }
     }
     Ok(seen)

@@ -145,7 +145,9 @@ impl Stage {
             .objects
             .must(kinds::SECRET, namespace, &tenant.secret)?;
         let pods = self.objects.list(kinds::POD, namespace, "")?;
-        let mut pods: Vec<_> = pods.iter().map(identity).collect();
+        // The pod that ended for want of DATABASE_URL may still be going.
+        let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        let mut pods: Vec<_> = pods.iter().filter(stays).map(identity).collect();
         pods.sort();
         let status = |key: &str| placement["status"][key].clone();
         Ok(Untouched {

@@ -1,0 +1,93 @@
+//! The operator alone is cut off from the primary, which lives and serves.
+
+use std::time::Duration;
+
+use domicile_lab::Result;
+use domicile_lab::clock::monotonic;
+use domicile_lab::lab::SYSTEM_NAMESPACE;
+use domicile_lab::process::run_input;
+use domicile_lab::story::objects::kinds;
+use serde_json::Value;
+
+use super::world::{HOME, World, ensure, lossless, rest};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const CALL: Duration = Duration::from_secs(10);
+const TABLE: &str = "e2e_veto";
+
+/// The standby still hears from the primary: nothing moves, and no tenant notices.
+pub(crate) fn live_stream(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    let start = monotonic()?;
+    rest(3000);
+    let cut = monotonic()?;
+    separate(world)?;
+    let outcome = stay(world, cut);
+    nft(world, &format!("delete table inet {TABLE}\n"))?;
+    let said = outcome?;
+    let healed = monotonic()?;
+    world
+        .watch
+        .wait("Steady", healed, LIMIT, |one| one.state == "Steady")?;
+    rest(1500);
+    let reports = world.judge(start, &[])?;
+    lossless(&reports, start, cut)?;
+    for (name, report) in &reports {
+        let silence = report.silence(cut, monotonic()?);
+        let restarts = report.restarts(start, u64::MAX);
+        ensure(silence < 3.0 && restarts == 0, || {
+            format!("{name} was hit: {silence:.2} s of silence, {restarts} restarts")
+        })?;
+    }
+    ensure(stage.active()? == HOME, || "it moved".to_owned())?;
+    Ok(said)
+}
+
+fn stay(world: &World, cut: u64) -> Result<String> {
+    let suspicion = |one: &domicile_lab::story::watch::Transition| one.state == "Suspect";
+    world.watch.wait("Suspect", cut, LIMIT, suspicion)?;
+    rest(8000);
+    let seen = world.watch.seen();
+    let other = seen
+        .iter()
+        .find(|one| one.at >= cut && one.state != "Suspect");
+    ensure(other.is_none(), || format!("it went on: {other:?}"))?;
+    let policy = world.stage.policy()?;
+    let none = Vec::new();
+    let guards = policy["status"]["guards"].as_array().unwrap_or(&none);
+    let veto = guards.iter().find(|guard| guard["name"] == "SecondVantage");
+    let veto = veto.unwrap_or(&Value::Null);
+    let said = veto["message"].as_str().unwrap_or_default();
+    let right = veto["ok"] == false && said.contains("PrimaryAliveAtPeer");
+    ensure(right, || format!("the guard says {veto}"))?;
+    Ok(said.to_owned())
+}
+
+/// Drops what comes from the operator's pods at the primary, and nothing else.
+fn separate(world: &World) -> Result<()> {
+    let pods = world
+        .stage
+        .objects
+        .list(kinds::POD, Some(SYSTEM_NAMESPACE), "")?;
+    let addresses: Vec<_> = pods
+        .iter()
+        .filter_map(|pod| pod.pointer("/status/podIP")?.as_str())
+        .collect();
+    ensure(!addresses.is_empty(), || {
+        "the operator's pods have no address".to_owned()
+    })?;
+    nft(
+        world,
+        &format!(
+            "table inet {TABLE} {{\nchain input {{\n\
+             type filter hook input priority -5; policy accept;\n\
+             ip saddr {{ {} }} drop\n}}\n}}\n",
+            addresses.join(", ")
+        ),
+    )
+}
+
+fn nft(world: &World, script: &str) -> Result<()> {
+    let mut command = world.stage.space().command(Some(HOME), "nft");
+    run_input(command.args(["-f", "-"]), script, CALL).map(drop)
+}
