@@ -188,3 +188,40 @@ fn a_drained_server_of_a_newer_epoch_is_never_passed_over_for_an_open_older_one(
     });
     assert!(adopt(&seen.settings, &seen.servers, seen.now).is_err());
 }
+
+#[test]
+fn an_old_primary_that_answers_and_cannot_be_fenced_keeps_its_tenants() {
+    let mut seen = moving(State::Fencing);
+    let west = server(&mut seen, "west");
+    (west.verdict, west.live) = (Verdict::Recovering { successes: 1 }, true);
+    let fence = Step::Fence(ServerId::new("west", "main"), Epoch(5));
+    assert_eq!(decide(&seen).answer, Answer::Work(fence));
+    seen.now.wall = second(1000 + 21);
+    assert_eq!(state_after(&seen), State::Aborting);
+}
+
+#[test]
+fn a_halted_machine_still_fences_a_primary_of_an_older_epoch() {
+    let mut seen = calm();
+    seen.stored.state = State::Halted;
+    let older = Authority {
+        epoch: Epoch(3),
+        writable: true,
+    };
+    server(&mut seen, "central").facts = Some(Facts {
+        authority: Some(older),
+        ..facts(Role::Primary)
+    });
+    let fence = Step::Fence(ServerId::new("central", "main"), Epoch(4));
+    assert_eq!(decide(&seen).answer, Answer::Work(fence));
+    let same = Authority {
+        epoch: Epoch(4),
+        writable: true,
+    };
+    server(&mut seen, "central")
+        .facts
+        .as_mut()
+        .unwrap()
+        .authority = Some(same);
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}

@@ -73,6 +73,10 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
             return abort(seen, "NotPrimary", "the old primary is a standby by now");
         }
         if !is_fenced(seen, facts) {
+            if !planned && waited_too_long(seen) {
+                let message = "the old primary answers and could not be fenced";
+                return abort(seen, "FrozenTooLong", message);
+            }
             let step = Step::Fence(from.server.clone(), seen.stored.epoch);
             return Outcome::new(
                 Answer::Work(step),

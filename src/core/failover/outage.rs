@@ -159,6 +159,15 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
     if let Some(journal) = seen.journal() {
         return resume(seen, journal).unwrap_or(wait);
     }
+    if let Some((old, facts)) = stray_primary(seen, &seen.stored.active)
+        && facts
+            .authority
+            .is_some_and(|row| row.epoch < seen.stored.epoch)
+    {
+        let step = Step::Fence(old.server.clone(), seen.stored.epoch);
+        let message = "a primary of an older epoch answers";
+        return Outcome::new(Answer::Work(step), "OldPrimaryFenced", message);
+    }
     let all_answer = seen.servers.values().all(|view| view.live);
     let mut owners = seen.servers.values().filter(|view| {
         view.now().is_some_and(|f| {

@@ -125,7 +125,13 @@ async fn fence(ctx: &Ctx, server: &ServerId, epoch: Epoch, limit: Duration) -> R
     let provider = open(ctx, server, limit).await?;
     // A server that Domicile never wrote to has no row yet, and needs one to be fenced by.
     told(provider.ensure_tables().await)?;
-    told(provider.fence(epoch).await)
+    match provider.fence(epoch).await {
+        Ok(fenced) if fenced.sessions_left > 0 => {
+            let left = fenced.sessions_left;
+            Err(format!("{left} sessions of tenants did not end in time"))
+        }
+        fenced => told(fenced),
+    }
 }
 
 async fn promote(ctx: &Ctx, server: &ServerId, epoch: Epoch) -> Result<(), String> {
