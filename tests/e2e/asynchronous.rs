@@ -18,7 +18,7 @@ pub(crate) fn assumed(world: &World) -> Result<String> {
     let stage = &world.stage;
     begin(world, "Assumed")?;
     let start = monotonic()?;
-    rest(4000);
+    rest(3000);
     let followed = world.sql(OTHER, "SHOW primary_conninfo")?;
     stop_following(world)?;
     rest(1000);
@@ -58,7 +58,7 @@ pub(crate) fn blocked(world: &World) -> Result<String> {
     let stage = &world.stage;
     begin(world, "SynchronousReplication")?;
     let start = monotonic()?;
-    rest(4000);
+    rest(3000);
     let fault = stage.lose(HOME, How::Kill)?;
     world.watch.wait("Blocked", fault, WAIT, |one| {
         one.state == "Blocked" && one.at >= fault
@@ -100,7 +100,7 @@ pub(crate) fn control(world: &World) -> Result<String> {
     begin(world, "Assumed")?;
     let start = monotonic()?;
     let inside = world.write_inside()?;
-    rest(4000);
+    rest(3000);
     let fault = stage.lose(HOME, How::Cut)?;
     let moved: Moved = stage.await_moved(&world.watch, HOME, fault)?;
     rest(3000);

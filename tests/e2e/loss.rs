@@ -26,7 +26,7 @@ fn lose(world: &World, how: How) -> Result<String> {
         How::Cut => Some(world.write_inside()?),
         How::Kill | How::Freeze => None,
     };
-    rest(4000);
+    rest(3000);
     let fault = stage.lose(HOME, how)?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     ensure(moved.to == OTHER && moved.epochs.1 > moved.epochs.0, || {
@@ -40,7 +40,7 @@ fn lose(world: &World, how: How) -> Result<String> {
         inside.end()?;
     }
     let home = world.go_home(true)?;
-    rest(2000);
+    rest(1000);
     let reports = world.judge(start, &[])?;
     lossless(&reports, start, fault)?;
     recovery(&home, &reports)?;

@@ -57,6 +57,7 @@ pub(crate) fn stale_epoch_is_refused(world: &World) -> Result<String> {
     let stage = &world.stage;
     let policy = stage.policy()?;
     let epoch = policy["status"]["epoch"].as_i64().unwrap_or(0);
+    let stale = if epoch > 0 { epoch - 1 } else { 1 };
     let name = format!("stale-{}", monotonic()?);
     stage.objects.create(
         kinds::OPERATION,
@@ -66,7 +67,7 @@ pub(crate) fn stale_epoch_is_refused(world: &World) -> Result<String> {
             "metadata": {"name": name},
             "spec": {
                 "policyRef": {"name": stage.policy}, "type": "Switchover", "target": OTHER,
-                "expectedEpoch": if epoch > 0 { epoch - 1 } else { 1 }, "reason": "an old file is applied again",
+                "expectedEpoch": stale, "reason": "an old file is applied again",
             },
         }),
     )?;

@@ -204,7 +204,7 @@ impl World {
     pub(crate) fn go_home(&self, synchronous: bool) -> Result<Moved> {
         self.stage.rejoin(HOME, synchronous)?;
         let moved = self.stage.fail_back(&self.watch, HOME)?;
-        rest(2000);
+        rest(1000);
         self.stage.rejoin(OTHER, synchronous)?;
         Ok(moved)
     }
