@@ -80,8 +80,8 @@ pub(super) fn catching_up(seen: &Observation) -> Outcome {
 }
 
 /// What ends the wait of a failover: an old primary that answers after all is fenced first, one
-/// that only the standby hears vetoes the move, and one whose last writes do not come gets its right
-/// back.
+/// that only the standby hears vetoes the move, and one whose last writes do not come gets its
+/// right back.
 fn overtaken(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outcome> {
     if journal.kind != MoveKind::Failover {
         return None;

@@ -2,7 +2,9 @@
 
 use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::standby::{standby_eligible, stream_broken};
-use super::state::{Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof};
+use super::state::{
+    Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof, State,
+};
 use crate::facts::Facts;
 use crate::health::Verdict;
 use crate::names::RegionName;
@@ -269,7 +271,8 @@ fn loss(seen: &Observation, ask: Question<'_>) -> Guard {
 }
 
 /// What an automatic failover would lose at most if the active server died now: nothing under
-/// synchronous replication, else the time to notice plus one heartbeat.
+/// synchronous replication, else the time to notice plus one heartbeat. Unknown when the standby
+/// has replayed no heartbeat for longer than one that follows can be behind.
 pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
     let policy = &seen.settings;
     if seen
@@ -280,6 +283,9 @@ pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
     {
         return LossBound::Seconds(0);
     }
+    if lags(seen, target) {
+        return LossBound::Unknown;
+    }
     LossBound::Seconds(
         policy
             .interval_seconds
@@ -287,6 +293,24 @@ pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
             .saturating_add(policy.timeout_seconds)
             .saturating_add(policy.heartbeat_seconds),
     )
+}
+
+/// True when the last heartbeat of this leader that the standby has replayed is old although
+/// heartbeats are written.
+fn lags(seen: &Observation, target: &RegionName) -> bool {
+    let policy = &seen.settings;
+    let beating = matches!(
+        seen.stored.state,
+        State::Steady | State::Suspect | State::Outage
+    );
+    let sampling = u64::from(policy.interval_seconds) * 2 + u64::from(policy.timeout_seconds);
+    let limit_ms = (sampling + u64::from(policy.heartbeat_seconds) * 3) * 1000;
+    let facts = seen.server(target).and_then(ServerView::now);
+    let beat = facts.and_then(|facts| facts.heartbeat.as_ref());
+    beating
+        && beat.is_some_and(|beat| {
+            beat.leader == seen.leader && seen.now.mono.since(beat.at) > limit_ms
+        })
 }
 
 fn cooldown(seen: &Observation, ask: Question<'_>) -> Guard {

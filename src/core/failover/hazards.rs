@@ -225,3 +225,12 @@ fn a_halted_machine_still_fences_a_primary_of_an_older_epoch() {
         .authority = Some(same);
     assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
 }
+
+#[test]
+fn a_standby_that_has_fallen_behind_has_no_predicted_loss() {
+    let mut seen = calm();
+    let central = RegionName::from("central");
+    assert_eq!(predicted_loss(&seen, &central), LossBound::Seconds(5));
+    seen.now.mono = Mono(98_000 + 6_001);
+    assert_eq!(predicted_loss(&seen, &central), LossBound::Unknown);
+}
