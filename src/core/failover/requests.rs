@@ -7,6 +7,9 @@ use super::state::{Evidence, Journal, MoveKind, State, Stored};
 use crate::facts::Epoch;
 use crate::names::RegionName;
 
+/// By how much a busy machine may delay a probe, in milliseconds.
+const BUSY_MS: u64 = 10_000;
+
 /// Looks at the operations first, then at the state. An operation is started in a calm state only,
 /// and one at a time; what cannot be run is refused, never kept for later.
 pub(super) fn consider(
@@ -227,14 +230,15 @@ pub(super) fn evidence(seen: &Observation) -> Option<Evidence> {
     })
 }
 
-/// How old the last good read before an outage may be, in milliseconds. A server that refused the
-/// login for longer may have been told meanwhile to wait for no standby.
+/// How old the last good read before an outage may be, in milliseconds: some probes, and what a
+/// busy machine adds. A server that refused the login for longer may have been told meanwhile to
+/// wait for no standby.
 fn freshness_ms(seen: &Observation) -> u64 {
     let policy = &seen.settings;
     let seconds = policy
         .interval_seconds
         .saturating_add(policy.timeout_seconds);
-    u64::from(seconds).saturating_mul(3_000)
+    u64::from(seconds).saturating_mul(3_000) + BUSY_MS
 }
 
 /// The epoch after which an abandoned move is over, so that nothing of it can act any more.
