@@ -234,3 +234,18 @@ fn a_standby_that_has_fallen_behind_has_no_predicted_loss() {
     seen.now.mono = Mono(98_000 + 6_001);
     assert_eq!(predicted_loss(&seen, &central), LossBound::Unknown);
 }
+
+#[test]
+fn a_halted_move_without_an_old_primary_rests() {
+    let mut seen = moving(State::Halted);
+    seen.stored.journal.as_mut().unwrap().loss = None;
+    let west = server(&mut seen, "west");
+    (west.verdict, west.live) = (Verdict::Up, true);
+    west.facts.as_mut().unwrap().role = Role::Standby;
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)), "demoted");
+    seen.servers.remove(&RegionName::from("west"));
+    assert!(
+        matches!(decide(&seen).answer, Answer::Wait(_)),
+        "not listed"
+    );
+}

@@ -203,7 +203,10 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
         return None;
     }
     if !promoted && !decided {
-        return Some(catching::begin_again(seen, journal));
+        // Without an old primary to fence it would come back here at once.
+        let old = seen.server(&journal.from)?;
+        let demoted = old.now().is_some_and(|facts| facts.role == Role::Standby);
+        return (!demoted).then(|| catching::begin_again(seen, journal));
     }
     if let Some((old, old_facts)) = stray_primary(seen, &journal.to) {
         if old_facts
