@@ -31,7 +31,7 @@ pub enum CliError {
         seconds: u64,
     },
     /// The object named does not exist.
-    #[error("{kind} {name:?} does not exist; see: kubectl get {plural} -A")]
+    #[error("{kind} {name:?} does not exist{place}; see: kubectl get {plural} -A")]
     NotFound {
         /// The kind.
         kind: &'static str,
@@ -39,6 +39,8 @@ pub enum CliError {
         plural: &'static str,
         /// The name as it was given.
         name: String,
+        /// ` in namespace …` for a kind that has namespaces; empty else.
+        place: String,
     },
     /// The arguments do not make sense together.
     #[error("{0}")]

@@ -68,10 +68,18 @@ pub fn health(object: &Value) -> Health {
     let generation = at(object, "/metadata/generation");
     let observed = at(object, "/status/observedGeneration");
     let deleting = !at(object, "/metadata/deletionTimestamp").is_null();
-    if is(object, "Stalled", "True") || is(object, "SplitBrain", "True") {
+    if is(object, "SplitBrain", "True") {
         return Health::Degraded;
     }
-    if deleting || observed != generation || is(object, "Reconciling", "True") {
+    // What is said of an older generation may not hold any more.
+    if observed != generation {
+        return Health::Progressing;
+    }
+    // A deletion that waits for a person is worth more than that it is one.
+    if is(object, "Stalled", "True") {
+        return Health::Degraded;
+    }
+    if deleting || is(object, "Reconciling", "True") {
         return Health::Progressing;
     }
     let bad = ORDER.iter().any(|kind| departs(object, *kind));
@@ -180,6 +188,10 @@ mod tests {
                     2,
                 ),
                 Health::Degraded,
+            ),
+            (
+                object(serde_json::json!([c("Stalled", "True")]), 1),
+                Health::Progressing,
             ),
             (
                 object(

@@ -22,6 +22,14 @@ use crate::session::Session;
 use crate::text as rendered;
 use crate::world::{Placements, World, members};
 
+/// Guards that a planned move is not asked: its primary is alive and confirms the fence.
+const FOR_FAILOVER: [&str; 5] = [
+    "Armed",
+    "SecondVantage",
+    "LossBound",
+    "Cooldown",
+    "FencingProof",
+];
 /// Time between two looks at a running operation.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -232,7 +240,9 @@ fn announcement(policy: &Value, spec: &FailoverOperationSpec) -> Vec<String> {
     }
     let waived = accept.iter().map(|word| word.as_str());
     lines.extend(waived.map(|word| format!("WAIVED  {word}")));
+    let asked = |guard: &str| *type_ == MoveType::Failover || !FOR_FAILOVER.contains(&guard);
     let failing = of_guards(policy).into_iter();
+    let failing = failing.filter(|guard| asked(&guard.reason));
     lines.extend(failing.map(|guard| format!("guard {} says no: {}", guard.reason, guard.message)));
     lines
 }

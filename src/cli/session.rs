@@ -73,6 +73,10 @@ impl<'a> Session<'a> {
             kind: kind.name(),
             plural: kind.plural(),
             name: name.to_owned(),
+            place: match kind {
+                Kind::TenantPlacement => format!(" in namespace {}", self.namespace),
+                Kind::Region | Kind::FailoverPolicy | Kind::FailoverOperation => String::new(),
+            },
         };
         found.map(as_json).ok_or_else(missing)
     }

@@ -25,7 +25,7 @@ pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Time
     if ["Blocked", "Halted", "Outage", "AwaitingApproval"].contains(&state.as_str()) {
         report.health = Health::Degraded;
     }
-    facts(report, policy, world);
+    facts(report, policy, world, now);
     guards(report, policy, &state);
     report.steps.extend(steps(policy, world));
     let operation = awaiting(policy, world);
@@ -61,7 +61,7 @@ fn guards(report: &mut Report, policy: &Value, state: &str) {
     }
 }
 
-fn facts(report: &mut Report, policy: &Value, world: &World) {
+fn facts(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
     let status = |pointer: &str| text(policy, &format!("/status{pointer}"));
     let active = status("/activeRegion");
     report.facts.extend(fact("active", active.clone()));
@@ -98,9 +98,12 @@ fn facts(report: &mut Report, policy: &Value, world: &World) {
     if world.unread.is_empty() {
         report.facts.extend(fact("placements", count.to_string()));
     }
-    report
-        .facts
-        .extend(fact("no automatic move before", status("/cooldownUntil")));
+    let until = status("/cooldownUntil");
+    if until.parse::<Timestamp>().is_ok_and(|until| until > now) {
+        report
+            .facts
+            .extend(fact("no automatic move before", until));
+    }
 }
 
 /// The last moves, the outage and the move under way, oldest first.

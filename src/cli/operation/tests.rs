@@ -115,6 +115,18 @@ fn every_waived_safety_and_failing_guard_is_announced() {
 }
 
 #[test]
+fn a_planned_move_is_not_announced_with_the_guards_of_a_failover() {
+    let mut policy = policy();
+    let unfit = json!({"name": "StandbyEligible", "ok": false, "message": "eu-central is gone"});
+    let guards = policy["status"]["guards"].as_array_mut().unwrap();
+    guards.push(unfit);
+    let planned = plan(&policy, &wish(MoveType::Switchover)).unwrap();
+    let lines = announcement(&policy, &planned.spec).join("\n");
+    assert!(lines.contains("StandbyEligible says no"), "{lines}");
+    assert!(!lines.contains("Cooldown"), "{lines}");
+}
+
+#[test]
 fn progress_shows_each_step_once() {
     let mut shown = Progress::default();
     let mut operation = json!({"metadata": {"name": "eu-1"}, "status": {"state": "Running",
