@@ -56,7 +56,7 @@ const RULES: &[Rule] = &[
             "failoverpolicies/status",
             "failoveroperations/status",
         ],
-        verbs: &["get", "patch", "update"],
+        verbs: &["update"],
         why: "tell what is",
     },
     Rule {

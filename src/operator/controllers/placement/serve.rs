@@ -304,12 +304,18 @@ fn admit(
     let stop = match refusal {
         None => return Ok(()),
         Some(Refusal::NotOurs(owner)) => {
+            // Never "delete it": it may hold the only password of a database that was retained.
             let owner = owner.map_or_else(
                 || "was not made by Domicile".to_owned(),
-                |uid| format!("belongs to the TenantPlacement with UID {uid}"),
+                |uid| {
+                    format!(
+                        "belongs to the TenantPlacement with UID {uid} (if that is gone, it left \
+                         its database, too, and no other placement takes them over)"
+                    )
+                },
             );
             let message = format!(
-                "{secret} exists and {owner}; it was left alone, delete it or set another \
+                "{secret} exists and {owner}; it was left alone, set another \
                  `spec.connection.secretName`"
             );
             Stop::new(Until::Person, Reason::SecretOwnedByOther, message)
