@@ -152,7 +152,7 @@ pub fn home_is_ready(seen: &Observation) -> bool {
 }
 
 /// Two servers hold the right to write, or one holds a newer right than was ever issued.
-fn contradiction(seen: &Observation) -> Option<Outcome> {
+pub(super) fn contradiction(seen: &Observation) -> Option<Outcome> {
     let rows = seen.servers.values().filter_map(|view| {
         view.now()
             .and_then(|f| f.authority.map(|row| (view, f.role, row)))

@@ -249,3 +249,17 @@ fn a_halted_move_without_an_old_primary_rests() {
         "not listed"
     );
 }
+
+#[test]
+fn a_newer_epoch_on_any_server_keeps_the_machine_halted() {
+    let mut seen = calm();
+    let newer = Authority {
+        epoch: Epoch(5),
+        writable: false,
+    };
+    let central = server(&mut seen, "central").facts.as_mut().unwrap();
+    central.authority = Some(newer);
+    assert_eq!(state_after(&seen), State::Halted);
+    seen.stored.state = State::Halted;
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}

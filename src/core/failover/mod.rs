@@ -17,6 +17,8 @@ mod outage;
 mod promotion;
 mod requests;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod scenarios;
 mod standby;
 mod state;

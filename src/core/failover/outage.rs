@@ -1,5 +1,6 @@
 //! The states of an outage that is not being answered yet, and the one in which a person must look.
 
+use super::calm::contradiction;
 use super::decide::{Outcome, SOON_MS, objections, stray_primary};
 use super::guards;
 use super::observation::{Answer, Guard, GuardName, Observation, ServerView, Step};
@@ -168,7 +169,7 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         let message = "a primary of an older epoch answers";
         return Outcome::new(Answer::Work(step), "OldPrimaryFenced", message);
     }
-    let all_answer = seen.servers.values().all(|view| view.live);
+    let agreed = seen.servers.values().all(|view| view.live) && contradiction(seen).is_none();
     let mut owners = seen.servers.values().filter(|view| {
         view.now().is_some_and(|f| {
             f.role == Role::Primary
@@ -177,7 +178,7 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         })
     });
     match (owners.next(), owners.next()) {
-        (Some(owner), None) if all_answer && owner.server.region == seen.stored.active => {
+        (Some(owner), None) if agreed && owner.server.region == seen.stored.active => {
             to_steady(seen, "ContradictionGone")
         }
         (Some(_) | None, Some(_) | None) => wait,
