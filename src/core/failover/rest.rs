@@ -157,7 +157,11 @@ fn observed(case: &Case) -> Observation {
     if !case.lawful {
         seen.tenants[0].allowed = ["CH".into()].into();
     }
-    let stored = &mut seen.stored;
+    store(case, &mut seen.stored);
+    seen
+}
+
+fn store(case: &Case, stored: &mut Stored) {
     (stored.state, stored.epoch, stored.since) = (case.state, Epoch(5), second(1000));
     stored.claim = case.claimed.then(|| Claim {
         standby: "central".into(),
@@ -190,7 +194,6 @@ fn observed(case: &Case) -> Observation {
             started: second(1000),
             outage_since: case.evidence.then(|| second(995)),
         });
-    seen
 }
 
 fn comes_to_rest(case: &Case) -> Result<(), Vec<State>> {
