@@ -3,7 +3,7 @@
 use super::decide::{Outcome, SOON_MS};
 use super::guards;
 use super::moving::{
-    abort, frozen_too_long, give_up, give_up_or_abort, journal_and, lost, still_a_copy,
+    abort, frozen_too_long, give_up, give_up_or_abort, journal_and, lost, refuses, still_a_copy,
     waited_too_long,
 };
 use super::observation::{Answer, Observation};
@@ -86,7 +86,8 @@ fn overtaken(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Out
     if journal.kind != MoveKind::Failover {
         return None;
     }
-    let answers = seen.server(&journal.from)?.live;
+    let from = seen.server(&journal.from)?;
+    let answers = from.live;
     if let Some(last) = journal.final_position {
         let message = "the standby does not receive the old primary's last writes";
         return (answers && facts.position < last && waited_too_long(seen))
@@ -94,6 +95,10 @@ fn overtaken(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Out
     }
     if answers {
         return Some(begin_again(seen, journal));
+    }
+    if refuses(journal, from) {
+        let message = "the primary lives: it refuses Domicile's login";
+        return Some(give_up(seen, "VantagesDisagree", message));
     }
     let message = "PrimaryAliveAtPeer: the standby hears from the primary again";
     (journal.automatic && !standby::stream_broken(facts))

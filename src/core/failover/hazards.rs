@@ -5,7 +5,7 @@ use super::fixtures::{
 };
 use super::*;
 use crate::facts::{Authority, Epoch, Facts, Lsn, Role};
-use crate::health::Verdict;
+use crate::health::{ProbeFailure, Verdict};
 use crate::names::{RegionName, ServerId};
 use crate::time::Mono;
 
@@ -262,4 +262,16 @@ fn a_newer_epoch_on_any_server_keeps_the_machine_halted() {
     assert_eq!(state_after(&seen), State::Halted);
     seen.stored.state = State::Halted;
     assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}
+
+#[test]
+fn a_primary_without_a_free_slot_lives_and_ends_an_automatic_failover() {
+    for state in [State::Fencing, State::CatchingUp] {
+        let mut seen = moving(state);
+        let full = Verdict::Refusing(ProbeFailure::TooManyConnections);
+        server(&mut seen, "west").verdict = full;
+        assert_eq!(state_after(&seen), State::Outage);
+        seen.stored = stored_after(&seen);
+        assert_eq!(state_after(&seen), State::Blocked);
+    }
 }

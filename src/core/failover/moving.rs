@@ -6,7 +6,7 @@ use super::observation::{Answer, Observation, ServerView, Step};
 use super::requests::epoch_after;
 use super::state::{Journal, MoveKind, Proof, State, Stored};
 use crate::facts::{Facts, Lsn, Role};
-use crate::health::Verdict;
+use crate::health::{ProbeFailure, Verdict};
 
 pub(super) fn draining(seen: &Observation) -> Outcome {
     let Some((journal, from)) = journal_and(seen, |j| &j.from) else {
@@ -101,6 +101,10 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
             )
         };
     }
+    if refuses(journal, from) {
+        let message = "the primary lives: it refuses Domicile's login";
+        return give_up(seen, "VantagesDisagree", message);
+    }
     if may_still_answer(seen, journal, from) {
         let message = "a weaker proof needs the verdict that the primary is lost";
         return Outcome::new(Answer::Wait(SOON_MS), "PrimarySilent", message);
@@ -114,6 +118,18 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
         );
     }
     fenced(seen, journal, proof, None)
+}
+
+/// A server that refuses the login is alive, and no machine moves its tenants.
+pub(super) fn refuses(journal: &Journal, from: &ServerView) -> bool {
+    match from.verdict {
+        Verdict::Refusing(failure) => journal.automatic && failure != ProbeFailure::WrongServer,
+        Verdict::Unknown
+        | Verdict::Up
+        | Verdict::Failing { .. }
+        | Verdict::Down
+        | Verdict::Recovering { .. } => false,
+    }
 }
 
 /// One failed read is no loss: not of a server that answered its last probe, not of one that this
