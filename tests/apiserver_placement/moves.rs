@@ -49,17 +49,16 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     world.await_ready(SPACE, "mover", "True", "Placed");
     assert_eq!(world.secret("mover-db").unwrap(), home);
 
+    intrude(world);
     operate(world, "there", "Switchover", "eu-central");
     let away = serves(world, "eu-central", CENTRAL, &home);
     let message = "a login on the former server still works";
     assert!(!world.can_log_in("eu-west", &home), "{message}");
 
-    // Without its policy the tenant stays where it is, and nothing is changed.
     let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
-    let _ = world
-        .running
-        .block_on(api.delete("eu", &DeleteParams::default()))
-        .unwrap();
+    remove(world, &api, "intruder");
+    // Without its policy the tenant stays where it is, and nothing is changed.
+    remove(world, &api, "eu");
     world.await_ready(SPACE, "mover", "False", "PolicyNotFound");
     assert_eq!(world.secret("mover-db").unwrap(), away);
     world.apply(&policy());
@@ -75,13 +74,37 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     let back = serves(world, "eu-west", WEST, &home);
     assert_eq!(back, home);
     world.running.lab.regions().rejoin("eu-central").unwrap();
-    let _ = world
-        .running
-        .block_on(api.delete("eu", &DeleteParams::default()))
-        .unwrap();
+    remove(world, &api, "eu");
     world.delete(SPACE, "mover");
     world.await_gone(SPACE, "mover");
     assert!(!world.database_exists("eu-west", "tenant_mover"));
+}
+
+/// Makes a second policy of the same servers. It is refused, and the tenant must not heed it.
+fn intrude(world: &World) {
+    let mut second = policy();
+    second["metadata"]["name"] = "intruder".into();
+    world.apply(&second);
+    let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
+    world
+        .running
+        .until("the second policy is refused", SOON, || {
+            let status = world
+                .running
+                .block_on(api.get("intruder"))
+                .unwrap()
+                .status?;
+            is_true(&status.conditions, ConditionType::Stalled).then_some(())
+        });
+    world.poke("mover", "intruder");
+    world.await_ready(SPACE, "mover", "True", "Placed");
+}
+
+fn remove(world: &World, api: &Api<FailoverPolicy>, name: &str) {
+    let _ = world
+        .running
+        .block_on(api.delete(name, &DeleteParams::default()))
+        .unwrap();
 }
 
 /// Waits until a region serves the tenant, and checks all that must and must not have changed.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub(super) const SPACE: &str = "tenant-acme";
 pub(super) const WEST: &str = "10.77.0.1";
 pub(super) const EAST: &str = "10.77.0.3";
-pub(super) const SOON: Duration = Duration::from_mins(1);
+pub(super) const SOON: Duration = Duration::from_mins(2);
 
 /// The lab with an operator, and short ways to its objects.
 pub(super) struct World {
