@@ -173,8 +173,21 @@ pub(super) fn contradiction(seen: &Observation) -> Option<Outcome> {
             );
             return Some(halt(seen, "SplitBrain", message));
         }
+        if elsewhere && role == Role::Primary && promoted_by_hand(seen, view) {
+            let message = format!("{} was promoted, and not by this policy", view.server);
+            return Some(halt(seen, "SplitBrain", message));
+        }
     }
     None
+}
+
+/// True when the server writes a newer timeline than the lost active one: somebody's rescue, which
+/// is not for the machine to fence.
+fn promoted_by_hand(seen: &Observation, view: &ServerView) -> bool {
+    let lost = seen.active().is_none_or(|active| !active.live);
+    let known = seen.stored.evidence.as_ref().map(|e| e.timeline);
+    let now = view.now().map(|facts| facts.timeline);
+    lost && now.zip(known).is_some_and(|(now, known)| now > known)
 }
 
 /// An old primary that came back is fenced before anything is routed to it.

@@ -275,3 +275,18 @@ fn a_primary_without_a_free_slot_lives_and_ends_an_automatic_failover() {
         assert_eq!(state_after(&seen), State::Blocked);
     }
 }
+
+#[test]
+fn a_standby_that_somebody_promoted_in_an_outage_is_never_fenced() {
+    let mut seen = outage();
+    seen.stored.state = State::Steady;
+    seen.stored = stored_after(&seen);
+    (seen.stored.state, seen.stored.epoch) = (State::Blocked, Epoch(6));
+    server(&mut seen, "central").facts = Some(Facts {
+        timeline: 4,
+        ..facts(Role::Primary)
+    });
+    assert_eq!(state_after(&seen), State::Halted);
+    seen.stored = stored_after(&seen);
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}

@@ -160,7 +160,8 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
     if let Some(journal) = seen.journal() {
         return resume(seen, journal).unwrap_or(wait);
     }
-    if let Some((old, facts)) = stray_primary(seen, &seen.stored.active)
+    let split = contradiction(seen).is_some();
+    if let Some((old, facts)) = stray_primary(seen, &seen.stored.active).filter(|_| !split)
         && facts
             .authority
             .is_some_and(|row| row.epoch < seen.stored.epoch)
@@ -169,7 +170,7 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         let message = "a primary of an older epoch answers";
         return Outcome::new(Answer::Work(step), "OldPrimaryFenced", message);
     }
-    let agreed = seen.servers.values().all(|view| view.live) && contradiction(seen).is_none();
+    let agreed = seen.servers.values().all(|view| view.live) && !split;
     let mut owners = seen.servers.values().filter(|view| {
         view.now().is_some_and(|f| {
             f.role == Role::Primary
