@@ -99,7 +99,7 @@ pub(crate) fn control(world: &World) -> Result<String> {
     let stage = &world.stage;
     begin(world, "Assumed")?;
     let start = monotonic()?;
-    let inside = world.write_inside()?;
+    let (inside, _) = world.write_inside()?;
     rest(3000);
     let fault = stage.lose(HOME, How::Cut)?;
     let moved: Moved = stage.await_moved(&world.watch, HOME, fault)?;

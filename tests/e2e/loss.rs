@@ -1,11 +1,13 @@
 //! The primary region is lost while replication is synchronous.
 
+use std::path::Path;
+
 use domicile_lab::Result;
 use domicile_lab::clock::monotonic;
 use domicile_lab::regions::How;
 use serde_json::Value;
 
-use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
+use super::world::{HOME, OTHER, World, acknowledged, ensure, lossless, recovery, rest};
 
 pub(crate) fn kill(world: &World) -> Result<String> {
     lose(world, How::Kill)
@@ -36,8 +38,9 @@ fn lose(world: &World, how: How) -> Result<String> {
     stage.restore(HOME)?;
     // A writer inside meets the old primary while it is back and not yet rejoined.
     rest(1500);
-    if let Some(inside) = inside {
+    if let Some((inside, log)) = inside {
         inside.end()?;
+        hung(&log, start, fault, moved.promoting)?;
     }
     let home = world.go_home(true)?;
     rest(1000);
@@ -47,6 +50,19 @@ fn lose(world: &World, how: How) -> Result<String> {
     proven(world, &moved.to)?;
     edges(world, told)?;
     recovery(&moved, &reports)
+}
+
+/// A writer inside the region wrote before, or it would show nothing, and was told nothing since
+/// the other region began to be promoted.
+fn hung(log: &Path, start: u64, fault: u64, promoting: u64) -> Result<()> {
+    let before = acknowledged(log, start, fault)?;
+    ensure(before > 50, || {
+        format!("void: the writer inside wrote {before} rows")
+    })?;
+    let after = acknowledged(log, promoting, u64::MAX)?;
+    ensure(after == 0, || {
+        format!("the writer inside was told of {after} rows")
+    })
 }
 
 /// The history names the proof and no loss.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domicile_lab::checker::{MIN_RATE, Phase, first_acknowledgement};
+use domicile_lab::checker::{Event, MIN_RATE, Phase, Record, first_acknowledgement, parse};
 use domicile_lab::clock::monotonic;
 use domicile_lab::lab::find_program;
 use domicile_lab::regions::Region;
@@ -97,7 +97,7 @@ impl World {
             "metadata": {"name": WEBHOOK_SECRET, "namespace": "domicile-system"},
             "stringData": {"url": Receiver::url()},
         })])?;
-        let watch = PolicyWatch::begin(&stage.objects, &stage.policy, Box::new(|_| {}))?;
+        let watch = PolicyWatch::begin(&stage.objects, &stage.policy)?;
         let world = Self {
             stage,
             watch,
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// A writer inside the home region, for the tenant `acme`.
-    pub(crate) fn write_inside(&self) -> Result<InsideWriter> {
+    pub(crate) fn write_inside(&self) -> Result<(InsideWriter, PathBuf)> {
         let tenant = self.tenant("acme")?;
         let url = self.stage.credential(&tenant, "DATABASE_URL")?;
         let log = self
@@ -192,7 +192,7 @@ impl World {
         };
         let writer = InsideWriter::begin(self.stage.space(), &task)?;
         self.stage.logs.add(&tenant.namespace, &log)?;
-        Ok(writer)
+        Ok((writer, log))
     }
 
     pub(crate) fn tenant(&self, name: &str) -> Result<Tenant> {
@@ -267,6 +267,17 @@ pub(crate) fn recovery(moved: &Moved, reports: &BTreeMap<String, TenantReport>) 
     let reports: Vec<_> = reports.values().collect();
     let told = domicile_lab::story::screen::recovery(moved, &reports, &address);
     Ok(told.unwrap_or_default())
+}
+
+/// How many rows a writer was told are stored, in a span.
+pub(crate) fn acknowledged(log: &Path, from: u64, to: u64) -> Result<usize> {
+    let text = std::fs::read_to_string(log).map_err(LabError::file("read", log))?;
+    let records = parse(&log.display().to_string(), &text)
+        .map_err(|error| LabError::State(error.to_string()))?;
+    let counts = |record: &&Record| {
+        matches!(record.event, Event::Acknowledged { .. }) && (from..to).contains(&record.at)
+    };
+    Ok(records.iter().filter(counts).count())
 }
 
 /// What holds for each tenant after a move that may lose nothing.

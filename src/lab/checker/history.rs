@@ -54,8 +54,6 @@ pub struct History {
     pub attempts: Vec<Attempt>,
     /// Times when a writer began (monotonic nanoseconds).
     pub starts: Vec<u64>,
-    /// Times when a writer could not get a session (monotonic nanoseconds).
-    pub disconnects: Vec<u64>,
     /// What makes the logs unfit as evidence; empty when they are complete.
     pub defects: Vec<String>,
     /// Runs whose log has no end (killed, or still writing), with the last row that each sent.
@@ -100,11 +98,10 @@ impl History {
     #[must_use]
     pub fn since(&self, moment: u64) -> Self {
         let later = |attempt: &&Attempt| attempt.sent >= moment;
-        let recent = |times: &[u64]| times.iter().copied().filter(|at| *at >= moment).collect();
+        let starts = self.starts.iter().copied();
         Self {
             attempts: self.attempts.iter().filter(later).cloned().collect(),
-            starts: recent(&self.starts),
-            disconnects: recent(&self.disconnects),
+            starts: starts.filter(|at| *at >= moment).collect(),
             ..self.clone()
         }
     }
@@ -152,10 +149,7 @@ impl History {
                 }
                 Event::Failed { seq, .. } => Some((seq, Outcome::Failed { at })),
                 Event::Unknown { seq, .. } => Some((seq, Outcome::Unknown)),
-                Event::Disconnected { .. } => {
-                    self.disconnects.push(at);
-                    None
-                }
+                Event::Disconnected { .. } => None,
                 Event::Ended => {
                     ended = true;
                     None

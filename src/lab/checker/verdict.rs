@@ -25,12 +25,8 @@ pub struct Phase {
 }
 
 /// What happened in a phase.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhaseReport {
-    /// Its name.
-    pub name: String,
-    /// How long it lasted.
-    pub seconds: f64,
     /// Rows acknowledged in it.
     pub acknowledged: u64,
     /// Of these, rows that the final server does not hold.
@@ -66,7 +62,7 @@ pub struct Dual {
 }
 
 /// What the logs and the final table say about one tenant.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Rows acknowledged.
     pub acknowledged: u64,
@@ -86,7 +82,7 @@ pub struct Verdict {
     pub writers_at_once: usize,
     /// Why the logs are no evidence: missing lines, or acknowledgements that only the rows know.
     pub defects: Vec<String>,
-    /// The phases.
+    /// The phases, in the order asked for.
     pub phases: Vec<PhaseReport>,
 }
 
@@ -299,8 +295,6 @@ fn report(phase: &Phase, all: &[Acknowledgement<'_>], lost: &[LostRow]) -> Phase
         .copied()
         .collect();
     PhaseReport {
-        name: phase.name.clone(),
-        seconds: seconds(phase.from, phase.to),
         acknowledged: within.len() as u64,
         lost: lost.iter().filter(|row| span.contains(&row.at)).count() as u64,
         writers_at_once: writers_at_once(&within),

@@ -23,7 +23,7 @@ const STEADY: Duration = Duration::from_secs(8);
 const AFTER: Duration = Duration::from_secs(5);
 /// Longest pause between two rows of the US tenant that counts as nothing, in seconds. The
 /// machine of the demo is small and busy.
-const NOTHING: f64 = 2.0;
+const NOTHING: f64 = 3.0;
 
 /// Tells the story and takes down the lab that it brought up, unless `keep`. Returns whether all
 /// is well. Errors: a step did not happen.
@@ -101,7 +101,7 @@ struct Outcome {
 }
 
 fn play(stage: &Stage, how: How, step: &mut dyn FnMut(&str)) -> Result<Played> {
-    let watch = PolicyWatch::begin(&stage.objects, &stage.policy, Box::new(|_| {}))?;
+    let watch = PolicyWatch::begin(&stage.objects, &stage.policy)?;
     let others = stage
         .tenants()?
         .into_values()

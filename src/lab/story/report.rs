@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::objects::kinds;
 use super::stage::{Stage, Tenant};
 use crate::checker::{History, Phase, Verdict, judge, longest_silence, rate};
-use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 
 /// What is said of one tenant.
@@ -156,11 +155,6 @@ impl Stage {
             region: status("activeRegion"),
             epoch: status("epoch"),
         })
-    }
-
-    /// The moment now, as the writers' logs tell time.
-    pub fn now(&self) -> Result<u64> {
-        monotonic()
     }
 }
 

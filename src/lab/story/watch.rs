@@ -30,9 +30,6 @@ pub struct Transition {
     pub active: String,
 }
 
-/// Called on each transition, at once, in the watching thread.
-pub type Hook = Box<dyn FnMut(&Transition) + Send>;
-
 /// A running watch. Dropping it ends it.
 #[derive(Debug)]
 pub struct PolicyWatch {
@@ -49,12 +46,12 @@ struct Shared {
 impl PolicyWatch {
     /// Watches the policy `name` from now on; its present state is the first entry.
     /// Errors: the thread cannot start.
-    pub fn begin(objects: &Objects, name: &str, hook: Hook) -> Result<Self> {
+    pub fn begin(objects: &Objects, name: &str) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let (mine, objects, policy) = (Arc::clone(&shared), objects.clone(), name.to_owned());
         let thread = std::thread::Builder::new()
             .name("policy-watch".to_owned())
-            .spawn(move || run(&objects, &policy, &mine, hook))
+            .spawn(move || run(&objects, &policy, &mine))
             .map_err(LabError::system("start a thread"))?;
         let watch = Self {
             shared,
@@ -120,9 +117,9 @@ pub fn path(seen: &[Transition], since: u64) -> String {
     }
 }
 
-fn run(objects: &Objects, policy: &str, shared: &Shared, mut hook: Hook) {
+fn run(objects: &Objects, policy: &str, shared: &Shared) {
     while !shared.stop.load(Ordering::SeqCst) {
-        let following = follow(objects, policy, shared, &mut hook);
+        let following = follow(objects, policy, shared);
         if objects.runtime().block_on(following).is_err() {
             return;
         }
@@ -130,13 +127,13 @@ fn run(objects: &Objects, policy: &str, shared: &Shared, mut hook: Hook) {
 }
 
 /// One list and one watch; ends when the apiserver does, or is asked to.
-async fn follow(objects: &Objects, policy: &str, shared: &Shared, hook: &mut Hook) {
+async fn follow(objects: &Objects, policy: &str, shared: &Shared) {
     let api = objects.api(kinds::POLICY, None);
     let Ok(Ok(now)) = tokio::time::timeout(LOOK_UP * 50, api.get(policy)).await else {
         return;
     };
     let version = now.metadata.resource_version.clone().unwrap_or_default();
-    note(&json!(now), shared, hook);
+    note(&json!(now), shared);
     let parameters = WatchParams::default()
         .fields(&format!("metadata.name={policy}"))
         .timeout(WATCH_SECONDS);
@@ -147,7 +144,7 @@ async fn follow(objects: &Objects, policy: &str, shared: &Shared, hook: &mut Hoo
     while !shared.stop.load(Ordering::SeqCst) {
         match tokio::time::timeout(LOOK_UP, stream.try_next()).await {
             Ok(Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
-                note(&json!(object), shared, hook);
+                note(&json!(object), shared);
             }
             Err(_) | Ok(Ok(Some(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_)))) => {}
             Ok(Ok(Some(WatchEvent::Error(_)) | None) | Err(_)) => return,
@@ -155,7 +152,7 @@ async fn follow(objects: &Objects, policy: &str, shared: &Shared, hook: &mut Hoo
     }
 }
 
-fn note(object: &Value, shared: &Shared, hook: &mut Hook) {
+fn note(object: &Value, shared: &Shared) {
     let word = |path: &str| object.pointer(path).and_then(Value::as_str);
     let (Some(state), Ok(at)) = (word("/status/state"), monotonic()) else {
         return;
@@ -174,9 +171,7 @@ fn note(object: &Value, shared: &Shared, hook: &mut Hook) {
     if seen.last().is_some_and(same) {
         return;
     }
-    seen.push(transition.clone());
-    drop(seen);
-    hook(&transition);
+    seen.push(transition);
 }
 
 #[cfg(test)]
@@ -186,12 +181,11 @@ mod tests {
     #[test]
     fn only_changes_are_noted() {
         let shared = Shared::default();
-        let mut hook: Hook = Box::new(|_| {});
         for (state, epoch) in [("Steady", 1), ("Steady", 1), ("Fencing", 2), ("Fencing", 2)] {
             let status = json!({"state": state, "epoch": epoch, "activeRegion": "eu-west"});
-            note(&json!({"status": status}), &shared, &mut hook);
+            note(&json!({"status": status}), &shared);
         }
-        note(&json!({}), &shared, &mut hook);
+        note(&json!({}), &shared);
         let seen = shared.seen.into_inner().unwrap();
         assert_eq!(seen.len(), 2);
         assert_eq!(path(&seen, 0), "Steady@1 > Fencing@2");
