@@ -16,6 +16,8 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+#[path = "apiserver_placement/immutable.rs"]
+mod immutable;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/refused.rs"]
@@ -43,6 +45,7 @@ fn tenants_are_placed_and_let_go() {
     a_settled_world_writes_nothing(&world);
     a_secret_edited_by_hand_is_put_back(&world);
     a_deleted_secret_comes_back_with_credentials_that_work(&world);
+    immutable::a_secret_that_cannot_be_changed_is_told(&world);
     a_password_changed_on_the_server_is_set_back(&world);
     a_field_of_somebody_else_is_left_alone(&world);
     a_workload_that_is_no_longer_selected_is_released(&world);

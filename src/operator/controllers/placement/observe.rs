@@ -130,8 +130,13 @@ pub(super) fn answers(ctx: &Ctx, server: &ServerId) -> Option<Result<(), String>
     if let Some(unopened) = &sample.unopened {
         return Some(Err(unopened.message.clone()));
     }
+    // The words of the first failure for this reason: each probe may put it differently, and each
+    // change would be a write for every tenant of the server.
     let told = || match &sample.probe {
-        Some(Probe::Failed(failure, text)) => format!("{}: {text}", failure.reason()),
+        Some(Probe::Failed(failure, text)) => {
+            let text = sample.detail.as_ref().unwrap_or(text);
+            format!("{}: {text}", failure.reason())
+        }
         Some(Probe::Answered(_)) | None => "it has not answered often enough yet".to_owned(),
     };
     match sample.verdict {

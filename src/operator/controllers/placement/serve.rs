@@ -375,5 +375,15 @@ fn secret_call(
             .into();
     }
     let object = format!("Secret {}/{}", namespace(tenant), tenant.secret_name());
+    if error.status().is_some_and(|status| status.code == 422) {
+        let message = format!(
+            "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and it \
+             is made anew with a new password"
+        );
+        let stop = Stop::new(Until::Person, Reason::ApiServerError, message);
+        return progress
+            .deny(ConditionType::CredentialsCurrent, stop)
+            .into();
+    }
     PlacementError::call(format!("{doing} {object}"), error).into()
 }
