@@ -16,7 +16,7 @@ type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Writes JSON logs to standard error, filtered by `filter`; an unreadable filter means `info`.
 pub fn log(filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = secret_free(filter);
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -26,6 +26,21 @@ pub fn log(filter: &str) {
         .with_writer(std::io::stderr)
         .init();
 }
+
+/// `filter` without the finer levels of the database driver, whatever it asks for: they show every
+/// statement, and some of those hold the verifier of a password.
+fn secret_free(filter: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let caps = DRIVER.iter().filter_map(|cap| cap.parse().ok());
+    caps.fold(filter, EnvFilter::add_directive)
+}
+
+/// The driver, and those of its modules that log statements, lest a filter names them.
+const DRIVER: [&str; 3] = [
+    "tokio_postgres=info",
+    "tokio_postgres::simple_query=info",
+    "tokio_postgres::prepare=info",
+];
 
 /// A database server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -175,7 +190,43 @@ fn long() -> Histogram {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_level_of_the_log_shows_a_statement() {
+        for filter in ["debug", "trace", "tokio_postgres::simple_query=trace,debug"] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_env_filter(secret_free(filter))
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!(target: "tokio_postgres::simple_query", "ALTER ROLE PASSWORD");
+                tracing::debug!(target: "tokio_postgres::prepare", "ALTER ROLE PASSWORD");
+                tracing::debug!(target: "domicile_operator", "a pass");
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            assert!(text.contains("a pass"), "{filter}: {text}");
+            assert!(!text.contains("PASSWORD"), "{filter}: {text}");
+        }
+    }
 
     #[test]
     fn the_figures_have_their_agreed_names() {
