@@ -91,6 +91,10 @@ pub struct ServerRef {
 /// A physical standby.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "self.server == oldSelf.server",
+    "`server` must not change while its region is a standby: remove the standby first",
+)])))]
 pub struct StandbySpec {
     /// `region` is the name of the Region.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]

@@ -137,7 +137,8 @@ pub struct Facts {
     pub role: Role,
     /// The timeline written (primary) or last replayed (standby).
     pub timeline: u32,
-    /// Primary: WAL flushed. Standby: WAL replayed.
+    /// Primary: WAL written, so that all that was acknowledged lies before it. Standby: WAL
+    /// replayed.
     pub position: Lsn,
     /// Standby: WAL received and flushed.
     pub received: Option<Lsn>,

@@ -22,6 +22,7 @@ on_both_versions!(
     a_weak_login_method_gets_no_password,
     an_empty_server_tells_its_facts,
     a_pair_tells_who_follows_whom,
+    what_a_primary_has_written_is_what_its_standby_can_reach,
     a_relaxed_commit_is_seen_wherever_it_is_set,
     a_login_without_rights_is_told_which,
 );
@@ -269,6 +270,32 @@ async fn a_pair_tells_who_follows_whom(binaries: &Binaries) {
         silent.is_none_or(|ms| ms > 1000),
         "a dead stream looks alive: {silent:?}"
     );
+}
+
+/// Also when a record fills its page, and when nobody waited for the flush.
+async fn what_a_primary_has_written_is_what_its_standby_can_reach(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let standby = world.lab.standby("eu-central", &world.primary).unwrap();
+    world.sql("postgres", "CREATE TABLE t (content text)");
+    let there = world.provider_of(&standby);
+    for round in 0..40 {
+        let content = format!("repeat('x', {})", round * 211);
+        let insert = format!(
+            "SET synchronous_commit = off; INSERT INTO t VALUES ({content}) RETURNING
+             pg_current_wal_insert_lsn()"
+        );
+        world.sql("postgres", &insert);
+        let written = facts(&world.provider()).await.position;
+        let mut reached = facts(&there).await.position;
+        for _ in 0..100 {
+            if reached >= written {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            reached = facts(&there).await.position;
+        }
+        assert!(reached >= written, "round {round}: {reached} of {written}");
+    }
 }
 
 async fn a_relaxed_commit_is_seen_wherever_it_is_set(binaries: &Binaries) {

@@ -242,7 +242,7 @@ async fn a_password_is_replaced_and_the_old_one_ends(binaries: &Binaries) {
         .unwrap();
     let other = set(&plan("acme", "u2"), Slot::A).await.unwrap_err();
     assert_eq!(other.reason(), "DatabaseNameTaken");
-    assert_eq!(facts(&provider).await.open_logins, 2);
+    assert_eq!(facts(&provider).await.open_logins, 3);
 }
 
 async fn an_access_that_is_not_planned_is_shut(binaries: &Binaries) {

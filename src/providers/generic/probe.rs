@@ -164,6 +164,18 @@ const RELAXED: &str = "
         NOT IN ('on', 'remote_apply', 'true', 'yes', '1')
       AND s.setrole IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = session_user))";
 
+/// Where the last record of a primary's WAL ends: all that was acknowledged lies before it, also by
+/// commits that did not wait for the flush. The insert position itself lies behind the header of the
+/// next page when that record fills its page, a place that no standby reaches before the next record.
+const WRITTEN: &str = "
+  (SELECT w.next - CASE
+     WHEN mod(w.next - '0/0'::pg_lsn, w.segment) = 40 THEN 40
+     WHEN mod(w.next - '0/0'::pg_lsn, w.page) = 24 THEN 24
+     ELSE 0 END
+   FROM (SELECT pg_current_wal_insert_lsn() AS next,
+           (SELECT setting::numeric FROM pg_settings WHERE name = 'wal_segment_size') AS segment,
+           (SELECT setting::numeric FROM pg_settings WHERE name = 'wal_block_size') AS page) w)";
+
 fn state_sql() -> String {
     format!(
         "WITH {TENANTS}, {SESSIONS},
@@ -179,7 +191,7 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
           FROM pg_control_checkpoint() c, pg_control_recovery() r)
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
   END AS timeline,
-  CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS position,
+  CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE {WRITTEN} END AS position,
   CASE WHEN standby THEN pg_last_wal_receive_lsn() END AS received,
   (SELECT received_tli FROM receiver) AS receiver_timeline,
   (SELECT substring(conninfo from '(?:^| )application_name=([^ ]*)') FROM receiver)
