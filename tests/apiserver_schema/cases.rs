@@ -83,6 +83,12 @@ pub(crate) fn immutables() -> Vec<Case> {
             "`primary` must not change",
         ),
         (
+            "FailoverPolicy",
+            "standbys",
+            json!([{"region": "b", "server": "other"}]),
+            "`server` must not change",
+        ),
+        (
             "FailoverOperation",
             "target",
             json!("c"),

@@ -164,9 +164,10 @@ const RELAXED: &str = "
         NOT IN ('on', 'remote_apply', 'true', 'yes', '1')
       AND s.setrole IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = session_user))";
 
-/// Where the last record of a primary's WAL ends: all that was acknowledged lies before it, also by
-/// commits that did not wait for the flush. The insert position itself lies behind the header of the
-/// next page when that record fills its page, a place that no standby reaches before the next record.
+/// Where the last record of a primary's WAL ends: all that was acknowledged lies before it, also
+/// by commits that did not wait for the flush. The insert position itself lies behind the header of
+/// the next page when that record fills its page, a place that no standby reaches before the next
+/// record.
 const WRITTEN: &str = "
   (SELECT w.next - CASE
      WHEN mod(w.next - '0/0'::pg_lsn, w.segment) = 40 THEN 40

@@ -377,8 +377,8 @@ fn secret_call(
     let object = format!("Secret {}/{}", namespace(tenant), tenant.secret_name());
     if error.status().is_some_and(|status| status.code == 422) {
         let message = format!(
-            "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and it \
-             is made anew with a new password"
+            "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and \
+             it is made anew with a new password"
         );
         let stop = Stop::new(Until::Person, Reason::ApiServerError, message);
         return progress
