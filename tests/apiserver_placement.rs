@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 mod immutable;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
+#[path = "apiserver_placement/namespace.rs"]
+mod namespace;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
 #[path = "apiserver_placement/world.rs"]
@@ -57,6 +59,7 @@ fn tenants_are_placed_and_let_go() {
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
     no_output_holds_a_password(&world);
     a_retained_placement_leaves_all_behind(&world);
+    namespace::a_deleted_namespace_takes_its_placements_along(&world);
     a_protected_placement_stays(&world);
     a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(&world);
     moves::a_tenant_follows_its_server_and_keeps_its_credentials(&world);

@@ -100,9 +100,7 @@ fn facts(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
     }
     let until = status("/cooldownUntil");
     if until.parse::<Timestamp>().is_ok_and(|until| until > now) {
-        report
-            .facts
-            .extend(fact("no automatic move before", until));
+        report.facts.extend(fact("no automatic move before", until));
     }
 }
 

@@ -91,8 +91,24 @@ pub(super) async fn drop_all(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     drop_database(ctx, tenant, progress).await?;
-    workloads::release_all(ctx, tenant, progress).await?;
-    delete_secret(ctx, tenant).await
+    let released = match workloads::release_all(ctx, tenant, progress).await {
+        Ok(()) => delete_secret(ctx, tenant).await,
+        Err(halt) => Err(halt),
+    };
+    match released {
+        // The deletion of a namespace takes the operator's rights in it, too: waiting for them
+        // would keep both for ever. The login that the Secret tells is gone already.
+        Err(Halt::Stop(stop)) if stop.reason == Reason::NamespaceNotOnboarded => {
+            info!("Leaving the Secret and the workloads: no rights in the namespace");
+            let note = "the database is dropped; the Secret and the variables of workloads stay, \
+                        because the operator has no rights in the namespace";
+            let reason = Reason::NamespaceNotOnboarded.as_str();
+            ctx.events
+                .publish(tenant, Severity::Warning, reason, "Release", note);
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 async fn drop_database(
