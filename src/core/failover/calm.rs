@@ -1,9 +1,10 @@
 //! The states in which no move is under way.
 
-use super::decide::{Outcome, halt, is_fenced, stray_primary};
-use super::guards::{self, Question};
+use super::begin::evidence;
+use super::guards;
 use super::observation::{Answer, Observation, ServerView, Step};
-use super::requests::evidence;
+use super::outcome::{Outcome, halt, is_fenced, stray_primary};
+use super::question::Question;
 use super::state::{FailbackMode, MoveKind, State, Stored};
 use super::synchrony::keep_claim;
 use crate::facts::{Facts, Role};

@@ -1,12 +1,12 @@
 //! The state between fence and promotion: the standby replays all it received.
 
-use super::decide::{Outcome, SOON_MS};
 use super::guards;
 use super::moving::{
     abort, frozen_too_long, give_up, give_up_or_abort, journal_and, lost, refuses, still_a_copy,
     waited_too_long,
 };
 use super::observation::{Answer, Observation};
+use super::outcome::{Outcome, SOON_MS};
 use super::standby;
 use super::state::{Journal, LossBound, MoveKind, Proof, State, Stored};
 use crate::facts::Facts;

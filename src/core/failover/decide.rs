@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::guards::{self, Question};
-use super::observation::{Answer, Decision, Guard, Observation, Refusal, ServerView};
-use super::state::{MoveKind, State, Stored};
+use super::guards;
+use super::observation::{Decision, Guard, Observation};
+use super::outcome::Outcome;
+use super::question::Question;
+use super::state::{MoveKind, State};
 use super::{calm, catching, moving, outage, promotion, requests, synchrony};
-use crate::facts::{Facts, Role};
-
-/// How soon the machine looks again while a move is under way, in milliseconds.
-pub(super) const SOON_MS: u64 = 200;
+use crate::names::RegionName;
 
 /// What to do now, why, and what every guard says.
 pub fn decide(seen: &Observation) -> Decision {
@@ -30,12 +29,12 @@ pub fn decide(seen: &Observation) -> Decision {
             },
         )
     });
-    let (outcome, refusals) = requests::consider(seen, &all_guards, candidate.as_ref());
+    let (started, refusals) = requests::consider(seen);
     let Outcome {
         answer,
         reason,
         message,
-    } = outcome;
+    } = started.unwrap_or_else(|| by_state(seen, &all_guards, candidate.as_ref()));
     Decision {
         answer,
         reason,
@@ -46,29 +45,8 @@ pub fn decide(seen: &Observation) -> Decision {
     }
 }
 
-/// The answer of one state, with its reason.
-pub(super) struct Outcome {
-    pub answer: Answer,
-    pub reason: &'static str,
-    pub message: String,
-}
-
-impl Outcome {
-    pub(super) fn new(answer: Answer, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            answer,
-            reason,
-            message: message.into(),
-        }
-    }
-}
-
 /// The state's own answer, when no operation decides.
-pub(super) fn by_state(
-    seen: &Observation,
-    guards: &[Guard],
-    candidate: Option<&crate::names::RegionName>,
-) -> Outcome {
+fn by_state(seen: &Observation, guards: &[Guard], candidate: Option<&RegionName>) -> Outcome {
     if let Some(outcome) = calm::first_of_all(seen).or_else(|| synchrony::disproven(seen)) {
         return outcome;
     }
@@ -87,54 +65,4 @@ pub(super) fn by_state(
         State::Verifying => promotion::verifying(seen),
         State::Halted => outage::halted(seen),
     }
-}
-
-/// True when this server takes no tenant's write under any epoch up to the stored one: it said so
-/// itself, at the newest epoch, and no writer is left.
-pub(super) fn is_fenced(seen: &Observation, facts: &Facts) -> bool {
-    facts
-        .authority
-        .is_some_and(|row| row.epoch == seen.stored.epoch && !row.writable)
-        && facts.tenant_sessions == 0
-        && facts.open_logins == 0
-}
-
-/// A server other than `keep` that answers, takes writes by its own account, and is not fenced.
-pub(super) fn stray_primary<'a>(
-    seen: &'a Observation,
-    keep: &crate::names::RegionName,
-) -> Option<(&'a ServerView, &'a Facts)> {
-    seen.servers
-        .values()
-        .filter(|view| view.server.region != *keep)
-        .filter_map(|view| view.now().map(|facts| (view, facts)))
-        .find(|(_, facts)| facts.role == Role::Primary && !is_fenced(seen, facts))
-}
-
-/// Freezes automation: a contradiction, or a failure after the point of no return.
-pub(super) fn halt(seen: &Observation, reason: &'static str, message: String) -> Outcome {
-    let stored = Stored {
-        claim: None,
-        ..seen.stored.enter(State::Halted, seen.now.wall)
-    };
-    Outcome::new(Answer::Move(Box::new(stored)), reason, message)
-}
-
-/// Refuses `operation` with a reason.
-pub(super) fn refuse(operation: &str, reason: &'static str, message: String) -> Refusal {
-    Refusal {
-        operation: operation.to_owned(),
-        reason,
-        message,
-    }
-}
-
-/// The messages of the guards that forbid.
-pub(super) fn objections(guards: &[Guard]) -> String {
-    let texts: Vec<_> = guards
-        .iter()
-        .filter(|g| !g.ok)
-        .map(|g| format!("{}: {}", g.name.as_str(), g.message))
-        .collect();
-    texts.join("; ")
 }

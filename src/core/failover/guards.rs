@@ -1,6 +1,7 @@
 //! The guards: each asks one question, all are always asked.
 
 use super::observation::{Guard, GuardName, Observation, ServerView};
+use super::question::{Question, guard};
 use super::standby::{standby_eligible, stream_broken};
 use super::state::{
     Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof, State,
@@ -9,19 +10,6 @@ use crate::facts::Facts;
 use crate::health::Verdict;
 use crate::names::RegionName;
 use std::collections::BTreeSet;
-
-/// What is being asked: may this move be made?
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question<'a> {
-    /// Where to.
-    pub target: &'a RegionName,
-    /// What for.
-    pub kind: MoveKind,
-    /// By the machine itself.
-    pub automatic: bool,
-    /// What the asker waives.
-    pub accept: &'a BTreeSet<Accept>,
-}
 
 /// All guards for one question, in order.
 pub(super) fn evaluate(seen: &Observation, ask: Question<'_>) -> Vec<Guard> {
@@ -144,21 +132,6 @@ pub(super) fn unlawful(seen: &Observation, target: &RegionName) -> Option<String
             tenant.name
         )
     })
-}
-
-pub(super) fn guard(name: GuardName, result: Result<String, String>) -> Guard {
-    match result {
-        Ok(message) => Guard {
-            name,
-            ok: true,
-            message,
-        },
-        Err(message) => Guard {
-            name,
-            ok: false,
-            message,
-        },
-    }
 }
 
 fn armed(seen: &Observation, ask: Question<'_>) -> Guard {

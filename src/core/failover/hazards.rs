@@ -290,3 +290,34 @@ fn a_standby_that_somebody_promoted_in_an_outage_is_never_fenced() {
     seen.stored = stored_after(&seen);
     assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
 }
+
+#[test]
+fn a_move_that_leaves_a_stalled_tenant_behind_says_so() {
+    let mut seen = moving(State::Verifying);
+    seen.stored.active = "central".into();
+    let epoch = seen.stored.epoch;
+    server(&mut seen, "central").facts = Some(Facts {
+        authority: Some(Authority {
+            epoch,
+            writable: true,
+        }),
+        heartbeat: Some(crate::facts::Heartbeat {
+            sequence: 2,
+            leader: "me".into(),
+            at: Mono(99_000),
+            epoch,
+        }),
+        timeline: 4,
+        ..facts(Role::Primary)
+    });
+    seen.tenants[0].repointed = epoch;
+    assert!(!decide(&seen).message.contains("not pointed"));
+    (seen.tenants[0].stalled, seen.tenants[0].repointed) = (true, Epoch(4));
+    let decision = decide(&seen);
+    assert_eq!(stored_after(&seen).state, State::Steady);
+    assert!(
+        decision
+            .message
+            .contains("1 of 1 tenants are not pointed at it yet, ns/acme")
+    );
+}

@@ -1,6 +1,7 @@
 //! The failover machine: states, guards, and the one function that decides.
 
 mod adopt;
+mod begin;
 mod calm;
 mod catching;
 mod decide;
@@ -14,7 +15,9 @@ mod histories;
 mod moving;
 mod observation;
 mod outage;
+mod outcome;
 mod promotion;
+mod question;
 mod requests;
 #[cfg(test)]
 mod rest;

@@ -1,9 +1,9 @@
 //! The states of a move up to its point of no return, and the way back.
 
-use super::decide::{Outcome, SOON_MS, halt, is_fenced};
+use super::begin::epoch_after;
 use super::guards;
 use super::observation::{Answer, Observation, ServerView, Step};
-use super::requests::epoch_after;
+use super::outcome::{Outcome, SOON_MS, halt, is_fenced};
 use super::state::{Journal, MoveKind, Proof, State, Stored};
 use crate::facts::{Facts, Lsn, Role};
 use crate::health::{ProbeFailure, Verdict};

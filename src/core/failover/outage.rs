@@ -1,10 +1,10 @@
 //! The states of an outage that is not being answered yet, and the one in which a person must look.
 
+use super::begin::{epoch_after, own_journal, start};
 use super::calm::contradiction;
-use super::decide::{Outcome, SOON_MS, objections, stray_primary};
 use super::guards;
 use super::observation::{Answer, Guard, GuardName, Observation, ServerView, Step};
-use super::requests::{epoch_after, own_journal, start};
+use super::outcome::{Outcome, SOON_MS, objections, stray_primary};
 use super::state::{Journal, Mode, State, Stored};
 use super::{catching, moving};
 use crate::facts::{Facts, Role};

@@ -1,9 +1,9 @@
 //! The states after the point of no return: promotion, repointing, verification.
 
-use super::decide::{Outcome, SOON_MS, halt, stray_primary};
 use super::guards;
 use super::moving::{journal_and, lost, still_a_copy};
 use super::observation::{Answer, Observation, ServerView, Step};
+use super::outcome::{Outcome, SOON_MS, halt, stray_primary};
 use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, Proof, State, Stored};
 use crate::facts::{Authority, Facts, Role};
 use crate::health::Verdict;
@@ -199,8 +199,31 @@ pub(super) fn verifying(seen: &Observation) -> Outcome {
             "writing to the new primary",
         );
     }
-    Outcome::new(Answer::Move(Box::new(finished(seen, journal))), "Moved", {
-        format!("{} serves under epoch {}", journal.to, seen.stored.epoch)
+    let mut message = format!("{} serves under epoch {}", journal.to, seen.stored.epoch);
+    if let Some(behind) = left_behind(seen) {
+        message = format!("{message}; {behind}");
+    }
+    let stored = finished(seen, journal);
+    Outcome::new(Answer::Move(Box::new(stored)), "Moved", message)
+}
+
+/// Which tenants are not pointed at the new primary, when there are any.
+fn left_behind(seen: &Observation) -> Option<String> {
+    let behind = || {
+        let all = seen.tenants.iter();
+        all.filter(|tenant| tenant.repointed < seen.stored.epoch)
+    };
+    let names: Vec<_> = behind()
+        .map(|tenant| tenant.name.as_str())
+        .take(3)
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} of {} tenants are not pointed at it yet, {} among them: see their conditions",
+            behind().count(),
+            seen.tenants.len(),
+            names.join(", ")
+        )
     })
 }
 

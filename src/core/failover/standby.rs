@@ -1,7 +1,7 @@
 //! Whether a standby can take over.
 
-use super::guards::{Question, guard};
 use super::observation::{Guard, GuardName, Observation, ServerView};
+use super::question::{Question, guard};
 use super::state::{MoveKind, Promotion};
 use crate::facts::{Facts, Role};
 

@@ -1,8 +1,8 @@
 //! Synchronous replication: when it may be claimed, and when it is made so again.
 
-use super::decide::Outcome;
 use super::guards;
 use super::observation::{Answer, Observation, ServerView, Step};
+use super::outcome::Outcome;
 use super::standby;
 use super::state::{Claim, Evidence, Stored};
 use crate::facts::{Facts, Role};

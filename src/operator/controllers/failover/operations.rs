@@ -144,7 +144,7 @@ fn record(
     let (summary, reason, message) = if let Some(journal) = current {
         running(&mut next, operation, seen, stored, journal, decision)
     } else if let Some(past) = past {
-        succeeded(&mut next, operation, stored, past)
+        succeeded(&mut next, operation, stored, past, decision)
     } else if let Some(refusal) = refused {
         refuse(&mut next, refusal)
     } else if state == OperationState::Pending {
@@ -212,6 +212,7 @@ fn succeeded(
     operation: &FailoverOperation,
     stored: &Stored,
     past: &Past,
+    decision: &Decision,
 ) -> (Summary, Reason, String) {
     next.state = Some(OperationState::Succeeded);
     next.evidence_hash = None;
@@ -227,7 +228,11 @@ fn succeeded(
     });
     next.rto_seconds = Some(exact(past.rto_seconds));
     close_last(&mut next.steps, stored.since, "Moved");
-    let message = format!("{} serves under epoch {}", past.to, past.epoch);
+    let message = match decision.reason {
+        // Told in the pass that ended the move, with what it left behind.
+        "Moved" => decision.message.clone(),
+        _later => format!("{} serves under epoch {}", past.to, past.epoch),
+    };
     (Summary::Ready, Reason::Succeeded, message)
 }
 
