@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domicile_api::conditions::{ConditionType, is_true};
+use domicile_api::conditions::{ConditionType, find, is_true};
 use domicile_api::meta::SECRET_HASH;
 use domicile_api::{FailoverOperation, FailoverPolicy};
 use kube::Api;
@@ -94,8 +94,10 @@ fn intrude(world: &World) {
                 .block_on(api.get("intruder"))
                 .unwrap()
                 .status?;
-            is_true(&status.conditions, ConditionType::Stalled).then_some(())
+            let stalled = find(&status.conditions, ConditionType::Stalled)?;
+            (stalled.status == "True" && stalled.reason == "ServerInTwoPolicies").then_some(())
         });
+    world.await_event("default", "intruder", "ServerInTwoPolicies");
     world.poke("mover", "intruder");
     world.await_ready(SPACE, "mover", "True", "Placed");
 }

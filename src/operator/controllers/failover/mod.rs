@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domicile_api::conditions::{ConditionType, Reason, find};
 use domicile_api::convert::ConvertError;
 use domicile_api::meta::{POLICY_FINALIZER, manager};
 use domicile_api::policy::FailoverPolicy;
+use domicile_api::policy_status::FailoverPolicyStatus;
 use domicile_core::failover::{
     Answer, Decision, Observation, Settings, State, Step, Stored, adopt, decide,
 };
@@ -111,10 +113,10 @@ async fn reconcile(
     memory: Arc<Memory>,
     sender: notify::Sender,
 ) -> Result<Duration, Error> {
-    let stored = policy.status.as_ref().map_or(
-        Ok(None),
-        domicile_api::policy_status::FailoverPolicyStatus::stored,
-    );
+    let stored = policy
+        .status
+        .as_ref()
+        .map_or(Ok(None), FailoverPolicyStatus::stored);
     let (settings, stored) =
         match Settings::try_from(policy.as_ref()).and_then(|s| Ok((s, stored?))) {
             Ok(understood) => understood,
@@ -137,7 +139,7 @@ async fn reconcile(
     let Some(stored) = stored else {
         let adopted = match observe::conflict(&ctx, &policy, &settings) {
             Some(conflict) => Err(conflict),
-            None => adopt(&settings, &servers, now),
+            None => adopt(&settings, &servers, now).map_err(|fact| (Reason::Contradiction, fact)),
         };
         return begin(&ctx, &policy, adopted, now.wall).await;
     };
@@ -195,6 +197,10 @@ impl Pass<'_> {
     /// Stores `next` by compare-and-swap against the object that the decision was made on.
     async fn store(&self, next: &Stored, decision: &Decision) -> Result<(), Error> {
         let status = report::status(self.policy, self.seen, next, decision);
+        if next.state == self.seen.stored.state {
+            return write(self.ctx, self.policy, status).await;
+        }
+        // A change of state has its own event.
         let cache = &self.ctx.stores.policies;
         write_status(self.ctx, cache, manager::FAILOVER, self.policy, status).await?;
         Ok(())
@@ -236,18 +242,47 @@ impl Pass<'_> {
     }
 }
 
+/// Writes a status, with an event when it newly waits for a person, or for another reason.
+async fn write(
+    ctx: &Ctx,
+    policy: &Arc<FailoverPolicy>,
+    status: FailoverPolicyStatus,
+) -> Result<(), Error> {
+    let stalled = |status: &FailoverPolicyStatus| {
+        let stalled = find(&status.conditions, ConditionType::Stalled);
+        stalled.filter(|c| c.status == "True").cloned()
+    };
+    let before = policy.status.as_ref().and_then(stalled);
+    let now = stalled(&status);
+    write_status(ctx, &ctx.stores.policies, manager::FAILOVER, policy, status).await?;
+    if let Some(now) = now.filter(|now| before.is_none_or(|old| old.reason != now.reason)) {
+        let object = policy.as_ref();
+        ctx.events.publish(
+            object,
+            Severity::Warning,
+            &now.reason,
+            "Reconcile",
+            now.message,
+        );
+    }
+    Ok(())
+}
+
 /// The first status of a policy.
 async fn begin(
     ctx: &Ctx,
     policy: &Arc<FailoverPolicy>,
-    adopted: Result<Stored, String>,
+    adopted: Result<Stored, (Reason, String)>,
     now: jiff::Timestamp,
 ) -> Result<Duration, Error> {
     let (status, rest) = match adopted {
         Ok(stored) => (report::adopted(policy, &stored, now), AT_ONCE),
-        Err(fact) => (report::waiting(policy, &fact, now), Duration::from_secs(1)),
+        Err((reason, fact)) => (
+            report::waiting(policy, reason, &fact, now),
+            Duration::from_secs(1),
+        ),
     };
-    write_status(ctx, &ctx.stores.policies, manager::FAILOVER, policy, status).await?;
+    write(ctx, policy, status).await?;
     Ok(rest)
 }
 
@@ -258,20 +293,7 @@ async fn refuse(
     problem: &ConvertError,
 ) -> Result<Duration, Error> {
     let status = report::misunderstood(policy, problem, ctx.clock.now().wall);
-    if policy.status.as_ref() != Some(&status) {
-        let note = problem.to_string();
-        let publish = |reason| {
-            ctx.events.publish(
-                policy.as_ref(),
-                Severity::Warning,
-                reason,
-                "Reconcile",
-                note.clone(),
-            );
-        };
-        publish("InvalidStatus");
-    }
-    write_status(ctx, &ctx.stores.policies, manager::FAILOVER, policy, status).await?;
+    write(ctx, policy, status).await?;
     Ok(super::LONGEST_WAIT)
 }
 

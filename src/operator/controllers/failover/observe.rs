@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use domicile_api::conditions::{ConditionType, is_true};
+use domicile_api::conditions::{ConditionType, Reason, is_true};
 use domicile_api::meta::{TRIGGER_AUTOMATIC, TRIGGER_LABEL};
 use domicile_api::operation::{FailoverOperation, MoveType, OperationState};
 use domicile_api::placement::TenantPlacement;
@@ -139,7 +139,7 @@ pub(super) fn all(
     Observation {
         now,
         leader: ctx.identity().to_owned(),
-        conflict: conflict(ctx, policy, &settings),
+        conflict: conflict(ctx, policy, &settings).map(|(_, fact)| fact),
         others: others(ctx, &settings),
         tenants: tenants(ctx, policy),
         home_in_sync_ms: in_sync(memory, &settings, &stored, &servers, now.mono),
@@ -153,7 +153,11 @@ pub(super) fn all(
 
 /// Why the policy cannot be followed: one of its servers is another policy's too (the older policy
 /// keeps it), or a Region or server does not exist.
-pub(super) fn conflict(ctx: &Ctx, policy: &FailoverPolicy, settings: &Settings) -> Option<String> {
+pub(super) fn conflict(
+    ctx: &Ctx,
+    policy: &FailoverPolicy,
+    settings: &Settings,
+) -> Option<(Reason, String)> {
     let mine: BTreeSet<ServerId> = members(policy).into_iter().collect();
     let age = |p: &FailoverPolicy| {
         (
@@ -166,30 +170,33 @@ pub(super) fn conflict(ctx: &Ctx, policy: &FailoverPolicy, settings: &Settings) 
             continue;
         }
         if let Some(server) = members(&other).into_iter().find(|id| mine.contains(id)) {
-            return Some(format!(
+            let fact = format!(
                 "{server} is a server of FailoverPolicy {} already; a server is in one policy only",
                 other.name_any()
-            ));
+            );
+            return Some((Reason::ServerInTwoPolicies, fact));
         }
     }
-    mine.into_iter()
-        .find_map(|id| match ctx.stores.regions.get(id.region.as_str()) {
-            None => Some(format!(
-                "Region {} does not exist; create it or correct the spec",
-                id.region
-            )),
-            Some(region) => (!region
-                .spec
-                .database_servers
-                .iter()
-                .any(|s| s.name == id.server))
-            .then(|| {
-                format!(
-                    "Region {} has no database server named {}",
-                    id.region, id.server
-                )
-            }),
-        })
+    mine.into_iter().find_map(|id| missing(ctx, &id))
+}
+
+/// Why there is no such server.
+fn missing(ctx: &Ctx, id: &ServerId) -> Option<(Reason, String)> {
+    let Some(region) = ctx.stores.regions.get(id.region.as_str()) else {
+        let fact = format!(
+            "Region {} does not exist; create it or correct the spec",
+            id.region
+        );
+        return Some((Reason::RegionNotFound, fact));
+    };
+    let mut servers = region.spec.database_servers.iter();
+    (!servers.any(|server| server.name == id.server)).then(|| {
+        let fact = format!(
+            "Region {} has no database server named {}; add it or correct the spec",
+            id.region, id.server
+        );
+        (Reason::ServerNotFound, fact)
+    })
 }
 
 fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {

@@ -67,10 +67,15 @@ pub(super) fn adopted(
 }
 
 /// A policy that cannot begin.
-pub(super) fn waiting(policy: &FailoverPolicy, fact: &str, now: Timestamp) -> FailoverPolicyStatus {
+pub(super) fn waiting(
+    policy: &FailoverPolicy,
+    reason: Reason,
+    fact: &str,
+    now: Timestamp,
+) -> FailoverPolicyStatus {
     let status = policy.status.clone().unwrap_or_default();
     let summary = Summary::Stalled { ready: false };
-    summarized(policy, status, summary, Reason::Contradiction, fact, now)
+    summarized(policy, status, summary, reason, fact, now)
 }
 
 /// A policy, or a stored state, that is not understood.
@@ -223,10 +228,16 @@ fn guards(decision: &Decision) -> Vec<GuardStatus> {
 
 fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, Reason) {
     if seen.conflict.is_some() && next.journal.is_none() {
-        return (
-            Summary::Stalled { ready: false },
-            Reason::ServerInTwoPolicies,
-        );
+        let gone = seen
+            .servers
+            .values()
+            .any(|view| view.jurisdiction.is_none());
+        let reason = if gone {
+            Reason::RegionNotFound
+        } else {
+            Reason::ServerInTwoPolicies
+        };
+        return (Summary::Stalled { ready: false }, reason);
     }
     let word = Reason::parse(next.state.as_str()).unwrap_or(Reason::Progressing);
     let up = seen
