@@ -12,7 +12,6 @@ use tracing::info;
 
 use crate::context::Ctx;
 use crate::controllers::{Work, drive};
-use crate::stores;
 
 mod cleanup;
 mod database;
@@ -56,8 +55,6 @@ async fn reconcile(
     ctx: Arc<Ctx>,
     memory: Arc<Memory>,
 ) -> Result<Duration, PlacementError> {
-    // Without all Regions and policies a route would be a guess.
-    stores::filled(&ctx).await;
     let mut progress = Progress::default();
     let mut tenant = tenant;
     let ended = if tenant.metadata.deletion_timestamp.is_some() {
