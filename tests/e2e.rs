@@ -152,7 +152,7 @@ fn main() -> ExitCode {
         }
         if let Err(error) = run_all(postgres, &scenarios, &mut tally) {
             println!("error: {}", error.report());
-            tally.failed.push("the lab".to_owned());
+            tally.failed.push(("the lab".to_owned(), error.report()));
         }
     }
     tally.finish()
@@ -161,7 +161,8 @@ fn main() -> ExitCode {
 #[derive(Default)]
 struct Tally {
     passed: usize,
-    failed: Vec<String>,
+    /// Names, each with what went wrong.
+    failed: Vec<(String, String)>,
 }
 
 /// Runs scenarios on one lab. One that fails may leave anything behind, so that the next one gets
@@ -194,7 +195,7 @@ fn run_all(postgres: Postgres, scenarios: &[&Scenario], tally: &mut Tally) -> Re
             Err(error) => {
                 println!("test {name} ... FAILED ({took:.1} s)\n  {}", error.report());
                 println!("{}", current.diagnosis());
-                tally.failed.push(name);
+                tally.failed.push((name, error.report()));
                 current.end()?;
             }
         }
@@ -212,8 +213,9 @@ impl Tally {
         // A run that tried nothing proves nothing.
         let well = failed.is_empty() && passed > 0;
         let word = if well { "ok" } else { "FAILED" };
-        for name in &failed {
-            println!("failed: {name}");
+        // Once more, after all the logs between.
+        for (name, why) in &failed {
+            println!("failed: {name}: {why}");
         }
         println!(
             "\ntest result: {word}. {passed} passed; {} failed",

@@ -118,36 +118,52 @@ pub fn path(seen: &[Transition], since: u64) -> String {
 }
 
 fn run(objects: &Objects, policy: &str, shared: &Shared) {
+    let mut version = None;
     while !shared.stop.load(Ordering::SeqCst) {
-        let following = follow(objects, policy, shared);
+        let following = follow(objects, policy, shared, &mut version);
         if objects.runtime().block_on(following).is_err() {
             return;
         }
     }
 }
 
-/// One list and one watch; ends when the apiserver does, or is asked to.
-async fn follow(objects: &Objects, policy: &str, shared: &Shared) {
+/// One watch, from where the one before ended so that no state falls between the two; the first
+/// one, and one that the apiserver refuses to go on with, begins with a look.
+async fn follow(objects: &Objects, policy: &str, shared: &Shared, version: &mut Option<String>) {
     let api = objects.api(kinds::POLICY, None);
-    let Ok(Ok(now)) = tokio::time::timeout(LOOK_UP * 50, api.get(policy)).await else {
-        return;
+    let from = match version.take() {
+        Some(version) => version,
+        None => {
+            let Ok(Ok(now)) = tokio::time::timeout(LOOK_UP * 50, api.get(policy)).await else {
+                return;
+            };
+            note(&json!(now), shared);
+            now.metadata.resource_version.unwrap_or_default()
+        }
     };
-    let version = now.metadata.resource_version.clone().unwrap_or_default();
-    note(&json!(now), shared);
     let parameters = WatchParams::default()
         .fields(&format!("metadata.name={policy}"))
         .timeout(WATCH_SECONDS);
-    let Ok(stream) = api.watch(&parameters, &version).await else {
+    let Ok(stream) = api.watch(&parameters, &from).await else {
         return;
     };
+    *version = Some(from);
     let mut stream = std::pin::pin!(stream);
     while !shared.stop.load(Ordering::SeqCst) {
         match tokio::time::timeout(LOOK_UP, stream.try_next()).await {
             Ok(Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
                 note(&json!(object), shared);
+                *version = object.metadata.resource_version;
             }
-            Err(_) | Ok(Ok(Some(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_)))) => {}
-            Ok(Ok(Some(WatchEvent::Error(_)) | None) | Err(_)) => return,
+            Ok(Ok(Some(WatchEvent::Bookmark(mark)))) => {
+                *version = Some(mark.metadata.resource_version);
+            }
+            Err(_) | Ok(Ok(Some(WatchEvent::Deleted(_)))) => {}
+            Ok(Ok(None) | Err(_)) => return,
+            Ok(Ok(Some(WatchEvent::Error(_)))) => {
+                *version = None;
+                return;
+            }
         }
     }
 }
