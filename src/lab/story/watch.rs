@@ -131,15 +131,14 @@ fn run(objects: &Objects, policy: &str, shared: &Shared) {
 /// one, and one that the apiserver refuses to go on with, begins with a look.
 async fn follow(objects: &Objects, policy: &str, shared: &Shared, version: &mut Option<String>) {
     let api = objects.api(kinds::POLICY, None);
-    let from = match version.take() {
-        Some(version) => version,
-        None => {
-            let Ok(Ok(now)) = tokio::time::timeout(LOOK_UP * 50, api.get(policy)).await else {
-                return;
-            };
-            note(&json!(now), shared);
-            now.metadata.resource_version.unwrap_or_default()
-        }
+    let from = if let Some(version) = version.take() {
+        version
+    } else {
+        let Ok(Ok(now)) = tokio::time::timeout(LOOK_UP * 50, api.get(policy)).await else {
+            return;
+        };
+        note(&json!(now), shared);
+        now.metadata.resource_version.unwrap_or_default()
     };
     let parameters = WatchParams::default()
         .fields(&format!("metadata.name={policy}"))
