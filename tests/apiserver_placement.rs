@@ -16,6 +16,8 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+#[path = "apiserver_placement/address.rs"]
+mod address;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
 #[path = "apiserver_placement/moves.rs"]
@@ -51,6 +53,7 @@ fn tenants_are_placed_and_let_go() {
     a_password_changed_on_the_server_is_set_back(&world);
     a_field_of_somebody_else_is_left_alone(&world);
     a_workload_that_is_no_longer_selected_is_released(&world);
+    address::an_address_that_leads_to_another_server_makes_nothing_there(&world);
     refused::each_bad_placement_has_its_own_reason(&world);
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
     refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);

@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::context::Ctx;
 use crate::error::{Class, Classify};
 use crate::kube::client::{self, CallError};
+use crate::probes::plan::identifiers;
 
 /// How long a Secret is believed, in milliseconds. A refused login ends it at once.
 const FRESH_MS: u64 = 60_000;
@@ -62,10 +63,16 @@ struct Fetched {
 }
 
 impl Ctx {
-    /// A way to the server `id`, each of whose calls ends within `deadline`.
+    /// A way to the server `id`, each of whose calls ends within `deadline`. Its effects are for
+    /// the recorded server alone: an address that was changed a moment ago may lead to another one,
+    /// and no probe has told yet.
     pub async fn open(&self, id: &ServerId, deadline: Duration) -> Result<Generic, OpenError> {
         let endpoint = self.endpoint(id).await?;
-        Generic::new(endpoint, deadline).map_err(|error| OpenError {
+        let region = self.stores.regions.get(id.region.as_str());
+        let identifiers = region.map(|region| identifiers(&region, &id.server));
+        let opened = Generic::new(endpoint, deadline);
+        let known = opened.map(|server| server.known_by(identifiers.unwrap_or_default()));
+        known.map_err(|error| OpenError {
             reason: Reason::parse(error.reason()).unwrap_or(Reason::SecretInvalid),
             class: error.class(),
             message: format!("Server {id}: {error}"),

@@ -10,13 +10,14 @@ use domicile_providers::{Applied, Class, Endpoint, Generic};
 use secrecy::SecretString;
 
 use crate::relay::Relay;
-use crate::world::{CANARY, World, on_both_versions, place, plan, verifiers};
+use crate::world::{CANARY, World, facts, on_both_versions, place, plan, verifiers};
 
 on_both_versions!(
     actors_at_once_make_one_tenant,
     what_was_taken_away_comes_back,
     a_call_cut_anywhere_is_completed_by_the_next,
     nobody_else_connects_while_a_tenant_is_made,
+    another_server_than_the_recorded_one_is_not_touched,
 );
 
 async fn actors_at_once_make_one_tenant(binaries: &Binaries) {
@@ -184,4 +185,29 @@ async fn nobody_else_connects_while_a_tenant_is_made(binaries: &Binaries) {
     });
     assert_eq!(came_in, 0);
     assert!(tried > 12, "the intruder tried only {tried} times");
+}
+
+async fn another_server_than_the_recorded_one_is_not_touched(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let (provider, acme) = (world.provider(), plan("acme", "u1"));
+    let before = world.next_transaction();
+    let stranger = provider.clone().known_by(vec!["1".to_owned()]);
+    let verifiers = verifiers();
+    for refused in [
+        stranger.ensure_tables().await.err(),
+        stranger
+            .ensure_tenant(&acme, Epoch(0), &verifiers)
+            .await
+            .err(),
+        stranger.drop_tenant(&acme, Epoch(0)).await.err(),
+        stranger.take_authority(Epoch(1)).await.err(),
+        stranger.fence(Epoch(1)).await.err(),
+        stranger.promote(Epoch(1)).await.err(),
+    ] {
+        assert_eq!(refused.map(|error| error.reason()), Some("WrongServer"));
+    }
+    assert_eq!(world.next_transaction(), before, "something was written");
+    let identifier = facts(&provider).await.system_identifier;
+    let known = provider.known_by(vec!["1".to_owned(), identifier]);
+    place(&known, &acme, 0).await;
 }

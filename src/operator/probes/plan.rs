@@ -93,7 +93,7 @@ pub fn members(policy: &FailoverPolicy) -> Vec<ServerId> {
 }
 
 /// The pinned identifier of a server and the one that a person accepted instead.
-fn identifiers(region: &Region, server: &str) -> Vec<String> {
+pub(crate) fn identifiers(region: &Region, server: &str) -> Vec<String> {
     let status = region.status.as_ref();
     let find = |entry: &&DatabaseServerStatus| entry.name == server;
     let pinned = status.and_then(|status| status.database_servers.iter().find(find));

@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domicile_core::admin::MAINTENANCE_DATABASE;
+use domicile_core::health::ProbeFailure;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ pub use authority::Fenced;
 pub use tenant::{HeldTenant, Login, TenantPlan};
 
 use crate::error::ProviderError;
-use crate::session::{Connector, Endpoint, Identity, Session};
+use crate::session::{Connector, Endpoint, Identity, Session, text};
 
 /// Whether an effect had to change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub struct Generic {
     username: String,
     password: SecretString,
     limit: Duration,
+    identifiers: Vec<String>,
 }
 
 impl fmt::Debug for Generic {
@@ -67,7 +69,18 @@ impl Generic {
             username,
             password,
             limit: deadline,
+            identifiers: Vec::new(),
         })
+    }
+
+    /// The same server, known by one of these system identifiers: each effect asks for it in its
+    /// own session first, and another server at this address is not touched. None: any will do.
+    #[must_use]
+    pub fn known_by(self, identifiers: Vec<String>) -> Self {
+        Self {
+            identifiers,
+            ..self
+        }
     }
 
     /// The same server with another deadline, such as a longer one for a fence that ends sessions.
@@ -90,8 +103,34 @@ impl Generic {
 
     /// A session whose commits wait for no standby.
     async fn effects(&self, deadline: Instant) -> Result<Session, ProviderError> {
-        self.session(MAINTENANCE_DATABASE, "none", true, deadline)
-            .await
+        let session = self
+            .session(MAINTENANCE_DATABASE, "none", true, deadline)
+            .await?;
+        self.recognise(&session).await?;
+        Ok(session)
+    }
+
+    async fn recognise(&self, session: &Session) -> Result<(), ProviderError> {
+        if self.identifiers.is_empty() {
+            return Ok(());
+        }
+        let doing = "asking which server this is";
+        let sql = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
+        let rows = session.rows(doing, sql).await?;
+        let found = rows.first().and_then(|row| text(row, "system_identifier"));
+        if found.is_some_and(|found| self.identifiers.iter().any(|known| known == found)) {
+            return Ok(());
+        }
+        Err(ProviderError::Connect {
+            server: self.connector.name.clone(),
+            doing,
+            failure: ProbeFailure::WrongServer,
+            fact: format!(
+                "it has system identifier {}, recorded is {}",
+                found.unwrap_or("none"),
+                self.identifiers.join(" or ")
+            ),
+        })
     }
 
     async fn session(
