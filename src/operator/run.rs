@@ -25,6 +25,9 @@ use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
 
+#[cfg(test)]
+mod tests;
+
 /// How long running work may take to end after the process was told to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -223,139 +226,5 @@ impl Stopping {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use axum::Router;
-    use axum::body::Body;
-    use axum::extract::{Request, State};
-    use axum::http::StatusCode;
-    use axum::response::{IntoResponse, Response};
-    use clap::Parser;
-    use futures::stream;
-    use serde_json::{Value, json};
-    use tokio::sync::watch;
-
-    use super::*;
-    use crate::settings::{Command, CommandLine, Environment};
-
-    /// An API server that holds back its list of policies until it is told, and notes what is
-    /// asked of it.
-    struct SlowServer {
-        released: watch::Sender<bool>,
-        asked: Mutex<Vec<String>>,
-    }
-
-    impl SlowServer {
-        fn count(&self, words: &[&str]) -> usize {
-            let asked = self.asked.lock().unwrap();
-            let all = |line: &&String| words.iter().all(|word| line.contains(word));
-            asked.iter().filter(all).count()
-        }
-
-        fn writes(&self) -> Vec<String> {
-            let mut lines = self.asked.lock().unwrap().clone();
-            lines.retain(|line| !line.starts_with("GET "));
-            lines
-        }
-
-        async fn wait_for(&self, words: &[&str]) {
-            let clock = Clock::default();
-            let seen = async {
-                while self.count(words) == 0 {
-                    clock.sleep(Duration::from_millis(5)).await;
-                }
-            };
-            let within = clock.within(Duration::from_secs(20), seen).await;
-            assert!(
-                within.is_ok(),
-                "{words:?} was never asked for: {:?}",
-                self.asked.lock()
-            );
-        }
-    }
-
-    async fn answer(State(server): State<Arc<SlowServer>>, request: Request) -> Response {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-        let line = format!("{method} {path} {query}");
-        server.asked.lock().unwrap().push(line);
-        let plural = path.rsplit('/').next().unwrap_or_default();
-        if method != "GET" || !path.starts_with("/apis/domicile.dev/v1alpha1/") {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        }
-        if query.contains("watch=true") {
-            let silent = stream::pending::<Result<Vec<u8>, std::convert::Infallible>>();
-            return Body::from_stream(silent).into_response();
-        }
-        if plural == "failoverpolicies" {
-            let mut released = server.released.subscribe();
-            let _ = released.wait_for(|released| *released).await;
-        }
-        list(plural).to_string().into_response()
-    }
-
-    fn list(plural: &str) -> Value {
-        let object = |kind: &str, name: &str, spec: Value| {
-            json!({
-                "apiVersion": "domicile.dev/v1alpha1", "kind": kind, "spec": spec,
-                "metadata": {"name": name, "uid": name, "resourceVersion": "7", "generation": 1},
-            })
-        };
-        let items = match plural {
-            "failoverpolicies" => vec![object(
-                "FailoverPolicy",
-                "eu",
-                json!({
-                    "primary": {"region": "west", "server": "main"},
-                    "standbys": [{"region": "central", "server": "main"}],
-                }),
-            )],
-            "failoveroperations" => vec![object(
-                "FailoverOperation",
-                "eu-8",
-                json!({
-                    "policyRef": {"name": "eu"}, "type": "Switchover", "target": "central",
-                    "expectedEpoch": 7,
-                }),
-            )],
-            _none => Vec::new(),
-        };
-        json!({
-            "apiVersion": "domicile.dev/v1alpha1", "kind": "List",
-            "metadata": {"resourceVersion": "7"}, "items": items,
-        })
-    }
-
-    #[tokio::test]
-    async fn nothing_is_judged_while_a_cache_is_not_filled() {
-        // Only an earlier call could make it fail, and then a provider is there.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let server = Arc::new(SlowServer {
-            released: watch::Sender::new(false),
-            asked: Mutex::default(),
-        });
-        let router = Router::new()
-            .fallback(answer)
-            .with_state(Arc::clone(&server));
-        let Command::Run(settings) = CommandLine::parse_from(["domicile", "run"]).command else {
-            panic!("run was asked for");
-        };
-        let settings = settings.complete(Environment::default(), 1);
-        let (ctx, ends) = context(Client::new(router, "default"), settings);
-        let mut loops = JoinSet::new();
-        lead(&ctx, ends, &mut loops);
-        // A new leader sees an operation, and not yet the policy that it names.
-        server.wait_for(&["failoveroperations", "watch=true"]).await;
-        ctx.clock.sleep(Duration::from_millis(300)).await;
-        assert_eq!(server.writes(), Vec::<String>::new());
-        server.released.send_replace(true);
-        server.wait_for(&["PATCH", "/failoverpolicies/eu"]).await;
-        let judged = |line: &String| line.contains("/failoveroperations/");
-        assert!(!server.writes().iter().any(judged));
     }
 }

@@ -102,7 +102,7 @@ fn healthy(seen: &Observation, active: &ServerView, facts: &Facts, wait: Answer)
 fn way_home(seen: &Observation) -> Option<Outcome> {
     let home = &seen.settings.home.region;
     let due = seen.settings.failback == FailbackMode::Automatic && home_is_ready(seen);
-    let name = seen.own_operation();
+    let name = seen.own_failback();
     if !due || !seen.requests.is_empty() || seen.ended.contains(&name) {
         return None;
     }

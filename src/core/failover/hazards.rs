@@ -1,7 +1,7 @@
 //! What changes while a move is under way or about to begin, and what must not follow from it.
 
 use super::fixtures::{
-    calm, facts, moving, outage, second, server, state_after, stored_after, view,
+    calm, facts, moving, objection, outage, second, server, state_after, stored_after, view,
 };
 use super::*;
 use crate::facts::{Authority, Epoch, Facts, Lsn, Role};
@@ -320,4 +320,52 @@ fn a_move_that_leaves_a_stalled_tenant_behind_says_so() {
             .message
             .contains("1 of 1 tenants are not pointed at it yet, ns/acme")
     );
+}
+
+/// A new leader cannot read the old one's heartbeats: the bound of a promotion that hangs grows
+/// with the time since it was stored, once, and the promotion goes on.
+#[test]
+fn a_bound_that_grew_does_not_grow_again_by_the_same_seconds() {
+    let mut seen = moving(State::Promoting);
+    let standby = server(&mut seen, "central").facts.as_mut().unwrap();
+    standby.heartbeat.as_mut().unwrap().leader = "the leader before".into();
+    seen.stored.since = second(985);
+    let grown = stored_after(&seen);
+    let loss = |stored: &Stored| stored.journal.as_ref().and_then(|journal| journal.loss);
+    assert_eq!(loss(&grown), Some(LossBound::Seconds(2 + 15)));
+    seen.stored = grown;
+    let next = decide(&seen).answer;
+    assert!(matches!(next, Answer::Work(Step::Promote(..))), "{next:?}");
+}
+
+#[test]
+fn a_standby_left_behind_by_the_last_move_is_not_promoted_by_hand() {
+    let mut seen = outage();
+    seen.stored.evidence = None;
+    seen.stored.history = vec![Past {
+        operation: "eu-4".into(),
+        kind: MoveKind::Failover,
+        automatic: true,
+        from: "central".into(),
+        to: "west".into(),
+        epoch: Epoch(4),
+        proof: None,
+        loss: LossBound::Seconds(0),
+        rto_seconds: 1,
+        finished: second(0),
+    }];
+    assert!(!objection(&seen).contains(&GuardName::StandbyEligible));
+    let standby = server(&mut seen, "central").facts.as_mut().unwrap();
+    standby.authority.as_mut().unwrap().epoch = Epoch(3);
+    assert!(objection(&seen).contains(&GuardName::StandbyEligible));
+}
+
+#[test]
+fn a_way_home_that_was_refused_does_not_stand_for_a_failover() {
+    let mut seen = outage();
+    seen.stored.state = State::Blocked;
+    seen.ended = [seen.own_failback()].into();
+    assert_eq!(state_after(&seen), State::Outage);
+    seen.ended = [seen.own_operation()].into();
+    assert_eq!(state_after(&seen), State::Blocked);
 }

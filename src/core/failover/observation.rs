@@ -224,6 +224,16 @@ impl Observation {
         format!("{}-{}", self.settings.name, self.stored.epoch.next())
     }
 
+    /// The name of the machine's own way home that follows the stored epoch. Another than that of
+    /// [`Observation::own_operation`]: one that was refused must not stand for a failover.
+    pub fn own_failback(&self) -> String {
+        format!(
+            "{}-failback-{}",
+            self.settings.name,
+            self.stored.epoch.next()
+        )
+    }
+
     /// The move under way.
     pub fn journal(&self) -> Option<&Journal> {
         self.stored.journal.as_ref()

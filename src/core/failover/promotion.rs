@@ -73,9 +73,10 @@ fn promote(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Facts
 fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outcome> {
     let old = seen.server(&journal.from).and_then(ServerView::now);
     let store = |journal: Journal, reason, message: String| {
+        // A bound is of the moment at which it is stored, and grows from there.
         let stored = Stored {
             journal: Some(journal),
-            ..seen.stored.clone()
+            ..seen.stored.enter(State::Promoting, seen.now.wall)
         };
         Some(Outcome::new(
             Answer::Move(Box::new(stored)),

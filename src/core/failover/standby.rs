@@ -39,6 +39,13 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
         ));
     }
     let (identifier, timeline, major) = lineage(seen);
+    let (last, held) = (seen.stored.history.first(), facts.authority);
+    if let Some(last) = last.filter(|last| held.is_none_or(|row| row.epoch < last.epoch)) {
+        return Err(format!(
+            "{target} holds nothing of epoch {}, under which {} began to serve",
+            last.epoch, last.to
+        ));
+    }
     if identifier.is_some_and(|id| id != facts.system_identifier) {
         return Err(format!(
             "{target} carries another system identifier: it is no copy"
@@ -59,8 +66,13 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
             seen.stored.active
         ));
     }
+    let lineage = if identifier.is_some() {
+        "follows"
+    } else {
+        "is not known to have followed"
+    };
     Ok(format!(
-        "{target} is a standby that follows {}",
+        "{target} is a standby that {lineage} {}",
         seen.stored.active
     ))
 }

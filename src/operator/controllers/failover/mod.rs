@@ -39,6 +39,8 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const AT_ONCE: Duration = Duration::ZERO;
 /// When to look again after an operation was asked for: the watch shows it by then.
 const AFTER_ASKING: Duration = Duration::from_secs(1);
+/// When to look again while a server was not probed yet.
+const UNTIL_PROBED: Duration = Duration::from_millis(100);
 /// When to look again after an effect failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
 
@@ -133,6 +135,9 @@ async fn reconcile(
     }
     if !policy.finalizers().iter().any(|f| f == POLICY_FINALIZER) && !moving {
         hold(&ctx, &policy).await?;
+    }
+    if observe::unprobed(&ctx, &settings) {
+        return Ok(UNTIL_PROBED);
     }
     let servers = observe::servers(&ctx, &memory, &settings, stored.as_ref()).await;
     let now = ctx.clock.now();

@@ -24,6 +24,16 @@ use crate::context::Ctx;
 use crate::probes::Sample;
 use crate::probes::plan::members;
 
+/// True while this leader has not tried each of the policy's servers at least once. What it has not
+/// looked at must not count as silent: an operation would be refused, and an old primary that came
+/// back would be overtaken without a fence. A probe ends within its deadline, and one that cannot
+/// begin leaves a sample too; a server that no Region lists is a conflict, and has none.
+pub(super) fn unprobed(ctx: &Ctx, settings: &Settings) -> bool {
+    let servers = settings.servers().into_iter().map(|s| s.server);
+    let mut listed = servers.filter(|id| missing(ctx, id).is_none());
+    listed.any(|id| ctx.samples.get(&id).is_none())
+}
+
 /// The policy's servers. At rest the samples tell; otherwise each server whose latest sample
 /// answered is read anew, so that nothing is decided on what was. The active server is read first:
 /// a standby that then holds its position holds all that was acknowledged before.

@@ -11,11 +11,12 @@ use domicile_api::operation::{
     EpochRange, FailoverOperation, FailoverOperationStatus, LossBoundStatus, OperationState,
     StepStatus,
 };
+use domicile_api::policy::FailoverPolicy;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::{
     Decision, Journal, MoveKind, Observation, Past, Refusal, State, Stored,
 };
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
 
 use super::{Error, act};
@@ -23,6 +24,9 @@ use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::cas::write_status;
 use crate::kube::events::Severity;
+
+/// When to look again at an operation whose policy exists and was not seen yet, or is not readable.
+const BEHIND: Duration = Duration::from_secs(2);
 
 /// Most steps that one record keeps; a move has fewer.
 const STEPS: usize = 32;
@@ -323,6 +327,11 @@ pub(super) async fn reconcile(
     if ctx.stores.policies.get(policy).is_some() {
         ctx.wake.policy(policy);
         return Ok(LONGEST_WAIT);
+    }
+    // One watch may be behind the other, and a refusal is for ever.
+    let api: Api<FailoverPolicy> = Api::all(ctx.client.clone());
+    if ctx.call(api.get_metadata_opt(policy)).await?.is_some() {
+        return Ok(BEHIND);
     }
     let message = format!("FailoverPolicy {policy} does not exist; correct `spec.policyRef.name`");
     next.state = Some(OperationState::Refused);

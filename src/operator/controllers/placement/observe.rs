@@ -1,18 +1,16 @@
 //! From resources to the seat of a tenant: its home, its law, and the server that answers now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
+use domicile_api::convert::{law, policy_view, region_view};
 use domicile_api::placement::TenantPlacement;
-use domicile_api::policy::FailoverPolicy;
-use domicile_api::region::Region;
 use domicile_core::facts::Epoch;
 use domicile_core::health::{Probe, Verdict};
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{
-    self, Hold, HomeError, MachineView, PolicyView, Recorded, RegionView, Route, ServerError,
+    self, Hold, HomeError, PolicyView, Recorded, RegionView, Route, ServerError,
 };
-use kube::ResourceExt;
 
 use super::progress::{Progress, Stop, Until};
 use crate::context::Ctx;
@@ -50,7 +48,7 @@ pub(super) fn seat(
         .map_err(|error| unseated(&error, &server.region, progress))?;
     protection(ctx, policy, progress);
     // The law is answered for also while nothing may be changed.
-    let allowed = allowed(tenant, &home.jurisdiction);
+    let allowed = law(tenant, &home.jurisdiction);
     let known = recorded.as_ref().map_or(&server, |(server, _)| server);
     let copies = placement::copies(known, policy, &allowed, &map.regions);
     residency(&copies, progress);
@@ -105,7 +103,7 @@ impl Map {
         let region = regions.get(&name).ok_or_else(|| no_region(&name))?;
         let server = recorded.map(|(server, _)| server);
         let holds = placement::home_server(&name, server, policies).map_err(|hold| held(&hold))?;
-        let allowed = allowed(tenant, &region.jurisdiction);
+        let allowed = law(tenant, &region.jurisdiction);
         let chosen = placement::choose_server(&name, holds.as_deref(), &allowed, regions, policies);
         let server = chosen.map_err(|error| unseated(&error, &name, progress))?;
         progress.home = Some(name.clone());
@@ -174,12 +172,6 @@ fn home(
         };
         Stop::new(Until::Person, reason, error.to_string())
     })
-}
-
-fn allowed(tenant: &TenantPlacement, home: &Jurisdiction) -> BTreeSet<Jurisdiction> {
-    let spec = tenant.spec.allowed_jurisdictions.as_ref();
-    let spec = spec.map(|names| names.iter().map(Jurisdiction::new).collect());
-    placement::allowed(spec.as_ref(), home)
 }
 
 fn unseated(error: &ServerError, home: &RegionName, progress: &mut Progress) -> Stop {
@@ -258,41 +250,6 @@ fn residency(copies: &placement::Copies, progress: &mut Progress) {
         Reason::WouldLeaveJurisdiction,
         message,
     );
-}
-
-fn region_view(region: &Region) -> (RegionName, RegionView) {
-    let spec = &region.spec;
-    let view = RegionView {
-        jurisdiction: Jurisdiction::new(&spec.jurisdiction),
-        default: spec.default,
-        servers: spec
-            .database_servers
-            .iter()
-            .map(|server| server.name.clone())
-            .collect(),
-    };
-    (RegionName::new(region.name_any()), view)
-}
-
-fn policy_view(policy: &FailoverPolicy) -> PolicyView {
-    let spec = &policy.spec;
-    let status = policy.status.as_ref();
-    let machine = status.and_then(|status| {
-        Some(MachineView {
-            state: Some(status.state?.into()),
-            epoch: Epoch(status.epoch?),
-            active: RegionName::new(status.active_region.clone()?),
-        })
-    });
-    let standbys = spec.standbys.iter();
-    PolicyView {
-        name: policy.name_any(),
-        primary: ServerId::new(&spec.primary.region, &spec.primary.server),
-        standbys: standbys
-            .map(|s| ServerId::new(&s.region, &s.server))
-            .collect(),
-        machine,
-    }
 }
 
 fn key_of(ctx: &Ctx, region: &RegionName) -> Result<String, Stop> {
