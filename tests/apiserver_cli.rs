@@ -25,6 +25,7 @@ fn the_cli_does_what_it_says() {
     prepare(&world);
     what_nobody_looked_at_is_shown_as_such(&world);
     a_blocked_policy_is_explained_with_the_command(&world);
+    a_plan_is_made_from_the_cluster(&world);
     nothing_moves_without_a_yes(&world);
     the_twin_is_taken_by_the_api_server(&world);
     a_move_is_approved_and_followed_to_its_end(&world);
@@ -139,6 +140,25 @@ fn a_blocked_policy_is_explained_with_the_command(world: &World) {
             assert!(shown.text.contains(part), "no {part:?} in\n{}", shown.text);
         }
     }
+}
+
+fn a_plan_is_made_from_the_cluster(world: &World) {
+    let told = world.run("plan --lose cli-west -o json").unwrap();
+    let json: Value = serde_json::from_str(&told.text).unwrap();
+    assert_eq!(json["policies"][0]["fate"], "Busy", "{}", told.text);
+    let steady = json!({"state": "Steady", "claim": {"region": "cli-central", "name": "c"}});
+    world.patch_status("failoverpolicy/cli-eu", &steady);
+    let told = world.run("plan --lose cli-west").unwrap();
+    let expected = "kubectl domicile failover cli-eu --to cli-central";
+    assert!(told.text.contains(expected), "{}", told.text);
+    assert!(told.text.contains("`spec.mode` is Manual"), "{}", told.text);
+    let missing = world.run("plan --lose mars").unwrap_err();
+    assert!(
+        missing.to_string().contains("cli-central, cli-west"),
+        "{missing}"
+    );
+    let blocked = json!({"state": "Blocked", "claim": null});
+    world.patch_status("failoverpolicy/cli-eu", &blocked);
 }
 
 fn nothing_moves_without_a_yes(world: &World) {

@@ -4,6 +4,7 @@
 mod machine;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::fmt;
 
@@ -14,6 +15,8 @@ use kube::ResourceExt;
 
 use crate::policy::FailoverPolicy;
 use crate::schema::MAX_EXACT;
+
+pub use views::{law, policy_view, region_view};
 
 /// A value that cannot be what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]

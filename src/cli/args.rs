@@ -48,6 +48,9 @@ pub enum Verb {
     Status(StatusArgs),
     /// Why an object is as it is, and what to do next
     Explain(ExplainArgs),
+    /// Foretell who would move and who would stay down if a region were lost; exits with 2 unless
+    /// all would be served
+    Plan(PlanArgs),
     /// Move a policy's tenants to a standby as planned, without loss
     Switchover(MoveArgs),
     /// Move a policy's tenants to a standby because the active region is lost
@@ -78,6 +81,21 @@ pub struct StatusArgs {
 pub struct ExplainArgs {
     /// KIND/NAME: region/…, placement/…, policy/… or operation/…
     pub object: String,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The region that is thought lost
+    #[arg(long, value_name = "REGION")]
+    pub lose: String,
+    /// Ask these files, or the files of these folders, instead of a cluster; may be given more
+    /// than once
+    #[arg(short, long, value_name = "PATH")]
+    pub file: Vec<PathBuf>,
+    /// Where no status tells, take each policy's first standby as synchronous
+    #[arg(long)]
+    pub synchronous: bool,
 }
 
 /// What the three moves share.

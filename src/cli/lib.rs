@@ -17,6 +17,7 @@ pub mod onboard;
 pub mod operation;
 pub mod output;
 pub mod pause;
+pub mod plan;
 pub mod report;
 pub mod resume;
 pub mod session;
@@ -43,7 +44,7 @@ pub async fn run(
     terminal: &mut dyn Terminal,
 ) -> Result<Outcome, CliError> {
     let Cli { global, verb } = cli;
-    // These two only print; they work where no cluster is.
+    // These only print; they work where no cluster is.
     if let Verb::Onboard(args) = &verb {
         return Ok(Outcome::text(onboard::run(args)));
     }
@@ -52,10 +53,16 @@ pub async fn run(
     {
         return admin_sql::offline(args);
     }
+    if let Verb::Plan(args) = &verb
+        && !args.file.is_empty()
+    {
+        return plan::offline(args, now, global.output);
+    }
     let mut session = Session::open(&global, now, terminal).await?;
     match verb {
         Verb::Status(args) => status::run(&mut session, &args).await,
         Verb::Explain(args) => explain::run(&mut session, &args).await,
+        Verb::Plan(args) => plan::run(&mut session, &args).await,
         Verb::Switchover(args) => switchover::run(&mut session, &args).await,
         Verb::Failover(args) => failover::run(&mut session, &args).await,
         Verb::Failback(args) => failback::run(&mut session, &args).await,

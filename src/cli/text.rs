@@ -90,6 +90,91 @@ pub fn overview(overview: &Value) -> String {
     out
 }
 
+/// What would happen, from a [`crate::plan::Plan`].
+pub fn plan(plan: &Value) -> String {
+    let mut out = String::new();
+    let title = [
+        format!("without {}", text(plan, "/lost")),
+        text(plan, "/health"),
+        text(plan, "/summary"),
+    ];
+    line(&mut out, &joined(&title, "  "));
+    for policy in items(plan, "/policies") {
+        section(&mut out, "", planned(policy));
+    }
+    let columns = ["namespace", "placement", "from", "fate", "to"];
+    let tenants = items(plan, "/tenants");
+    section(
+        &mut out,
+        "",
+        table(tenants, &columns, Some(&headings(&columns))),
+    );
+    let mut why: Vec<String> = Vec::new();
+    for tenant in tenants
+        .iter()
+        .filter(|tenant| text(tenant, "/fate") != "Moves")
+    {
+        let alike = |other: &&Value| text(other, "/why") == text(tenant, "/why");
+        let count = tenants.iter().filter(alike).count();
+        let told = match count {
+            1 => format!(
+                "{}/{}: {}",
+                text(tenant, "/namespace"),
+                text(tenant, "/placement"),
+                text(tenant, "/why")
+            ),
+            _ => format!("{count} placements: {}", text(tenant, "/why")),
+        };
+        if !why.contains(&told) {
+            why.push(told);
+        }
+    }
+    section(&mut out, "WHY", why);
+    section(&mut out, "ASSUMED", lines(items(plan, "/assumed")));
+    section(&mut out, "NOT READ", lines(items(plan, "/unread")));
+    section(&mut out, "NEXT", lines(items(plan, "/next")));
+    out
+}
+
+/// A policy of a plan, in a few lines.
+fn planned(policy: &Value) -> Vec<String> {
+    let field = |key: &str| text(policy, &format!("/{key}"));
+    let head = [
+        format!("policy/{}", field("policy")),
+        field("fate"),
+        field("to"),
+        format!("{} tenants", field("tenants")),
+        match field("to").as_str() {
+            "" => String::new(),
+            to => format!("{to} serves {} now", field("alreadyThere")),
+        },
+    ];
+    let mut rows = vec![joined(&head, "  ")];
+    if !field("proof").is_empty() {
+        rows.push(format!(
+            "  against two writers: {}; loss: {} s if it dies, {} s if it is cut off",
+            field("proof"),
+            field("crashLoss"),
+            field("partitionLoss")
+        ));
+        let part = |key: &str| text(policy, &format!("/rto/{key}"));
+        rows.push(format!(
+            "  at most {} s = detect {} + confirm {} + fence {} + catch up {} + promote {} + \
+             reroute {}",
+            part("total"),
+            part("detect"),
+            part("confirm"),
+            part("fence"),
+            part("catchUp"),
+            part("promote"),
+            part("reroute")
+        ));
+    }
+    let why = items(policy, "/why").iter();
+    rows.extend(why.map(|reason| format!("  {}", plain(reason))));
+    rows
+}
+
 /// Rows of equal columns, two spaces apart, without borders. No rows, no table.
 pub fn table(rows: &[Value], columns: &[&str], headings: Option<&[String]>) -> Vec<String> {
     if rows.is_empty() {

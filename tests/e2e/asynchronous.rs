@@ -19,6 +19,9 @@ pub(crate) fn assumed(world: &World) -> Result<String> {
     begin(world, "Assumed")?;
     let start = monotonic()?;
     rest(3000);
+    let foretold = world.foretold()?;
+    let right = foretold.fate == "Moves" && foretold.proof == "Assumed";
+    ensure(right, || format!("foretold: {foretold:?}"))?;
     let followed = world.sql(OTHER, "SHOW primary_conninfo")?;
     stop_following(world)?;
     rest(1000);
@@ -59,6 +62,10 @@ pub(crate) fn blocked(world: &World) -> Result<String> {
     begin(world, "SynchronousReplication")?;
     let start = monotonic()?;
     rest(3000);
+    let foretold = world.foretold()?;
+    let objects = |why: &String| why.starts_with("FencingProof: ");
+    let right = foretold.fate == "StaysDown" && foretold.why.iter().all(objects);
+    ensure(right, || format!("foretold: {foretold:?}"))?;
     let fault = stage.lose(HOME, How::Kill)?;
     world.watch.wait("Blocked", fault, WAIT, |one| {
         one.state == "Blocked" && one.at >= fault

@@ -29,6 +29,11 @@ fn lose(world: &World, how: How) -> Result<String> {
         How::Kill | How::Freeze => None,
     };
     rest(3000);
+    let foretold = world.foretold()?;
+    let right = foretold.fate == "Moves"
+        && (&*foretold.to, &*foretold.proof) == (OTHER, "SynchronousReplication")
+        && (&*foretold.crash_loss, &*foretold.partition_loss) == ("0", "0");
+    ensure(right, || format!("foretold: {foretold:?}"))?;
     let fault = stage.lose(HOME, how)?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     ensure(moved.to == OTHER && moved.epochs.1 > moved.epochs.0, || {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domicile_cli::plan::{PolicyPlan, plan};
 use domicile_lab::checker::{Event, MIN_RATE, Phase, Record, first_acknowledgement, parse};
 use domicile_lab::clock::monotonic;
 use domicile_lab::lab::find_program;
@@ -172,6 +173,31 @@ impl World {
             .regions()
             .server(region)?
             .superuser_sql("postgres", sql)
+    }
+
+    /// What `kubectl domicile plan` foretells of the policy when the home region is lost.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the story runs by the real clock"
+    )]
+    pub(crate) fn foretold(&self) -> Result<PolicyPlan> {
+        let list = |kind| self.stage.objects.list(kind, None, "");
+        let objects = domicile_cli::world::World {
+            regions: list(kinds::REGION)?,
+            placements: list(kinds::PLACEMENT)?,
+            policies: list(kinds::POLICY)?,
+            operations: list(kinds::OPERATION)?,
+            unread: Vec::new(),
+        };
+        let now = jiff::Timestamp::now();
+        let plan =
+            plan(&objects, HOME, false, now).map_err(|error| LabError::State(error.to_string()))?;
+        ensure(plan.assumed.is_empty() && plan.unread.is_empty(), || {
+            format!("the plan assumes: {plan:?}")
+        })?;
+        let mut policies = plan.policies.into_iter();
+        let found = policies.find(|row| row.policy == self.stage.policy);
+        found.ok_or_else(|| LabError::State("the plan lacks the policy".to_owned()))
     }
 
     /// A writer inside the home region, for the tenant `acme`.

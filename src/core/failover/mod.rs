@@ -16,6 +16,7 @@ mod moving;
 mod observation;
 mod outage;
 mod outcome;
+pub mod plan;
 mod promotion;
 mod question;
 mod requests;

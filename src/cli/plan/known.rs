@@ -1,0 +1,336 @@
+//! From objects to what `core` asks of them. What is not known is assumed, and said.
+
+use std::collections::BTreeMap;
+
+use domicile_api::convert::{law, policy_view, region_view};
+use domicile_api::policy_status::StreamState;
+use domicile_api::region::{DatabaseServerStatus, Reachable, ServerRole};
+use domicile_api::{FailoverPolicy, FailoverPolicyStatus, Region, TenantPlacement};
+use domicile_core::facts::{Epoch, Role};
+use domicile_core::failover::plan::{Known, Policy};
+use domicile_core::failover::{Claim, Promotion, Settings, State, Stored, Tenant};
+use domicile_core::health::Verdict;
+use domicile_core::names::{Jurisdiction, RegionName, ServerId};
+use domicile_core::placement::{self, PolicyView, RegionView};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::json::name;
+use crate::kinds::Kind;
+use crate::world::World;
+
+/// All that a plan is made from.
+pub(super) struct Sites {
+    /// Regions as placement sees them.
+    pub(super) regions: BTreeMap<RegionName, RegionView>,
+    /// Whether the regions answer.
+    pub(super) verdicts: BTreeMap<RegionName, Verdict>,
+    /// Policies with their servers and tenants.
+    pub(super) policies: Vec<Policy>,
+    /// Every placement.
+    pub(super) seats: Vec<Seat>,
+    /// What was not known and how it was taken, by policy.
+    pub(super) assumed: BTreeMap<String, Vec<String>>,
+    /// What could not be understood.
+    pub(super) unread: Vec<String>,
+}
+
+/// Where a tenant is.
+pub(super) struct Seat {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// The server that serves it; an error says why there is none.
+    pub(super) server: Result<ServerId, String>,
+    /// Its law; empty when its home is not known.
+    pub(super) allowed: std::collections::BTreeSet<Jurisdiction>,
+}
+
+impl Seat {
+    /// `namespace/name`, as `core` names tenants.
+    pub(super) fn tenant(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Sites {
+    /// Reads the objects. Where no status tells, the first standby of each policy is taken as
+    /// `synchronous`.
+    pub(super) fn of(world: &World, synchronous: bool, now: Timestamp) -> Self {
+        let mut unread = world.unread.clone();
+        let regions: Vec<Region> = typed(Kind::Region, &world.regions, &mut unread);
+        let policies: Vec<FailoverPolicy> =
+            typed(Kind::FailoverPolicy, &world.policies, &mut unread);
+        let placements: Vec<TenantPlacement> =
+            typed(Kind::TenantPlacement, &world.placements, &mut unread);
+        let map: BTreeMap<_, _> = regions.iter().map(region_view).collect();
+        let views = placement::effective(policies.iter().map(policy_view).collect());
+        let seats: Vec<Seat> = placements
+            .iter()
+            .map(|one| seat(one, &map, &views))
+            .collect();
+        let mut sites = Self {
+            verdicts: regions.iter().map(verdict).collect(),
+            regions: map,
+            policies: Vec::new(),
+            seats,
+            assumed: BTreeMap::new(),
+            unread,
+        };
+        for policy in &policies {
+            let conflict = conflict(policy, &policies);
+            sites.add((policy, conflict), &regions, synchronous, now);
+        }
+        sites
+    }
+
+    fn add(
+        &mut self,
+        (policy, conflict): (&FailoverPolicy, Option<String>),
+        regions: &[Region],
+        synchronous: bool,
+        now: Timestamp,
+    ) {
+        let status = policy.status.as_ref();
+        let stored = status.map_or(Ok(None), FailoverPolicyStatus::stored);
+        let (settings, stored) = match Settings::try_from(policy).and_then(|s| Ok((s, stored?))) {
+            Ok(understood) => understood,
+            Err(problem) => {
+                let fact = format!("FailoverPolicy {}: {problem}", policy.name_any());
+                self.unread.push(fact);
+                return;
+            }
+        };
+        let mut assumed = Vec::new();
+        let stored = stored.unwrap_or_else(|| {
+            let how = if synchronous {
+                "synchronously"
+            } else {
+                "asynchronously"
+            };
+            let name = &settings.name;
+            assumed.push(format!(
+                "FailoverPolicy {name} has no status: taken as steady at home, replicating {how}"
+            ));
+            at_home(&settings, synchronous, now)
+        });
+        let mut servers = BTreeMap::new();
+        for listed in settings.servers() {
+            let known = known(policy, &listed.server, &stored, regions, &mut assumed);
+            servers.insert(listed.server.region, known);
+        }
+        let mine: Vec<&ServerId> = servers.values().map(|known| &known.server).collect();
+        let here = |seat: &&Seat| seat.server.as_ref().is_ok_and(|id| mine.contains(&id));
+        let tenants = self.seats.iter().filter(here).map(|seat| Tenant {
+            name: seat.tenant(),
+            allowed: seat.allowed.clone(),
+            repointed: stored.epoch,
+            stalled: false,
+        });
+        let tenants = tenants.collect();
+        self.assumed.insert(settings.name.clone(), assumed);
+        self.policies.push(Policy {
+            settings,
+            stored,
+            conflict,
+            servers,
+            tenants,
+        });
+    }
+}
+
+fn known(
+    policy: &FailoverPolicy,
+    server: &ServerId,
+    stored: &Stored,
+    regions: &[Region],
+    assumed: &mut Vec<String>,
+) -> Known {
+    let region = regions
+        .iter()
+        .find(|one| one.name_any() == server.region.as_str());
+    let seen = region.and_then(|region| server_status(region, &server.server));
+    let is_active = server.region == stored.active;
+    let reachable = seen.map_or(Reachable::Unknown, |seen| seen.reachable);
+    if reachable == Reachable::Unknown {
+        assumed.push(format!("{server} was never probed: taken as healthy"));
+    }
+    let replication = policy.status.as_ref().and_then(|status| {
+        let mut all = status.replication.iter();
+        all.find(|one| one.region == server.region.as_str())
+    });
+    let follows = replication
+        .map(|one| one.state == StreamState::Streaming && one.loss_bound_seconds.is_some());
+    if follows.is_none() && !is_active {
+        assumed.push(format!(
+            "{server} was never seen to replicate: taken as in step"
+        ));
+    }
+    let number = |wide: i64| u32::try_from(wide).ok();
+    Known {
+        server: server.clone(),
+        jurisdiction: region.map(|region| Jurisdiction::new(&region.spec.jurisdiction)),
+        answers: reachable != Reachable::False,
+        follows: follows.unwrap_or(true) && !is_active,
+        role: seen.and_then(|seen| seen.role).map(|role| match role {
+            ServerRole::Primary => Role::Primary,
+            ServerRole::Standby => Role::Standby,
+        }),
+        system_identifier: seen.and_then(|seen| seen.system_identifier.clone()),
+        timeline: seen.and_then(|seen| seen.timeline).and_then(number),
+        major_version: seen.and_then(|seen| major(seen.version.as_deref()?)),
+    }
+}
+
+fn typed<K: DeserializeOwned>(kind: Kind, objects: &[Value], unread: &mut Vec<String>) -> Vec<K> {
+    let mut read = Vec::new();
+    for object in objects {
+        match serde_json::from_value(object.clone()) {
+            Ok(object) => read.push(object),
+            Err(error) => unread.push(format!("{} {}: {error}", kind.name(), name(object))),
+        }
+    }
+    read
+}
+
+/// The number before the first dot or space of a server's version.
+fn major(version: &str) -> Option<u32> {
+    version.split(['.', ' ']).next()?.parse().ok()
+}
+
+fn server_status<'a>(region: &'a Region, server: &str) -> Option<&'a DatabaseServerStatus> {
+    let mut servers = region.status.as_ref()?.database_servers.iter();
+    servers.find(|one| one.name == server)
+}
+
+/// A region is down when all its servers are known not to answer.
+fn verdict(region: &Region) -> (RegionName, Verdict) {
+    let servers = region
+        .status
+        .as_ref()
+        .map_or(&[][..], |s| &s.database_servers);
+    let silent = |one: &DatabaseServerStatus| one.reachable == Reachable::False;
+    let down = !servers.is_empty() && servers.iter().all(silent);
+    let verdict = if down { Verdict::Down } else { Verdict::Up };
+    (RegionName::new(region.name_any()), verdict)
+}
+
+/// The policy that keeps a server which this one names too: the older one.
+fn conflict(policy: &FailoverPolicy, all: &[FailoverPolicy]) -> Option<String> {
+    let age = |one: &FailoverPolicy| {
+        let created = one.metadata.creation_timestamp.clone().map(|time| time.0);
+        (created, one.name_any())
+    };
+    let members = |one: &FailoverPolicy| {
+        let view = policy_view(one);
+        let mut members = view.standbys;
+        members.push(view.primary);
+        members
+    };
+    let mine = members(policy);
+    let older = all.iter().filter(|other| age(other) < age(policy));
+    let mut taken = older.filter_map(|other| {
+        let shared = members(other).into_iter().find(|id| mine.contains(id))?;
+        Some((shared, other.name_any()))
+    });
+    taken.next().map(|(server, other)| {
+        format!(
+            "{server} is a server of FailoverPolicy {other} already; a server is in one policy only"
+        )
+    })
+}
+
+fn at_home(settings: &Settings, synchronous: bool, now: Timestamp) -> Stored {
+    let servers = settings.servers().into_iter().skip(1);
+    let mut standbys = servers.filter(|one| one.promotion != Promotion::MustNot);
+    let claim = standbys.next().filter(|_| synchronous).map(|one| Claim {
+        name: one.server.region.to_string(),
+        standby: one.server.region,
+    });
+    Stored {
+        state: State::Steady,
+        since: now,
+        epoch: Epoch(0),
+        active: settings.home.region.clone(),
+        claim,
+        restore_synchronous: false,
+        journal: None,
+        evidence: None,
+        cooldown_until: None,
+        history: Vec::new(),
+    }
+}
+
+fn seat(
+    tenant: &TenantPlacement,
+    regions: &BTreeMap<RegionName, RegionView>,
+    policies: &[PolicyView],
+) -> Seat {
+    let found = home_of(tenant, regions);
+    let law_of = |home: &RegionName| {
+        regions
+            .get(home)
+            .map(|view| law(tenant, &view.jurisdiction))
+    };
+    let allowed = found.as_ref().ok().and_then(law_of).unwrap_or_default();
+    let server = match recorded(tenant) {
+        Some(server) => Ok(server),
+        None => found.and_then(|home| would_serve(&home, &allowed, regions, policies)),
+    };
+    Seat {
+        namespace: tenant.namespace().unwrap_or_default(),
+        name: tenant.name_any(),
+        server,
+        allowed,
+    }
+}
+
+fn recorded(tenant: &TenantPlacement) -> Option<ServerId> {
+    let status = tenant.status.as_ref()?;
+    Some(ServerId::new(
+        status.active_region.clone()?,
+        status.server.clone()?,
+    ))
+}
+
+fn home_of(
+    tenant: &TenantPlacement,
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Result<RegionName, String> {
+    let recorded = tenant
+        .status
+        .as_ref()
+        .and_then(|status| status.home_region.as_deref());
+    let recorded = recorded.map(RegionName::from);
+    let spec = tenant.spec.region.as_deref().map(RegionName::from);
+    let home = placement::home(recorded.as_ref(), spec.as_ref(), regions);
+    home.map_err(|error| error.to_string())
+}
+
+/// The server that a placement without a status would get, wherever its policy serves now.
+fn would_serve(
+    home: &RegionName,
+    allowed: &std::collections::BTreeSet<Jurisdiction>,
+    regions: &BTreeMap<RegionName, RegionView>,
+    policies: &[PolicyView],
+) -> Result<ServerId, String> {
+    if !regions.contains_key(home) {
+        return Err(format!("Region {home} does not exist"));
+    }
+    let told = |error: placement::ServerError| error.to_string();
+    let server = placement::choose_server(home, None, allowed, regions, policies).map_err(told)?;
+    let server = ServerId {
+        region: home.clone(),
+        server,
+    };
+    let policy = placement::policy_of(&server, policies).map_err(told)?;
+    let active = policy.and_then(|policy| Some((policy, policy.machine.as_ref()?)));
+    let moved = active.and_then(|(policy, machine)| {
+        let mut standbys = policy.standbys.iter();
+        standbys
+            .find(|standby| standby.region == machine.active)
+            .cloned()
+    });
+    Ok(moved.unwrap_or(server))
+}

@@ -1,0 +1,322 @@
+//! What would happen if a region were lost: the machine's own answer, on a world imagined from
+//! what is known now. Nothing is decided here; [`decide`] is asked.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::guards::{available_proof, worst_loss};
+use super::observation::{Answer, Guard, Observation, ServerView, Tenant};
+use super::state::{Evidence, LossBound, Mode, Proof, Settings, State, Stored};
+use super::{decide, predicted_loss};
+use crate::facts::{Authority, Facts, Heartbeat, Lsn, Role, Synchrony};
+use crate::health::Verdict;
+use crate::names::{Jurisdiction, RegionName, ServerId};
+use crate::time::{Mono, Now};
+
+/// Who decides in the imagined world.
+const PLANNER: &str = "plan";
+/// The imagined moment on the monotonic clock: later than any heartbeat that is imagined.
+const MOMENT: Mono = Mono(1 << 40);
+/// What `failover.md` allows for replaying what was received, for the promotion and for turning
+/// Secrets and workloads, in seconds: upper limits of the sum that it promises, not measurements.
+const CATCH_UP_SECONDS: u32 = 30;
+const PROMOTE_SECONDS: u32 = 30;
+const REROUTE_SECONDS: u32 = 60;
+
+/// What is known of one of a policy's servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The server.
+    pub server: ServerId,
+    /// Its region's jurisdiction; absent when there is no such region.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// Whether it answers, as far as known. What is not known is taken for yes, and the caller
+    /// says so.
+    pub answers: bool,
+    /// It follows the active server, and its heartbeats keep up.
+    pub follows: bool,
+    /// Primary or standby, as last seen; absent when it was never seen.
+    pub role: Option<Role>,
+    /// Its system identifier, as last seen.
+    pub system_identifier: Option<String>,
+    /// Its timeline, as last seen.
+    pub timeline: Option<u32>,
+    /// Its major version, as last seen.
+    pub major_version: Option<u32>,
+}
+
+/// A policy with all that its fate depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The policy.
+    pub settings: Settings,
+    /// The machine as stored.
+    pub stored: Stored,
+    /// Why it cannot be followed at all.
+    pub conflict: Option<String>,
+    /// Its servers by region.
+    pub servers: BTreeMap<RegionName, Known>,
+    /// The tenants on its servers.
+    pub tenants: Vec<Tenant>,
+}
+
+/// How long a move may take, in seconds, by its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Until the threshold of failed probes is reached.
+    pub detect: u32,
+    /// For asking the other vantages.
+    pub confirm: u32,
+    /// Until the proof of the fence holds.
+    pub fence: u32,
+    /// For replaying what was received.
+    pub catch_up: u32,
+    /// For the promotion.
+    pub promote: u32,
+    /// For turning Secrets and workloads.
+    pub reroute: u32,
+}
+
+impl Budget {
+    /// Their sum.
+    pub fn total(&self) -> u32 {
+        let Self {
+            detect,
+            confirm,
+            fence,
+            catch_up,
+            promote,
+            reroute,
+        } = *self;
+        [detect, confirm, fence, catch_up, promote, reroute]
+            .into_iter()
+            .fold(0, u32::saturating_add)
+    }
+
+    /// Without leases a fence is proven, or assumed, at once.
+    fn of(settings: &Settings) -> Self {
+        Self {
+            detect: settings
+                .interval_seconds
+                .saturating_mul(settings.failure_threshold),
+            confirm: settings.timeout_seconds.saturating_mul(2),
+            fence: 0,
+            catch_up: CATCH_UP_SECONDS,
+            promote: PROMOTE_SECONDS,
+            reroute: REROUTE_SECONDS,
+        }
+    }
+}
+
+/// A move that would be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// Where to.
+    pub to: RegionName,
+    /// A person must approve first, which the budget does not count.
+    pub asks: bool,
+    /// The proof that it would rest on.
+    pub proof: Proof,
+    /// Loss when the active server dies at once: what the standby lacks by the lag that is known,
+    /// one heartbeat at most while it keeps up.
+    pub crash_loss: LossBound,
+    /// Loss when the active server is cut off and goes on writing until it is overtaken.
+    pub partition_loss: LossBound,
+    /// How long it may take.
+    pub budget: Budget,
+}
+
+/// What happens to a policy's tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// None of its servers is lost.
+    Untouched,
+    /// A standby is lost; the active server serves on.
+    StandbyLost {
+        /// Each commit waits for that standby, as PostgreSQL has it, until it is back or a person
+        /// relaxes it.
+        writes_wait: bool,
+    },
+    /// The tenants move.
+    Moves(Moving),
+    /// The tenants stay down.
+    Stays {
+        /// The standby that was thought of.
+        candidate: Option<RegionName>,
+        /// What forbids the move.
+        objections: Vec<Guard>,
+    },
+    /// Nothing can be foretold: a move is under way, or a person must look first.
+    Busy(State),
+}
+
+/// What becomes of `policy` when `lost` is lost at `now`. `others` are the regions that are none
+/// of the policy's, and whether they answer.
+pub fn fate(
+    policy: &Policy,
+    others: &BTreeMap<RegionName, Verdict>,
+    lost: &RegionName,
+    now: Timestamp,
+) -> Fate {
+    if !policy.servers.contains_key(lost) {
+        return Fate::Untouched;
+    }
+    if policy.stored.active != *lost {
+        let claim = policy.stored.claim.as_ref();
+        let writes_wait = claim.is_some_and(|claim| claim.standby == *lost);
+        return Fate::StandbyLost { writes_wait };
+    }
+    if policy.stored.state != State::Steady {
+        return Fate::Busy(policy.stored.state);
+    }
+    let seen = imagine(policy, others, lost, now);
+    let decision = decide(&seen);
+    let begun = match &decision.answer {
+        Answer::Move(next) => next
+            .journal
+            .as_ref()
+            .map(|journal| (journal.to.clone(), next.state)),
+        Answer::Work(_) | Answer::Wait(_) => None,
+    };
+    let Some((to, state)) = begun else {
+        let objections = decision.guards.into_iter().filter(|g| !g.ok).collect();
+        return Fate::Stays {
+            candidate: decision.candidate,
+            objections,
+        };
+    };
+    let proof = available_proof(&seen, &to);
+    let partition_loss = worst_loss(&seen, &to, proof);
+    let crash_loss = match partition_loss {
+        LossBound::Seconds(0) | LossBound::Unknown => partition_loss,
+        LossBound::Seconds(_) => LossBound::Seconds(policy.settings.heartbeat_seconds),
+    };
+    Fate::Moves(Moving {
+        to,
+        asks: state == State::AwaitingApproval || policy.settings.mode == Mode::SemiAutomatic,
+        proof,
+        crash_loss,
+        partition_loss,
+        budget: Budget::of(&policy.settings),
+    })
+}
+
+/// The world as the machine would see it once the outage of `lost` is established.
+fn imagine(
+    policy: &Policy,
+    others: &BTreeMap<RegionName, Verdict>,
+    lost: &RegionName,
+    now: Timestamp,
+) -> Observation {
+    let active = policy.servers.get(lost);
+    let mut seen = Observation {
+        now: Now {
+            wall: now,
+            mono: MOMENT,
+        },
+        leader: PLANNER.to_owned(),
+        settings: policy.settings.clone(),
+        stored: policy.stored.clone(),
+        conflict: policy.conflict.clone(),
+        servers: BTreeMap::new(),
+        others: others
+            .iter()
+            .filter(|(region, _)| *region != lost)
+            .map(|(region, verdict)| (region.clone(), *verdict))
+            .collect(),
+        tenants: policy.tenants.clone(),
+        requests: Vec::new(),
+        ended: std::collections::BTreeSet::new(),
+        home_in_sync_ms: None,
+    };
+    // Before the loss the machine would foretell this much, and that is how old the last heartbeat
+    // is when it decides.
+    let bound = |seen: &Observation, known: &Known| {
+        if known.follows {
+            predicted_loss(seen, &known.server.region)
+        } else {
+            LossBound::Unknown
+        }
+    };
+    let mut servers = BTreeMap::new();
+    for (region, known) in &policy.servers {
+        let gone = region == lost || !known.answers;
+        let view = ServerView {
+            server: known.server.clone(),
+            jurisdiction: known.jurisdiction.clone(),
+            verdict: if gone { Verdict::Down } else { Verdict::Up },
+            facts: (!gone).then(|| facts(known, active, bound(&seen, known), &seen)),
+            live: !gone,
+        };
+        servers.insert(region.clone(), view);
+    }
+    seen.servers = servers;
+    let synchronous = policy.stored.claim.as_ref().map(|c| c.standby.clone());
+    seen.stored.state = State::Outage;
+    seen.stored.evidence = Some(Evidence {
+        sampled: now,
+        outage_since: now,
+        system_identifier: identifier(active),
+        timeline: active.and_then(|known| known.timeline).unwrap_or(1),
+        major_version: active.and_then(|known| known.major_version).unwrap_or(0),
+        position: Lsn(0),
+        synchronous,
+    });
+    seen
+}
+
+fn identifier(known: Option<&Known>) -> String {
+    let known = known.and_then(|known| known.system_identifier.clone());
+    known.unwrap_or_default()
+}
+
+/// What a server that is not lost would say. What was never seen of it is as the active server has
+/// it: the caller says that this is assumed.
+fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observation) -> Facts {
+    let like_active = |of: fn(&Known) -> Option<u32>, otherwise: u32| {
+        of(known)
+            .or_else(|| active.and_then(of))
+            .unwrap_or(otherwise)
+    };
+    let stray = known.role == Some(Role::Primary);
+    let beat = match loss {
+        LossBound::Seconds(seconds) => Some(Heartbeat {
+            sequence: 1,
+            leader: PLANNER.to_owned(),
+            at: Mono(MOMENT.0 - u64::from(seconds) * 1000),
+            epoch: seen.stored.epoch,
+        }),
+        LossBound::Unknown => None,
+    };
+    Facts {
+        system_identifier: known
+            .system_identifier
+            .clone()
+            .unwrap_or_else(|| identifier(active)),
+        major_version: like_active(|known| known.major_version, 0),
+        version: String::new(),
+        role: known.role.unwrap_or(Role::Standby),
+        timeline: like_active(|known| known.timeline, 1),
+        position: Lsn(0),
+        received: None,
+        receiver: None,
+        senders: Vec::new(),
+        synchrony: Synchrony::default(),
+        // A standby has replayed the active server's row; an old primary that waits to be rejoined
+        // is fenced already.
+        authority: Some(Authority {
+            epoch: seen.stored.epoch,
+            writable: !stray,
+        }),
+        heartbeat: beat,
+        tenant_sessions: 0,
+        open_logins: 0,
+        missing_rights: Vec::new(),
+        sampled: MOMENT,
+        round_trip_ms: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
