@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use kube::ResourceExt;
-use kube::core::error_boundary::InvalidObject;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
@@ -17,7 +16,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::context::Ctx;
 use crate::error::{Class, Classify, label};
-use crate::kube::cache::{Cache, Seen, Watched};
+use crate::kube::cache::{Cache, Seen, Unreadable, Watched};
 use crate::kube::invalid;
 use crate::kube::wake::Queue;
 use crate::telemetry::{ControllerLabels, ErrorLabels, seconds};
@@ -183,7 +182,7 @@ async fn guarded<E: Classify + Error>(
 async fn unreadable<K: Watched>(
     ctx: &Ctx,
     seen: &Seen<K>,
-    reason: &InvalidObject,
+    reason: &Unreadable,
 ) -> Result<Action, Failed> {
     match invalid::report(ctx, seen, reason).await {
         Ok(()) => Ok(Action::requeue(LONGEST_WAIT)),

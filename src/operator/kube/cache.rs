@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::core::{DeserializeGuard, ObjectMeta, error_boundary::InvalidObject};
+use kube::core::ObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::utils::{Backoff, StreamBackoff};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -25,8 +26,19 @@ use crate::kube::wake::Key;
 pub enum Seen<K> {
     /// Readable.
     Valid(Arc<K>),
-    /// Not readable; only its metadata is known.
-    Invalid(Box<InvalidObject>),
+    /// Not readable by our types.
+    Invalid(Box<Unreadable>),
+}
+
+/// An object that our types cannot express: one of a newer version, most likely.
+#[derive(Debug, Clone)]
+pub struct Unreadable {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// What our types stumbled over.
+    pub error: String,
+    /// All of it, for who must know some of it all the same.
+    pub raw: Value,
 }
 
 impl<K: Resource + Clone> Resource for Seen<K> {
@@ -64,13 +76,24 @@ impl<K: Resource + Clone> Resource for Seen<K> {
     }
 }
 
-impl<'de, K: Resource + Deserialize<'de>> Deserialize<'de> for Seen<K> {
+/// As kube's `DeserializeGuard`, and the object is kept.
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Seen<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let DeserializeGuard(object) = DeserializeGuard::deserialize(deserializer)?;
-        Ok(match object {
-            Ok(object) => Self::Valid(Arc::new(object)),
-            Err(invalid) => Self::Invalid(Box::new(invalid)),
-        })
+        let mut raw = Value::deserialize(deserializer)?;
+        match K::deserialize(&raw) {
+            Ok(object) => Ok(Self::Valid(Arc::new(object))),
+            Err(problem) => {
+                let metadata = ObjectMeta::deserialize(&raw["metadata"]).map_err(Error::custom)?;
+                if let Some(metadata) = raw.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.remove("managedFields");
+                }
+                Ok(Self::Invalid(Box::new(Unreadable {
+                    metadata,
+                    error: problem.to_string(),
+                    raw,
+                })))
+            }
+        }
     }
 }
 
@@ -159,6 +182,24 @@ impl<K: Watched> Cache<K> {
             .filter_map(readable)
             .collect();
         sorted.into_values().collect()
+    }
+
+    /// Whether there is an object with `key`, readable or not.
+    pub fn exists(&self, key: &Key) -> bool {
+        let mut reference = ObjectRef::<Seen<K>>::new(&key.name);
+        reference.namespace.clone_from(&key.namespace);
+        self.store.get(&reference).is_some()
+    }
+
+    /// The objects that are not readable, in no order. What they say must not count as unsaid
+    /// where a law, or another's property, hangs on it.
+    pub fn unreadable(&self) -> Vec<Unreadable> {
+        let all = self.store.state().into_iter();
+        let unreadable = all.filter_map(|seen| match seen.as_ref() {
+            Seen::Invalid(object) => Some(Unreadable::clone(object)),
+            Seen::Valid(_) => None,
+        });
+        unreadable.collect()
     }
 
     /// Remembers an object as the API server answered our own write, until the watch shows it too.

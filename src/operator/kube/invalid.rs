@@ -2,12 +2,11 @@
 
 use domicile_api::reasons::Reason;
 use kube::core::DynamicObject;
-use kube::core::error_boundary::InvalidObject;
 use kube::{Api, ResourceExt, api::PostParams, core::ApiResource};
 use serde_json::{Value, json};
 
 use crate::context::Ctx;
-use crate::kube::cache::{Seen, Watched};
+use crate::kube::cache::{Seen, Unreadable, Watched};
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
 
@@ -18,7 +17,7 @@ const MANAGER: &str = "domicile-status";
 pub async fn report<K: Watched>(
     ctx: &Ctx,
     seen: &Seen<K>,
-    invalid: &InvalidObject,
+    invalid: &Unreadable,
 ) -> Result<(), CallError> {
     let resource = ApiResource::erase::<K>(&());
     let namespace = seen.namespace().unwrap_or_default();

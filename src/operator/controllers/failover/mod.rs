@@ -3,6 +3,7 @@
 mod act;
 mod conditions;
 mod notify;
+mod obscure;
 mod observe;
 mod operations;
 mod report;

@@ -19,7 +19,7 @@ use domicile_core::time::{Mono, Now};
 use futures::future::join_all;
 use kube::ResourceExt;
 
-use super::{Memory, operations};
+use super::{Memory, obscure, operations};
 use crate::context::Ctx;
 use crate::probes::Sample;
 use crate::probes::plan::members;
@@ -232,10 +232,16 @@ fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {
 fn tenants(ctx: &Ctx, policy: &FailoverPolicy) -> Vec<Tenant> {
     let mine: BTreeSet<ServerId> = members(policy).into_iter().collect();
     let placements = ctx.stores.placements.all();
-    placements
+    let unreadable = ctx.stores.placements.unreadable();
+    let readable = placements.iter().filter_map(|p| tenant(ctx, p, &mine));
+    let law_of = |region: &str| {
+        let region = ctx.stores.regions.get(region)?;
+        Some(Jurisdiction::new(region.spec.jurisdiction.clone()))
+    };
+    let others = unreadable
         .iter()
-        .filter_map(|placement| tenant(ctx, placement, &mine))
-        .collect()
+        .filter_map(|p| obscure::tenant(p, &mine, law_of));
+    readable.chain(others).collect()
 }
 
 fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> Option<Tenant> {

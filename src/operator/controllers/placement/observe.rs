@@ -14,6 +14,7 @@ use domicile_core::placement::{
 
 use super::progress::{Progress, Stop, Until};
 use crate::context::Ctx;
+use crate::kube::cache::Unreadable;
 
 /// Where a tenant is and must be.
 #[derive(Debug, Clone)]
@@ -43,6 +44,12 @@ pub(super) fn seat(
     })?;
     let map = Map::read(ctx);
     let recorded = recorded(tenant);
+    if recorded.is_none() {
+        let unreadable = ctx.stores.policies.unreadable();
+        unreadable
+            .first()
+            .map_or(Ok(()), |policy| Err(obscured(policy)))?;
+    }
     let (home, server) = map.home_server(tenant, recorded.as_ref(), progress)?;
     let policy = placement::policy_of(&server, &map.policies)
         .map_err(|error| unseated(&error, &server.region, progress))?;
@@ -115,6 +122,16 @@ impl Map {
             },
         ))
     }
+}
+
+/// A server is chosen once and for ever, and a policy that cannot be read may copy it anywhere.
+fn obscured(policy: &Unreadable) -> Stop {
+    let message = format!(
+        "FailoverPolicy {} cannot be read by this version of Domicile, so where it copies tenants \
+         to is not known; see its conditions",
+        policy.metadata.name.as_deref().unwrap_or_default()
+    );
+    Stop::new(Until::Mended, Reason::InvalidObject, message)
 }
 
 fn no_region(name: &RegionName) -> Stop {

@@ -24,6 +24,7 @@ use super::serve::{namespace, not_onboarded};
 use crate::context::Ctx;
 use crate::kube::apply::{self, FieldConflict, Ownership};
 use crate::kube::client::CallError;
+use crate::kube::wake::Key;
 
 /// Most workloads of one placement: what its status can hold.
 const LIMIT: usize = 64;
@@ -184,10 +185,8 @@ async fn give(
     }
     let name = format!("{} {}", kind.as_str(), live.name_any());
     let other = |other: &str| {
-        ctx.stores
-            .placements
-            .get_in(&namespace(tenant), other)
-            .is_some()
+        let key = Key::namespaced(namespace(tenant), other);
+        ctx.stores.placements.exists(&key)
     };
     match inject::decide(live, kind, wanted, &other) {
         Decision::Settled => seen.statuses.push(status(live, kind)),
