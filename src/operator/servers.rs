@@ -63,23 +63,19 @@ struct Fetched {
 }
 
 impl Ctx {
-    /// A way to the server `id`, each of whose calls ends within `deadline`. Its effects are for
-    /// the recorded server alone: an address that was changed a moment ago may lead to another one,
-    /// and no probe has told yet.
+    /// A way to the server `id`, each of whose calls ends within `deadline`.
     pub async fn open(&self, id: &ServerId, deadline: Duration) -> Result<Generic, OpenError> {
         let endpoint = self.endpoint(id).await?;
-        let region = self.stores.regions.get(id.region.as_str());
-        let identifiers = region.map(|region| identifiers(&region, &id.server));
-        let opened = Generic::new(endpoint, deadline);
-        let known = opened.map(|server| server.known_by(identifiers.unwrap_or_default()));
-        known.map_err(|error| OpenError {
+        Generic::new(endpoint, deadline).map_err(|error| OpenError {
             reason: Reason::parse(error.reason()).unwrap_or(Reason::SecretInvalid),
             class: error.class(),
             message: format!("Server {id}: {error}"),
         })
     }
 
-    /// Where the server `id` listens, what it is trusted by, and the operator's own login.
+    /// Where the server `id` listens, what it is trusted by, the operator's own login, and which
+    /// server is recorded: an address that was changed a moment ago may lead to another one, and no
+    /// probe has told yet.
     pub async fn endpoint(&self, id: &ServerId) -> Result<Endpoint, OpenError> {
         let region = self.stores.regions.get(id.region.as_str());
         let region = region.ok_or_else(|| region_not_found(id))?;
@@ -100,6 +96,7 @@ impl Ctx {
                 .expose_secret()
                 .to_owned(),
             password: text(id, &login_key, &login_secret, "password")?,
+            identifiers: identifiers(&region, &id.server),
         })
     }
 

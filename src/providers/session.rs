@@ -37,6 +37,9 @@ pub struct Endpoint {
     pub username: String,
     /// Its password. Sent only inside SCRAM.
     pub password: SecretString,
+    /// The system identifiers that the server may have: each effect asks for it in its own session
+    /// first, and another server at this address is not touched. None: any will do.
+    pub identifiers: Vec<String>,
 }
 
 /// Who logs in where.

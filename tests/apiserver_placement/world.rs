@@ -187,6 +187,7 @@ impl World {
                 .to_owned(),
             username: data["username"].clone(),
             password: password.clone(),
+            identifiers: Vec::new(),
         };
         let server = Generic::new(endpoint, Duration::from_secs(10)).unwrap();
         let database = DatabaseName::parse(&data["database"]).unwrap();

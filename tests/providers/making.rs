@@ -191,7 +191,15 @@ async fn another_server_than_the_recorded_one_is_not_touched(binaries: &Binaries
     let world = World::new(binaries);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));
     let before = world.next_transaction();
-    let stranger = provider.clone().known_by(vec!["1".to_owned()]);
+    let known_by = |identifiers| {
+        let endpoint = world.endpoint(&world.primary);
+        let endpoint = Endpoint {
+            identifiers,
+            ..endpoint
+        };
+        Generic::new(endpoint, Duration::from_secs(5)).unwrap()
+    };
+    let stranger = known_by(vec!["1".to_owned()]);
     let verifiers = verifiers();
     for refused in [
         stranger.ensure_tables().await.err(),
@@ -208,6 +216,5 @@ async fn another_server_than_the_recorded_one_is_not_touched(binaries: &Binaries
     }
     assert_eq!(world.next_transaction(), before, "something was written");
     let identifier = facts(&provider).await.system_identifier;
-    let known = provider.known_by(vec!["1".to_owned(), identifier]);
-    place(&known, &acme, 0).await;
+    place(&known_by(vec!["1".to_owned(), identifier]), &acme, 0).await;
 }

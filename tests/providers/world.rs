@@ -72,6 +72,7 @@ impl World {
             ca_pem: self.lab.ca_pem().to_owned(),
             username: ADMIN.to_owned(),
             password: self.lab.passwords().admin.clone(),
+            identifiers: Vec::new(),
         }
     }
 

@@ -63,24 +63,15 @@ impl Generic {
             ca_pem: _,
             username,
             password,
+            identifiers,
         } = endpoint;
         Ok(Self {
             connector,
             username,
             password,
             limit: deadline,
-            identifiers: Vec::new(),
-        })
-    }
-
-    /// The same server, known by one of these system identifiers: each effect asks for it in its
-    /// own session first, and another server at this address is not touched. None: any will do.
-    #[must_use]
-    pub fn known_by(self, identifiers: Vec<String>) -> Self {
-        Self {
             identifiers,
-            ..self
-        }
+        })
     }
 
     /// The same server with another deadline, such as a longer one for a fence that ends sessions.
