@@ -50,7 +50,7 @@ const fn scenario(
 }
 
 /// In this order: the last ones look at what all the others left.
-const SCENARIOS: [Scenario; 21] = [
+const SCENARIOS: [Scenario; 24] = [
     scenario(
         "killed_primary_loses_no_row_and_tenants_come_home",
         true,
@@ -109,6 +109,13 @@ const SCENARIOS: [Scenario; 21] = [
     scenario("operator_killed_while_rerouting", false, crash::rerouting),
     scenario("operator_killed_while_verifying", false, crash::verifying),
     scenario("operator_killed_while_draining", false, crash::draining),
+    scenario("operator_killed_while_aborting", false, crash::aborting),
+    scenario("operator_killed_while_blocked", false, crash::blocked),
+    scenario(
+        "operator_killed_while_awaiting_approval",
+        false,
+        crash::awaiting_approval,
+    ),
     scenario("settled_world_costs_no_write", false, settled::nothing),
     scenario(
         "no_secret_in_any_output_and_no_eu_row_abroad",

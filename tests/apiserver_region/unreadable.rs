@@ -1,6 +1,7 @@
 //! An object of a newer version, which the API server takes and this operator cannot read.
 
-use domicile_api::FailoverPolicy;
+use domicile_api::operation::OperationState;
+use domicile_api::{FailoverOperation, FailoverPolicy};
 use domicile_tests::operator::Running;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
@@ -37,6 +38,7 @@ pub(super) fn an_unreadable_object_is_marked_and_stops_no_other(running: &Runnin
             .then_some(())
     };
     running.until("an event InvalidObject", SOON, told);
+    no_operation_of_it_is_refused(running);
     // The stream that brought it goes on.
     policy["metadata"]["name"] = "older".into();
     policy["spec"]["mode"] = "Manual".into();
@@ -55,6 +57,39 @@ pub(super) fn an_unreadable_object_is_marked_and_stops_no_other(running: &Runnin
         running.until("the policy is gone", SOON, gone);
     }
     allow_modes(running, &modes[..3]);
+}
+
+/// What cannot be read exists: only an operation of no policy at all is refused.
+fn no_operation_of_it_is_refused(running: &Running) {
+    let operations: Api<FailoverOperation> = Api::all(running.admin.clone());
+    for (name, policy) in [("of-newer", "newer"), ("of-none", "none-at-all")] {
+        let operation = json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverOperation",
+            "metadata": { "name": name },
+            "spec": {
+                "policyRef": { "name": policy }, "type": "Switchover", "target": "elsewhere",
+                "expectedEpoch": 1,
+            },
+        });
+        apply(running, &operation);
+    }
+    let state = |name: &str| {
+        let operation = running.block_on(operations.get(name)).unwrap();
+        operation.status.and_then(|status| status.state)
+    };
+    let refused = || (state("of-none") == Some(OperationState::Refused)).then_some(());
+    running.until("the operation of no policy is refused", SOON, refused);
+    let told = || {
+        let reasons = events(running, "of-none");
+        reasons.contains("Refused").then_some(())
+    };
+    running.until("an event about it", SOON, told);
+    assert_eq!(state("of-newer"), None);
+    for name in ["of-newer", "of-none"] {
+        let _ = running
+            .block_on(operations.delete(name, &DeleteParams::default()))
+            .unwrap();
+    }
 }
 
 fn is_invalid(condition: &Value) -> bool {

@@ -11,6 +11,7 @@ use domicile_lab::story::operator::{kill_all, processes};
 use domicile_lab::{LabError, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 
 use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
 
@@ -72,6 +73,94 @@ pub(crate) fn draining(world: &World) -> Result<String> {
     }
     world.ready()?;
     rest(2000);
+    serves_again(world, start, begun)?;
+    Ok(format!("the operation ended {state}"))
+}
+
+/// A move that waits for a person is not forgotten: the successor goes on from the approval.
+pub(crate) fn awaiting_approval(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    world.change_policy(&json!({"mode": "SemiAutomatic"}))?;
+    let start = monotonic()?;
+    rest(3000);
+    let fault = stage.lose(HOME, How::Kill)?;
+    kill_when(world, "AwaitingApproval")?;
+    renew(world)?;
+    let policy = stage.policy()?;
+    let operation = policy.pointer("/status/journal/operation");
+    let operation = operation.and_then(Value::as_str).unwrap_or_default();
+    let target = (kinds::OPERATION, None, operation);
+    let asks = |object: &Value| {
+        let status = &object["status"];
+        status["state"] == "AwaitingApproval" && status["evidenceHash"].is_string()
+    };
+    stage.objects.wait(target, "asks", LIMIT, asks)?;
+    ensure(stage.active()? == HOME, || "nobody agreed".to_owned())?;
+    let asked = monotonic()?;
+    world.cli(&["approve", operation, "--yes"])?;
+    let ended = stage.await_success(operation)?;
+    let approvals = ended.pointer("/status/approvals/0/user");
+    ensure(approvals.is_some(), || format!("{}", ended["status"]))?;
+    let moved = stage.await_moved(&world.watch, HOME, asked)?;
+    rest(2000);
+    stage.restore(HOME)?;
+    let home = world.go_home(true)?;
+    world.change_policy(&json!({"mode": "Automatic"}))?;
+    rest(2000);
+    let reports = world.judge(start, &[])?;
+    lossless(&reports, start, fault)?;
+    recovery(&home, &reports)?;
+    let told = recovery(&moved, &reports)?;
+    Ok(format!("after the approval {told}"))
+}
+
+/// Nothing moves that may not, whoever leads; and the primary that comes back serves again.
+pub(crate) fn blocked(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    world.set_synchronous(false)?;
+    let start = monotonic()?;
+    rest(3000);
+    let fault = stage.lose(HOME, How::Kill)?;
+    kill_when(world, "Blocked")?;
+    renew(world)?;
+    rest(25_000);
+    let (state, active) = (stage.policy_summary(), stage.active()?);
+    ensure(active == HOME, || format!("it moved: {state}"))?;
+    stage.lab.regions().restore(HOME)?;
+    world.set_synchronous(true)?;
+    world.ready()?;
+    rest(2000);
+    serves_again(world, start, fault)?;
+    Ok("it stayed".to_owned())
+}
+
+/// A planned move whose standby is lost is given up, and the successor of a killed operator gives
+/// the primary its right back.
+pub(crate) fn aborting(world: &World) -> Result<String> {
+    let stage = &world.stage;
+    let start = monotonic()?;
+    rest(3000);
+    let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
+    stage.lab.regions().lose(OTHER, How::Kill)?;
+    kill_when(world, "Aborting")?;
+    renew(world)?;
+    let ended = stage.await_end(&operation)?;
+    let state = &ended["status"]["state"];
+    ensure(state == "Aborted", || {
+        format!("the operation says {}", ended["status"])
+    })?;
+    stage.lab.regions().restore(OTHER)?;
+    world.ready()?;
+    rest(2000);
+    serves_again(world, start, begun)?;
+    Ok(ended["status"]["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// Every tenant writes at the end, has lost nothing, and never had two writers.
+fn serves_again(world: &World, start: u64, begun: u64) -> Result<()> {
     let reports = world.judge(start, &[])?;
     lossless(&reports, start, begun)?;
     let until = monotonic()?;
@@ -79,7 +168,7 @@ pub(crate) fn draining(world: &World) -> Result<String> {
         let rate = report.rate(until - 1_500_000_000, until);
         ensure(rate > 0.0, || format!("{name} does not write again"))?;
     }
-    Ok(format!("the operation ended {state}"))
+    Ok(())
 }
 
 fn killed_in(world: &World, state: &str) -> Result<String> {

@@ -8,6 +8,7 @@ use domicile_cli::plan::{PolicyPlan, plan};
 use domicile_lab::checker::{Event, MIN_RATE, Phase, Record, first_acknowledgement, parse};
 use domicile_lab::clock::monotonic;
 use domicile_lab::lab::find_program;
+use domicile_lab::process::run_ok;
 use domicile_lab::regions::Region;
 use domicile_lab::story::objects::{is, kinds, summary};
 use domicile_lab::story::watch::{PolicyWatch, path};
@@ -21,6 +22,7 @@ use super::receiver::Receiver;
 pub(crate) const HOME: &str = "eu-west";
 pub(crate) const OTHER: &str = "eu-central";
 const ELSEWHERE: &str = "us-east";
+const CLI_LIMIT: Duration = Duration::from_secs(30);
 const WEBHOOK_SECRET: &str = "e2e-webhook";
 
 /// All that a scenario needs.
@@ -173,6 +175,14 @@ impl World {
             .regions()
             .server(region)?
             .superuser_sql("postgres", sql)
+    }
+
+    /// Runs `kubectl domicile` with nobody at the terminal. Errors: it did not end well.
+    pub(crate) fn cli(&self, words: &[&str]) -> Result<()> {
+        let program = self.stage.parts.programs.join("kubectl-domicile");
+        let mut command = self.stage.space().command(None, program);
+        command.arg("--kubeconfig").arg(self.stage.lab.kubeconfig());
+        run_ok(command.args(words), CLI_LIMIT).map(drop)
     }
 
     /// What `kubectl domicile plan` foretells of the policy when the home region is lost.
