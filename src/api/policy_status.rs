@@ -194,6 +194,10 @@ pub struct JournalStatus {
     /// `loss` is the bound that promotion was decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossStatus>,
+    /// `lossAt` is the moment that the bound speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub loss_at: Option<Timestamp>,
     /// `lossBytes` is a lower bound of what is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = schema::MAX_EXACT))]

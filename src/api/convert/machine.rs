@@ -144,6 +144,7 @@ impl From<&Journal> for JournalStatus {
             timeline,
             final_position,
             loss,
+            loss_at,
             loss_bytes,
             started,
             outage_since,
@@ -162,6 +163,7 @@ impl From<&Journal> for JournalStatus {
             loss: loss.map(|loss| LossStatus {
                 seconds: loss_seconds(loss),
             }),
+            loss_at: *loss_at,
             loss_bytes: loss_bytes.map(exact),
             started: *started,
             outage_since: *outage_since,
@@ -247,6 +249,7 @@ fn journal(wire: &JournalStatus) -> Result<Journal, ConvertError> {
         timeline: small("status.journal.timeline", wire.timeline)?,
         final_position: position,
         loss,
+        loss_at: wire.loss_at,
         loss_bytes: bytes.transpose()?,
         started: wire.started,
         outage_since: wire.outage_since,

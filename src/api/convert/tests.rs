@@ -63,6 +63,7 @@ fn journals() -> impl Strategy<Value = Journal> {
         option::of(any::<u64>().prop_map(Lsn)),
         option::of(loss()),
         option::of(exact_count()),
+        option::of(time()),
     );
     (words, found, limits, time(), option::of(time())).prop_map(
         |((operation, kind, automatic, from, to), found, limits, started, outage_since)| Journal {
@@ -78,6 +79,7 @@ fn journals() -> impl Strategy<Value = Journal> {
             final_position: limits.1,
             loss: limits.2,
             loss_bytes: limits.3,
+            loss_at: limits.4,
             started,
             outage_since,
         },

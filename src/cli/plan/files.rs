@@ -63,7 +63,10 @@ fn documents(file: &Path) -> Result<Vec<Value>, CliError> {
         return Err(CliError::Usage(fact));
     }
     let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
-    serde_saphyr::from_multiple(&text).map_err(|error| unreadable(file, &error))
+    // Without the lines around the mistake: they may be those of a Secret.
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_multiple_with_options(&text, options)
+        .map_err(|error| unreadable(file, &error))
 }
 
 fn sort_in(world: &mut World, document: Value) {

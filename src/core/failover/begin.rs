@@ -60,6 +60,7 @@ pub(super) fn journal(
             .map_or_else(|| timeline_of(seen, target), |e| e.timeline),
         final_position: None,
         loss: None,
+        loss_at: None,
         loss_bytes: None,
         started: seen.now.wall,
         outage_since: seen.stored.evidence.as_ref().map(|e| e.outage_since),

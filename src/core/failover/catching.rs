@@ -65,6 +65,7 @@ pub(super) fn catching_up(seen: &Observation) -> Outcome {
     }
     let next = Journal {
         loss: Some(loss),
+        loss_at: Some(seen.now.wall),
         loss_bytes: known_loss(seen, journal, facts),
         ..journal.clone()
     };
@@ -111,6 +112,7 @@ pub(super) fn begin_again(seen: &Observation, journal: &Journal) -> Outcome {
         proof: None,
         final_position: None,
         loss: None,
+        loss_at: None,
         loss_bytes: None,
         ..journal.clone()
     };

@@ -330,7 +330,13 @@ fn a_bound_that_grew_does_not_grow_again_by_the_same_seconds() {
     let standby = server(&mut seen, "central").facts.as_mut().unwrap();
     standby.heartbeat.as_mut().unwrap().leader = "the leader before".into();
     seen.stored.since = second(985);
+    seen.stored.journal.as_mut().unwrap().loss_at = Some(second(985));
     let grown = stored_after(&seen);
+    assert_eq!(
+        grown.since,
+        second(985),
+        "or a promotion that hangs is never late"
+    );
     let loss = |stored: &Stored| stored.journal.as_ref().and_then(|journal| journal.loss);
     assert_eq!(loss(&grown), Some(LossBound::Seconds(2 + 15)));
     seen.stored = grown;
@@ -355,15 +361,33 @@ fn a_standby_left_behind_by_the_last_move_is_not_promoted_by_hand() {
         finished: second(0),
     }];
     assert!(!objection(&seen).contains(&GuardName::StandbyEligible));
-    let standby = server(&mut seen, "central").facts.as_mut().unwrap();
-    standby.authority.as_mut().unwrap().epoch = Epoch(3);
-    assert!(objection(&seen).contains(&GuardName::StandbyEligible));
+    // One that stopped before that move, and one that follows the server that was fenced in it.
+    for (epoch, writable) in [(3, true), (4, false)] {
+        let row = Authority {
+            epoch: Epoch(epoch),
+            writable,
+        };
+        let standby = server(&mut seen, "central").facts.as_mut().unwrap();
+        standby.authority = Some(row);
+        assert!(objection(&seen).contains(&GuardName::StandbyEligible));
+    }
 }
 
 #[test]
 fn a_way_home_that_was_refused_does_not_stand_for_a_failover() {
     let mut seen = outage();
     seen.stored.state = State::Blocked;
+    let mut home = calm();
+    (home.stored.active, home.settings.failback) = ("central".into(), FailbackMode::Automatic);
+    server(&mut home, "west").facts = Some(facts(Role::Standby));
+    server(&mut home, "central").facts = Some(facts(Role::Primary));
+    home.home_in_sync_ms = Some(u64::MAX);
+    let asked = decide(&home).answer;
+    let own = home.own_failback();
+    assert!(
+        matches!(&asked, Answer::Work(Step::Ask { name, .. }) if *name == own),
+        "{asked:?}"
+    );
     seen.ended = [seen.own_failback()].into();
     assert_eq!(state_after(&seen), State::Outage);
     seen.ended = [seen.own_operation()].into();

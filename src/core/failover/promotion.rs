@@ -73,10 +73,9 @@ fn promote(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Facts
 fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outcome> {
     let old = seen.server(&journal.from).and_then(ServerView::now);
     let store = |journal: Journal, reason, message: String| {
-        // A bound is of the moment at which it is stored, and grows from there.
         let stored = Stored {
             journal: Some(journal),
-            ..seen.stored.enter(State::Promoting, seen.now.wall)
+            ..seen.stored.clone()
         };
         Some(Outcome::new(
             Answer::Move(Box::new(stored)),
@@ -100,7 +99,10 @@ fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outc
     }
     let known = journal.loss.unwrap_or(LossBound::Unknown);
     let loss = match guards::loss_by_now(seen, journal, facts) {
-        LossBound::Unknown => later(known, seen.now.seconds_since(seen.stored.since)),
+        LossBound::Unknown => {
+            let bounded = journal.loss_at.unwrap_or(seen.stored.since);
+            later(known, seen.now.seconds_since(bounded))
+        }
         loss @ LossBound::Seconds(_) => loss,
     };
     if loss <= later(known, PROMOTION_SECONDS) {
@@ -112,6 +114,7 @@ fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outc
     }
     let grown = Journal {
         loss: Some(loss),
+        loss_at: Some(seen.now.wall),
         ..journal.clone()
     };
     store(grown, "CaughtUp", format!("loss bound {loss} by now"))

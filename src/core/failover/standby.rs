@@ -3,7 +3,7 @@
 use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
 use super::state::{MoveKind, Promotion};
-use crate::facts::{Facts, Role};
+use crate::facts::{Authority, Facts, Role};
 
 pub(super) fn standby_eligible(seen: &Observation, ask: Question<'_>) -> Guard {
     guard(GuardName::StandbyEligible, standby_fit(seen, ask))
@@ -39,8 +39,11 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
         ));
     }
     let (identifier, timeline, major) = lineage(seen);
+    // A fence of the old primary carries the same epoch, and a copy of it the same row: only the
+    // right to write tells of the new one.
     let (last, held) = (seen.stored.history.first(), facts.authority);
-    if let Some(last) = last.filter(|last| held.is_none_or(|row| row.epoch < last.epoch)) {
+    let older = |row: Authority, epoch| (row.epoch, row.writable) < (epoch, true);
+    if let Some(last) = last.filter(|last| held.is_none_or(|row| older(row, last.epoch))) {
         return Err(format!(
             "{target} holds nothing of epoch {}, under which {} began to serve",
             last.epoch, last.to

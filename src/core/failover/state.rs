@@ -185,6 +185,8 @@ pub struct Journal {
     pub final_position: Option<Lsn>,
     /// The loss bound that promotion was decided on.
     pub loss: Option<LossBound>,
+    /// The moment that the bound speaks of; it grows from there while nothing is promoted.
+    pub loss_at: Option<Timestamp>,
     /// WAL known to have been written but not received, in bytes: a lower bound of the loss.
     pub loss_bytes: Option<u64>,
     /// When the move began.

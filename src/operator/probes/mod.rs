@@ -10,6 +10,7 @@ use domicile_core::health::{Probe, ProbeFailure, Verdict};
 use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
 
+use crate::error::Class;
 use crate::servers::OpenError;
 
 pub mod plan;
@@ -31,6 +32,15 @@ pub struct Sample {
     pub detail: Option<String>,
     /// When the latest probe began.
     pub at: Mono,
+}
+
+impl Sample {
+    /// True while the API server has kept the probe from its login, so that nothing was tried yet.
+    /// A Secret that does not exist is something to tell, and counts as tried.
+    pub fn is_kept_waiting(&self) -> bool {
+        let unopened = self.unopened.as_ref();
+        self.facts.is_none() && unopened.is_some_and(|error| error.class == Class::Transient)
+    }
 }
 
 /// What is known of all servers.

@@ -59,7 +59,15 @@ async fn probe_server(ctx: Arc<Ctx>, id: ServerId, slots: Arc<Semaphore>) {
         if let Ok(_slot) = slots.acquire().await {
             probe_once(&ctx, &id, &plan).await;
         }
-        rest(&ctx, &id, &plan.wish, started).await;
+        if ctx
+            .samples
+            .get(&id)
+            .is_some_and(|sample| sample.is_kept_waiting())
+        {
+            ctx.clock.sleep(TICK).await;
+        } else {
+            rest(&ctx, &id, &plan.wish, started).await;
+        }
     }
     info!(server = %id, "No longer probing");
     ctx.samples.remove(&id);

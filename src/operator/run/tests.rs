@@ -14,6 +14,9 @@ use tokio::sync::watch;
 use super::*;
 use crate::settings::{Command, CommandLine, Environment};
 
+/// How many requests for Secrets the API server fails to answer.
+const TROUBLE: usize = 6;
+
 /// An API server with one thing that it holds back until it is told, and that notes what is
 /// asked of it. Nothing can be written to it.
 struct SlowServer {
@@ -67,6 +70,18 @@ async fn answer(State(server): State<Arc<SlowServer>>, request: Request) -> Resp
     if method == "GET" && kind == server.held_back && !watching {
         let mut released = server.released.subscribe();
         let _ = released.wait_for(|released| *released).await;
+    }
+    if kind == "secrets" {
+        // An API server in trouble first: the probe has not begun.
+        let (code, reason) = match server.count(&["/secrets/"]) {
+            ..=TROUBLE => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            _later => (StatusCode::NOT_FOUND, "NotFound"),
+        };
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
+            "reason": reason, "message": reason,
+        });
+        return (code, status.to_string()).into_response();
     }
     if method != "GET" || !path.starts_with("/apis/domicile.dev/v1alpha1/") {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -180,4 +195,5 @@ async fn no_operation_is_judged_before_each_server_was_probed() {
     server
         .wait_for(&["PUT", "/failoverpolicies/eu/status"])
         .await;
+    assert!(server.count(&["/secrets/"]) > TROUBLE, "judged on silence");
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::world::{HOME, NAMES, World, index, region, server_id};
-use crate::facts::{Authority, Epoch, Facts, Heartbeat};
+use crate::facts::{Authority, Epoch, Facts, Heartbeat, Role};
 use crate::failover::{
-    Answer, Decision, FailbackMode, Mode, Observation, Promotion, Proof, Request, ServerView,
-    Settings, Standby, State, Step, Stored, Tenant,
+    Answer, Decision, FailbackMode, Mode, MoveKind, Observation, Promotion, Proof, Request,
+    ServerView, Settings, Standby, State, Step, Stored, Tenant,
 };
 use crate::health::{Probe, Thresholds, Verdict, judge};
 use crate::names::Jurisdiction;
@@ -35,6 +35,8 @@ pub(super) struct Operator {
     pub ended: BTreeSet<String>,
     pub delayed: Vec<Step>,
     pub visited: BTreeSet<State>,
+    /// What the operator itself saw broken.
+    pub broken: Vec<String>,
     incarnation: u32,
     verdicts: BTreeMap<usize, Verdict>,
     last: BTreeMap<usize, Facts>,
@@ -64,7 +66,7 @@ impl Operator {
             timeout_seconds: 1,
             failure_threshold: 2,
             success_threshold: 2,
-            max_data_loss_seconds: 30,
+            max_data_loss_seconds: 8,
             heartbeat_seconds: 1,
             minimum_proof,
             drain_seconds: 1,
@@ -72,7 +74,7 @@ impl Operator {
             failback: FailbackMode::Automatic,
             stable_seconds: 5,
             max_stable_seconds: 5,
-            cooldown_seconds: 10,
+            cooldown_seconds: 60,
             max_automatic_per_day: 100,
             approval_seconds: 10,
         };
@@ -95,6 +97,7 @@ impl Operator {
             ended: BTreeSet::new(),
             delayed: Vec::new(),
             visited: BTreeSet::new(),
+            broken: Vec::new(),
             incarnation: 0,
             verdicts: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -110,6 +113,12 @@ impl Operator {
         self.last.clear();
     }
 
+    /// Each process counts from a moment of its own, the later ones from a later one.
+    fn mono(&self, world: &World) -> Mono {
+        let since = u64::from(self.incarnation) * 100_000;
+        Mono((world.clock_ms + 100_000_000).saturating_sub(since))
+    }
+
     fn observe(&mut self, world: &World) -> Observation {
         let limits = Thresholds {
             fall: self.settings.failure_threshold,
@@ -120,7 +129,8 @@ impl Operator {
             let probe = world.probe(at);
             let before = self.verdicts.get(&at).copied().unwrap_or_default();
             self.verdicts.insert(at, judge(before, &probe, limits));
-            let live = if let Probe::Answered(facts) = probe {
+            let live = if let Probe::Answered(mut facts) = probe {
+                facts.sampled = self.mono(world);
                 self.last.insert(at, *facts);
                 true
             } else {
@@ -140,7 +150,7 @@ impl Operator {
         Observation {
             now: Now {
                 wall: wall(world.clock_ms),
-                mono: Mono(world.clock_ms),
+                mono: self.mono(world),
             },
             leader: format!("op-{}", self.incarnation),
             settings: self.settings.clone(),
@@ -184,6 +194,7 @@ impl Operator {
                 Crash::BeforeEffect => {}
                 Crash::Delayed => self.delayed.push(step),
                 Crash::None | Crash::BeforeStoring | Crash::AfterStoring | Crash::AfterEffect => {
+                    self.begins_to_promote(world, &step);
                     self.act(world, step);
                 }
             },
@@ -215,6 +226,7 @@ impl Operator {
     fn store(&mut self, next: Stored) {
         assert!(next.epoch >= self.stored.epoch, "the epoch went back");
         self.visited.insert(next.state);
+        self.begun(&next);
         let ended = self
             .stored
             .journal
@@ -224,6 +236,58 @@ impl Operator {
             self.end(&name);
         }
         self.stored = next;
+    }
+
+    /// How a move may begin: on the epoch that its asker saw, and by itself not before the probes of
+    /// the active server failed often enough.
+    fn begun(&mut self, next: &Stored) {
+        if next.state == State::Verifying && self.repointed != next.epoch {
+            self.broken
+                .push("I15: the tenants are not repointed".into());
+        }
+        let known = self
+            .stored
+            .journal
+            .as_ref()
+            .map(|journal| &journal.operation);
+        let Some(journal) = next
+            .journal
+            .as_ref()
+            .filter(|j| Some(&j.operation) != known)
+        else {
+            return;
+        };
+        let mut asked = self.requests.iter().filter(|r| r.name == journal.operation);
+        if asked.any(|request| request.expected_epoch != self.stored.epoch) {
+            self.broken
+                .push("replay: an operation of an older epoch is run".into());
+        }
+        let unfinished = [State::AwaitingApproval, State::Blocked];
+        if known.is_some() && !unfinished.contains(&self.stored.state) {
+            self.broken.push("G8: a move begins within another".into());
+        }
+        let verdict = self.verdicts.get(&index(&self.stored.active));
+        let unasked = journal.automatic && journal.kind == MoveKind::Failover;
+        if unasked && verdict != Some(&Verdict::Down) {
+            self.broken
+                .push(format!("early: a failover begins on {verdict:?}"));
+        }
+    }
+
+    /// An effect at once, on a world that is as it was observed: a primary that answers, and that
+    /// was not fenced, would go on beside the new one.
+    fn begins_to_promote(&mut self, world: &World, step: &Step) {
+        let Step::Promote(to, _) = step else { return };
+        let open = |at: &usize| {
+            let server = &world.servers[*at];
+            let answers = server.running && server.linked && server.role == Role::Primary;
+            answers && (world.row(*at).writable || !server.sessions.is_empty())
+        };
+        let mut others = (0..NAMES.len()).filter(|at| *at != index(&to.region));
+        if others.any(|at| open(&at)) {
+            let text = "fence first: a primary that answers is not fenced at the promotion";
+            self.broken.push(text.into());
+        }
     }
 
     fn end(&mut self, operation: &str) {
@@ -269,7 +333,7 @@ impl Operator {
                 let beat = Heartbeat {
                     sequence: self.beats,
                     leader: format!("op-{}", self.incarnation),
-                    at: Mono(world.clock_ms),
+                    at: self.mono(world),
                     epoch,
                 };
                 world.heartbeat(index(&server.region), beat);

@@ -31,7 +31,11 @@ use crate::probes::plan::members;
 pub(super) fn unprobed(ctx: &Ctx, settings: &Settings) -> bool {
     let servers = settings.servers().into_iter().map(|s| s.server);
     let mut listed = servers.filter(|id| missing(ctx, id).is_none());
-    listed.any(|id| ctx.samples.get(&id).is_none())
+    listed.any(|id| {
+        ctx.samples
+            .get(&id)
+            .is_none_or(|sample| sample.is_kept_waiting())
+    })
 }
 
 /// The policy's servers. At rest the samples tell; otherwise each server whose latest sample

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use domicile_core::admin::MAINTENANCE_DATABASE;
 use domicile_core::facts::Epoch;
 use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier};
 use secrecy::SecretString;
@@ -268,9 +267,7 @@ impl Generic {
         sql: &str,
         deadline: Instant,
     ) -> Result<(), ProviderError> {
-        let session = self
-            .session(MAINTENANCE_DATABASE, "none", true, deadline)
-            .await?;
+        let session = self.effects(deadline).await?;
         session.run(doing, sql).await?;
         session.close().await;
         Ok(())
