@@ -98,10 +98,11 @@ pub fn plan(
         .filter_map(|(p, _)| sites.assumed.get(&p.settings.name));
     let assumed = assumed.flatten().cloned().collect();
     let count = |fate: &str| tenants.iter().filter(|tenant| tenant.fate == fate).count();
-    let (moves, stay, wait) = (count("Moves"), count("StaysDown"), count("WritesWait"));
+    let (stay, wait) = (count("StaysDown"), count("WritesWait"));
+    let (moves, asks) = (count("Moves"), count("AsksThenMoves"));
     let (bare, unknown) = (count("Unprotected"), count("Unknown"));
     let untouched = sites.seats.len() - tenants.len();
-    let well = stay + wait + unknown == 0 && sites.unread.is_empty();
+    let well = stay + wait + unknown + asks == 0 && sites.unread.is_empty();
     Ok(Plan {
         lost: lose.to_owned(),
         health: if well {
@@ -110,8 +111,8 @@ pub fn plan(
             Health::Degraded
         },
         summary: format!(
-            "{moves} move, {stay} stay down, {wait} cannot write, {bare} lose their standby, \
-             {unknown} unknown, {untouched} untouched"
+            "{moves} move, {asks} once approved, {stay} stay down, {wait} cannot write, {bare} \
+             lose their standby, {unknown} unknown, {untouched} untouched"
         ),
         policies,
         tenants,
@@ -190,6 +191,9 @@ fn moves(row: &mut PolicyPlan, moving: &Moving, already_there: usize) {
     row.proof = moving.proof.to_string();
     row.crash_loss = seconds(moving.crash_loss);
     row.partition_loss = seconds(moving.partition_loss);
+    if moving.tight {
+        row.why.push(TIGHT.to_owned());
+    }
     row.rto = Some(Rto {
         total: budget.total(),
         detect: budget.detect,
@@ -204,6 +208,9 @@ fn moves(row: &mut PolicyPlan, moving: &Moving, already_there: usize) {
 const WRITES_WAIT: &str = "each commit waits for this synchronous standby until it is back or a \
                            person relaxes synchronous_standby_names";
 const UNPROTECTED: &str = "it serves on without this standby";
+
+const TIGHT: &str = "it gives up if catching up takes so long that the loss bound passes \
+                     `spec.objectives.maxDataLossSeconds`";
 
 fn seconds(loss: LossBound) -> String {
     match loss {
@@ -231,7 +238,10 @@ fn tenant(seat: &Seat, lost: &RegionName, fates: &[(&Policy, Fate)]) -> Option<T
         Err(why) => return Some(row(String::new(), "Unknown", String::new(), why.clone())),
     };
     let from = server.to_string();
-    let covers = |policy: &Policy| policy.servers.values().any(|known| known.server == *server);
+    // One in conflict does nothing, and the server is another one's.
+    let covers = |policy: &Policy| {
+        policy.conflict.is_none() && policy.servers.values().any(|known| known.server == *server)
+    };
     let Some((policy, fate)) = fates.iter().find(|(policy, _)| covers(policy)) else {
         return (server.region == *lost).then(|| {
             let why = format!("no FailoverPolicy covers {server}");
@@ -242,14 +252,28 @@ fn tenant(seat: &Seat, lost: &RegionName, fates: &[(&Policy, Fate)]) -> Option<T
     Some(match fate {
         Fate::Untouched => return None,
         Fate::Moves(moving) => {
-            let why = format!("FailoverPolicy {name}: {}", moving.proof);
-            row(from, "Moves", moving.to.to_string(), why)
+            let to = moving.to.to_string();
+            if moving.asks {
+                let why = format!("FailoverPolicy {name} asks a person first");
+                row(from, "AsksThenMoves", to, why)
+            } else {
+                row(
+                    from,
+                    "Moves",
+                    to,
+                    format!("FailoverPolicy {name}: {}", moving.proof),
+                )
+            }
         }
         Fate::Stays {
             candidate,
             objections,
         } => {
             let why = stays(seat, policy, candidate.as_ref(), objections);
+            row(from, "StaysDown", String::new(), why)
+        }
+        Fate::StandbyLost { .. } if server.region == *lost => {
+            let why = format!("it was not pointed at {} yet", policy.stored.active);
             row(from, "StaysDown", String::new(), why)
         }
         Fate::StandbyLost { writes_wait: true } => {
@@ -290,15 +314,19 @@ fn stays(
     }
 }
 
-/// The command by which a person could move a policy's tenants all the same, when nothing but
-/// what a person may decide forbids it.
+/// The approval that it waits for, or the command by which a person could move a policy's tenants
+/// all the same, when nothing but what a person may decide forbids it.
 fn by_hand(policy: &Policy, fate: &Fate) -> Option<String> {
-    let Fate::Stays {
-        candidate,
-        objections,
-    } = fate
-    else {
-        return None;
+    let (candidate, objections) = match fate {
+        Fate::Stays {
+            candidate,
+            objections,
+        } => (candidate, objections),
+        Fate::Moves(Moving { asks: true, .. }) => {
+            let (name, epoch) = (&policy.settings.name, policy.stored.epoch.next());
+            return Some(format!("kubectl domicile approve {name}-{epoch}"));
+        }
+        Fate::Moves(_) | Fate::Untouched | Fate::StandbyLost { .. } | Fate::Busy(_) => return None,
     };
     let mut accept = Vec::new();
     for guard in objections {

@@ -159,7 +159,7 @@ fn planned(policy: &Value) -> Vec<String> {
         ));
         let part = |key: &str| text(policy, &format!("/rto/{key}"));
         rows.push(format!(
-            "  at most {} s = detect {} + confirm {} + fence {} + catch up {} + promote {} + \
+            "  about {} s = detect {} + confirm {} + fence {} + catch up {} + promote {} + \
              reroute {}",
             part("total"),
             part("detect"),

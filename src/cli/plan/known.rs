@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domicile_api::conditions::{ConditionType, find};
 use domicile_api::convert::{law, policy_view, region_view};
 use domicile_api::policy_status::StreamState;
 use domicile_api::region::{DatabaseServerStatus, Reachable, ServerRole};
@@ -79,7 +80,7 @@ impl Sites {
             unread,
         };
         for policy in &policies {
-            let conflict = conflict(policy, &policies);
+            let conflict = conflict(policy, &policies, &sites.regions);
             sites.add((policy, conflict), &regions, synchronous, now);
         }
         sites
@@ -102,6 +103,15 @@ impl Sites {
                 return;
             }
         };
+        if stored.is_none() && status.is_some() {
+            let name = &settings.name;
+            let fact = format!(
+                "FailoverPolicy {name} has not begun, so nothing can be foretold of it; see: \
+                 kubectl domicile explain policy/{name}"
+            );
+            self.unread.push(fact);
+            return;
+        }
         let mut assumed = Vec::new();
         let stored = stored.unwrap_or_else(|| {
             let how = if synchronous {
@@ -153,7 +163,8 @@ fn known(
     let seen = region.and_then(|region| server_status(region, &server.server));
     let is_active = server.region == stored.active;
     let reachable = seen.map_or(Reachable::Unknown, |seen| seen.reachable);
-    if reachable == Reachable::Unknown {
+    let untold = seen.is_none_or(|seen| seen.reason.is_none());
+    if reachable == Reachable::Unknown && untold {
         assumed.push(format!("{server} was never probed: taken as healthy"));
     }
     let replication = policy.status.as_ref().and_then(|status| {
@@ -171,7 +182,12 @@ fn known(
     Known {
         server: server.clone(),
         jurisdiction: region.map(|region| Jurisdiction::new(&region.spec.jurisdiction)),
-        answers: reachable != Reachable::False,
+        // What is unknown for a reason was tried, and did not answer.
+        answers: match reachable {
+            Reachable::True => true,
+            Reachable::False => false,
+            Reachable::Unknown => untold,
+        },
         follows: follows.unwrap_or(true) && !is_active,
         role: seen.and_then(|seen| seen.role).map(|role| match role {
             ServerRole::Primary => Role::Primary,
@@ -180,6 +196,10 @@ fn known(
         system_identifier: seen.and_then(|seen| seen.system_identifier.clone()),
         timeline: seen.and_then(|seen| seen.timeline).and_then(number),
         major_version: seen.and_then(|seen| major(seen.version.as_deref()?)),
+        missing_rights: region
+            .and_then(|region| lacking(region, server))
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -192,6 +212,14 @@ fn typed<K: DeserializeOwned>(kind: Kind, objects: &[Value], unread: &mut Vec<St
         }
     }
     read
+}
+
+/// What the Region says of rights that the login on `server` lacks.
+fn lacking(region: &Region, server: &ServerId) -> Option<String> {
+    let conditions = &region.status.as_ref()?.conditions;
+    let rights = find(conditions, ConditionType::AdminPrivilegesSufficient)?;
+    let told = rights.status == "False" && rights.message.contains(&format!("{server}:"));
+    told.then(|| "rights, by its Region's conditions".to_owned())
 }
 
 /// The number before the first dot or space of a server's version.
@@ -216,8 +244,13 @@ fn verdict(region: &Region) -> (RegionName, Verdict) {
     (RegionName::new(region.name_any()), verdict)
 }
 
-/// The policy that keeps a server which this one names too: the older one.
-fn conflict(policy: &FailoverPolicy, all: &[FailoverPolicy]) -> Option<String> {
+/// Why the policy cannot be followed: an older one keeps a server that this one names too, or there
+/// is no such server.
+fn conflict(
+    policy: &FailoverPolicy,
+    all: &[FailoverPolicy],
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Option<String> {
     let age = |one: &FailoverPolicy| {
         let created = one.metadata.creation_timestamp.clone().map(|time| time.0);
         (created, one.name_any())
@@ -234,11 +267,17 @@ fn conflict(policy: &FailoverPolicy, all: &[FailoverPolicy]) -> Option<String> {
         let shared = members(other).into_iter().find(|id| mine.contains(id))?;
         Some((shared, other.name_any()))
     });
-    taken.next().map(|(server, other)| {
+    let taken = taken.next().map(|(server, other)| {
         format!(
             "{server} is a server of FailoverPolicy {other} already; a server is in one policy only"
         )
-    })
+    });
+    let listed = |id: &&ServerId| {
+        let region = regions.get(&id.region);
+        region.is_some_and(|region| region.servers.contains(&id.server))
+    };
+    let missing = mine.iter().find(|id| !listed(id));
+    taken.or_else(|| missing.map(|id| format!("there is no server {id}; correct the spec")))
 }
 
 fn at_home(settings: &Settings, synchronous: bool, now: Timestamp) -> Stored {

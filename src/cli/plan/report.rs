@@ -52,7 +52,8 @@ pub struct PolicyPlan {
     pub why: Vec<String>,
 }
 
-/// An upper limit of the time to recover, in seconds.
+/// What `failover.md` allows for the time to recover, with what the policy says of detection, in
+/// seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rto {
@@ -81,7 +82,7 @@ pub struct TenantPlan {
     pub placement: String,
     /// The server that serves it now.
     pub from: String,
-    /// `Moves`, `StaysDown`, `WritesWait`, `Unprotected` or `Unknown`.
+    /// `Moves`, `AsksThenMoves`, `StaysDown`, `WritesWait`, `Unprotected` or `Unknown`.
     pub fate: &'static str,
     /// Where to; empty when it does not move.
     pub to: String,

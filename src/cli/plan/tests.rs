@@ -172,6 +172,65 @@ fn what_cannot_be_read_is_said_and_is_not_healthy() {
     assert_eq!(plan.health, Health::Degraded);
 }
 
+#[test]
+fn an_approval_that_is_waited_for_is_said_with_its_command() {
+    let mut world = world();
+    world.policies[0]["spec"]["mode"] = json!("SemiAutomatic");
+    let plan = lose(&world, "west");
+    assert_eq!(
+        fates(&plan),
+        [("a", "AsksThenMoves"), ("b", "AsksThenMoves")]
+    );
+    assert_eq!(plan.next, ["kubectl domicile approve eu-5"]);
+    assert_eq!(plan.health, Health::Degraded);
+}
+
+#[test]
+fn nothing_is_promised_of_a_policy_that_cannot_be_followed_or_has_not_begun() {
+    let mut typo = world();
+    typo.policies[0]["spec"]["standbys"][0]["server"] = json!("mian");
+    assert_eq!(lose(&typo, "west").policies[0].fate, "StaysDown");
+    let mut waiting = world();
+    waiting.policies[0]["status"] = json!({"conditions": []});
+    let plan = lose(&waiting, "west");
+    assert_eq!(fates(&plan), [("a", "StaysDown"), ("b", "StaysDown")]);
+    assert_eq!(plan.unread.len(), 1);
+}
+
+#[test]
+fn what_the_region_says_of_a_server_counts() {
+    let broken = |change: &dyn Fn(&mut Value)| {
+        let mut world = world();
+        change(&mut world.regions[1]["status"]);
+        lose(&world, "west").policies[0].fate
+    };
+    let lacks = json!([{
+        "type": "AdminPrivilegesSufficient", "status": "False", "reason": "PrivilegesMissing",
+        "message": "central/main: the login lacks pg_promote", "lastTransitionTime": NOW,
+    }]);
+    assert_eq!(
+        broken(&|status| status["conditions"] = lacks.clone()),
+        "StaysDown"
+    );
+    let unopened = |status: &mut Value| {
+        status["databaseServers"][0]["reachable"] = json!("Unknown");
+        status["databaseServers"][0]["reason"] = json!("SecretNotFound");
+    };
+    assert_eq!(broken(&unopened), "StaysDown");
+    assert_eq!(broken(&|_| {}), "Moves");
+}
+
+#[test]
+fn a_mistake_in_a_file_shows_no_line_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret.yaml");
+    let text = "kind: Secret\nstringData:\n  password: canary-11\n bad: [\n";
+    std::fs::write(&file, text).unwrap();
+    let args = arguments(&format!("--lose west -f {}", file.display()));
+    let told = offline(&args, now(), Format::Text).unwrap_err().to_string();
+    assert!(!told.contains("canary"), "{told}");
+}
+
 fn arguments(line: &str) -> PlanArgs {
     let words = ["kubectl-domicile", "plan"].into_iter();
     let Verb::Plan(args) = Cli::parse_from(words.chain(line.split(' '))).verb else {
@@ -197,10 +256,10 @@ fn files_are_enough_and_what_they_lack_is_assumed_aloud() {
     let told = offline(&args, now(), Format::Text).unwrap();
     assert_eq!(told.exit, Exit::Ok);
     for part in [
-        "without eu-west  Healthy  2 move, 0 stay down",
+        "without eu-west  Healthy  2 move, 0 once approved, 0 stay down",
         "policy/eu  Moves  eu-central  2 tenants  eu-central serves 0 now",
         "against two writers: SynchronousReplication; loss: 0 s if it dies, 0 s if it is cut off",
-        "at most 220 s = detect 90 + confirm 10 + fence 0 + catch up 30 + promote 30 + reroute 60",
+        "about 220 s = detect 90 + confirm 10 + fence 0 + catch up 30 + promote 30 + reroute 60",
         "FailoverPolicy eu has no status: taken as steady at home, replicating synchronously",
     ] {
         assert!(told.text.contains(part), "no {part:?} in\n{}", told.text);

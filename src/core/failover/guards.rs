@@ -4,7 +4,7 @@ use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
 use super::standby::{standby_eligible, stream_broken};
 use super::state::{
-    Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof, State,
+    Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof, Settings, State,
 };
 use crate::facts::Facts;
 use crate::health::Verdict;
@@ -268,6 +268,16 @@ pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
     )
 }
 
+/// How old the last replayed heartbeat of a standby that keeps up may look, in seconds: three
+/// heartbeats, and the time between two reads.
+pub(super) fn lag_limit_seconds(policy: &Settings) -> u32 {
+    policy
+        .interval_seconds
+        .saturating_mul(2)
+        .saturating_add(policy.timeout_seconds)
+        .saturating_add(policy.heartbeat_seconds.saturating_mul(3))
+}
+
 /// True when the last heartbeat of this leader that the standby has replayed is old although
 /// heartbeats are written.
 fn lags(seen: &Observation, target: &RegionName) -> bool {
@@ -276,8 +286,7 @@ fn lags(seen: &Observation, target: &RegionName) -> bool {
         seen.stored.state,
         State::Steady | State::Suspect | State::Outage
     );
-    let sampling = u64::from(policy.interval_seconds) * 2 + u64::from(policy.timeout_seconds);
-    let limit_ms = (sampling + u64::from(policy.heartbeat_seconds) * 3) * 1000;
+    let limit_ms = u64::from(lag_limit_seconds(policy)) * 1000;
     let facts = seen.server(target).and_then(ServerView::now);
     let beat = facts.and_then(|facts| facts.heartbeat.as_ref());
     beating

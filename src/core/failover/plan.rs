@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::guards::{available_proof, worst_loss};
+use super::guards::{available_proof, lag_limit_seconds, worst_loss};
 use super::observation::{Answer, Guard, Observation, ServerView, Tenant};
 use super::state::{Evidence, LossBound, Mode, Proof, Settings, State, Stored};
 use super::{decide, predicted_loss};
@@ -17,7 +17,7 @@ use crate::time::{Mono, Now};
 /// Who decides in the imagined world.
 const PLANNER: &str = "plan";
 /// The imagined moment on the monotonic clock: later than any heartbeat that is imagined.
-const MOMENT: Mono = Mono(1 << 40);
+const MOMENT: Mono = Mono(1 << 50);
 /// What `failover.md` allows for replaying what was received, for the promotion and for turning
 /// Secrets and workloads, in seconds: upper limits of the sum that it promises, not measurements.
 const CATCH_UP_SECONDS: u32 = 30;
@@ -44,6 +44,8 @@ pub struct Known {
     pub timeline: Option<u32>,
     /// Its major version, as last seen.
     pub major_version: Option<u32>,
+    /// Rights that the login lacks, as last seen.
+    pub missing_rights: Vec<String>,
 }
 
 /// A policy with all that its fate depends on.
@@ -118,11 +120,14 @@ pub struct Moving {
     pub asks: bool,
     /// The proof that it would rest on.
     pub proof: Proof,
-    /// Loss when the active server dies at once: what the standby lacks by the lag that is known,
-    /// one heartbeat at most while it keeps up.
+    /// Loss when the active server dies at once: the most that a standby which keeps up may lack.
     pub crash_loss: LossBound,
-    /// Loss when the active server is cut off and goes on writing until it is overtaken.
+    /// Loss when the active server is cut off and goes on writing until the promotion, when that
+    /// takes its budget.
     pub partition_loss: LossBound,
+    /// The machine bounds the loss again before it promotes, and gives up when catching up took so
+    /// long that the bound has passed the objective.
+    pub tight: bool,
     /// How long it may take.
     pub budget: Budget,
 }
@@ -162,13 +167,13 @@ pub fn fate(
     if !policy.servers.contains_key(lost) {
         return Fate::Untouched;
     }
+    if policy.stored.state != State::Steady {
+        return Fate::Busy(policy.stored.state);
+    }
     if policy.stored.active != *lost {
         let claim = policy.stored.claim.as_ref();
         let writes_wait = claim.is_some_and(|claim| claim.standby == *lost);
         return Fate::StandbyLost { writes_wait };
-    }
-    if policy.stored.state != State::Steady {
-        return Fate::Busy(policy.stored.state);
     }
     let seen = imagine(policy, others, lost, now);
     let decision = decide(&seen);
@@ -187,10 +192,16 @@ pub fn fate(
         };
     };
     let proof = available_proof(&seen, &to);
-    let partition_loss = worst_loss(&seen, &to, proof);
-    let crash_loss = match partition_loss {
-        LossBound::Seconds(0) | LossBound::Unknown => partition_loss,
-        LossBound::Seconds(_) => LossBound::Seconds(policy.settings.heartbeat_seconds),
+    let budget = Budget::of(&policy.settings);
+    let (crash_loss, partition_loss) = match worst_loss(&seen, &to, proof) {
+        whole @ (LossBound::Seconds(0) | LossBound::Unknown) => (whole, whole),
+        LossBound::Seconds(decided) => {
+            let promoted = [budget.confirm, budget.catch_up, budget.promote]
+                .into_iter()
+                .fold(decided, u32::saturating_add);
+            let lag = lag_limit_seconds(&policy.settings).min(promoted);
+            (LossBound::Seconds(lag), LossBound::Seconds(promoted))
+        }
     };
     Fate::Moves(Moving {
         to,
@@ -198,7 +209,8 @@ pub fn fate(
         proof,
         crash_loss,
         partition_loss,
-        budget: Budget::of(&policy.settings),
+        tight: partition_loss > LossBound::Seconds(policy.settings.max_data_loss_seconds),
+        budget,
     })
 }
 
@@ -252,7 +264,10 @@ fn imagine(
         servers.insert(region.clone(), view);
     }
     seen.servers = servers;
-    let synchronous = policy.stored.claim.as_ref().map(|c| c.standby.clone());
+    // One that refuses its probes may have been told meanwhile to wait for no standby.
+    let claim = policy.stored.claim.as_ref();
+    let claim = claim.filter(|_| active.is_some_and(|known| known.answers));
+    let synchronous = claim.map(|claim| claim.standby.clone());
     seen.stored.state = State::Outage;
     seen.stored.evidence = Some(Evidence {
         sampled: now,
@@ -312,7 +327,7 @@ fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observat
         heartbeat: beat,
         tenant_sessions: 0,
         open_logins: 0,
-        missing_rights: Vec::new(),
+        missing_rights: known.missing_rights.clone(),
         sampled: MOMENT,
         round_trip_ms: 0,
     }

@@ -238,8 +238,8 @@ impl Operator {
         self.stored = next;
     }
 
-    /// How a move may begin: on the epoch that its asker saw, and by itself not before the probes of
-    /// the active server failed often enough.
+    /// How a move may begin: on the epoch that its asker saw, and by itself not before the probes
+    /// of the active server failed often enough.
     fn begun(&mut self, next: &Stored) {
         if next.state == State::Verifying && self.repointed != next.epoch {
             self.broken

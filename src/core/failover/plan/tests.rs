@@ -14,6 +14,7 @@ fn known(region: &str, role: Role) -> Known {
         system_identifier: Some("7".into()),
         timeline: Some(3),
         major_version: Some(18),
+        missing_rights: Vec::new(),
     }
 }
 
@@ -71,10 +72,13 @@ fn the_loss_foretold_is_the_one_that_the_machine_bounds() {
     let Fate::Moves(moving) = lose(&policy, "west") else {
         panic!("it does not move");
     };
-    let calm = predicted_loss(&fixtures::calm(), &"central".into());
     assert_eq!(moving.proof, Proof::Assumed);
-    assert_eq!(moving.partition_loss, calm);
-    assert!(moving.crash_loss < moving.partition_loss);
+    // Three probes, a timeout and a heartbeat until it is decided; then confirm, catch up, promote.
+    let promoted = LossBound::Seconds((3 + 1 + 1) + (2 + 30 + 30));
+    assert_eq!(moving.partition_loss, promoted);
+    // Two intervals and a timeout between two reads, and three heartbeats.
+    assert_eq!(moving.crash_loss, LossBound::Seconds(2 + 1 + 3));
+    assert!(moving.tight, "67 s are more than 60 s");
 }
 
 #[test]
@@ -117,6 +121,29 @@ fn an_old_primary_that_was_not_rejoined_takes_nobody() {
     central.role = Some(Role::Primary);
     let found = objections(lose(&policy, "west"));
     assert!(found.contains(&GuardName::StandbyEligible), "{found:?}");
+}
+
+#[test]
+fn a_login_without_rights_promotes_nobody() {
+    let mut policy = policy();
+    let central = RegionName::from("central");
+    policy.servers.get_mut(&central).unwrap().missing_rights = vec!["pg_promote".into()];
+    assert_eq!(
+        objections(lose(&policy, "west")),
+        [GuardName::StandbyEligible]
+    );
+}
+
+#[test]
+fn a_claim_on_a_server_that_answers_no_more_proves_nothing() {
+    let mut policy = policy();
+    synchronous(&mut policy);
+    policy
+        .servers
+        .get_mut(&RegionName::from("west"))
+        .unwrap()
+        .answers = false;
+    assert_eq!(objections(lose(&policy, "west")), [GuardName::FencingProof]);
 }
 
 #[test]
@@ -182,6 +209,8 @@ fn losing_what_is_not_active_moves_nobody() {
     assert_eq!(lose(&policy, "central"), loses(false));
     synchronous(&mut policy);
     assert_eq!(lose(&policy, "central"), loses(true));
-    policy.stored.state = State::Draining;
-    assert_eq!(lose(&policy, "west"), Fate::Busy(State::Draining));
+    policy.stored.state = State::Promoting;
+    for lost in ["west", "central"] {
+        assert_eq!(lose(&policy, lost), Fate::Busy(State::Promoting));
+    }
 }
