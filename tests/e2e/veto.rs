@@ -9,7 +9,7 @@ use domicile_lab::process::run_input;
 use domicile_lab::story::objects::kinds;
 use serde_json::Value;
 
-use super::world::{HOME, World, ensure, lossless, rest};
+use super::world::{HELD_UP_SECONDS, HOME, World, ensure, lossless, rest};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const CALL: Duration = Duration::from_secs(10);
@@ -33,10 +33,11 @@ pub(crate) fn live_stream(world: &World) -> Result<String> {
     let reports = world.judge(start, &[])?;
     lossless(&reports, start, cut)?;
     for (name, report) in &reports {
-        let silence = report.silence(cut, monotonic()?);
-        let restarts = report.restarts(start, u64::MAX);
-        ensure(silence < 3.0 && restarts == 0, || {
-            format!("{name} was hit: {silence:.2} s of silence, {restarts} restarts")
+        let now = monotonic()?;
+        let (silence, refused) = (report.silence(cut, now), report.refused(cut, now));
+        let calm = report.restarts(start, u64::MAX) == 0 && refused == 0;
+        ensure(calm && silence < HELD_UP_SECONDS, || {
+            format!("{name} was hit: {silence:.2} s of silence, {refused} rows refused")
         })?;
     }
     ensure(stage.active()? == HOME, || "it moved".to_owned())?;

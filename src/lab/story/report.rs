@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::objects::kinds;
 use super::stage::{Stage, Tenant};
-use crate::checker::{History, Phase, Verdict, judge, longest_silence, rate};
+use crate::checker::{History, Outcome, Phase, Verdict, judge, longest_silence, rate};
 use crate::error::{LabError, Result};
 
 /// What is said of one tenant.
@@ -49,6 +49,15 @@ impl TenantReport {
     /// Longest time without an acknowledgement in a span, in seconds.
     pub fn silence(&self, from: u64, to: u64) -> f64 {
         longest_silence(&self.history, from, to) as f64 / 1e9
+    }
+
+    /// Rows of a span that the server refused, as one does whose tenants are fenced.
+    pub fn refused(&self, from: u64, to: u64) -> usize {
+        let attempts = self.history.attempts.iter();
+        let within = attempts.filter(|attempt| (from..to).contains(&attempt.sent));
+        within
+            .filter(|attempt| matches!(attempt.outcome, Outcome::Failed { .. }))
+            .count()
     }
 
     /// Writers that began in a span: pods that were restarted or replaced.
