@@ -22,8 +22,8 @@ use super::receiver::Receiver;
 pub(crate) const HOME: &str = "eu-west";
 pub(crate) const OTHER: &str = "eu-central";
 const ELSEWHERE: &str = "us-east";
-/// A machine that many share holds everything up for some seconds now and then; a tenant whose server
-/// is fenced or lost is silent for longer.
+/// A machine that many share holds everything up for some seconds now and then; a tenant whose
+/// server is fenced or lost is silent for longer.
 pub(crate) const HELD_UP_SECONDS: f64 = 10.0;
 const CLI_LIMIT: Duration = Duration::from_secs(30);
 const WEBHOOK_SECRET: &str = "e2e-webhook";
