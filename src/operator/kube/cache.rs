@@ -161,9 +161,7 @@ impl<K: Watched> Cache<K> {
 
     /// The object with `key`, when there is one and it is readable.
     pub fn find(&self, key: &Key) -> Option<Arc<K>> {
-        let mut reference = ObjectRef::<Seen<K>>::new(&key.name);
-        reference.namespace.clone_from(&key.namespace);
-        match self.store.get(&reference)?.as_ref() {
+        match self.seen(key)?.as_ref() {
             Seen::Valid(object) => Some(self.freshest(object)),
             Seen::Invalid(_) => None,
         }
@@ -186,9 +184,13 @@ impl<K: Watched> Cache<K> {
 
     /// Whether there is an object with `key`, readable or not.
     pub fn exists(&self, key: &Key) -> bool {
-        let mut reference = ObjectRef::<Seen<K>>::new(&key.name);
+        self.seen(key).is_some()
+    }
+
+    fn seen(&self, key: &Key) -> Option<Arc<Seen<K>>> {
+        let mut reference = ObjectRef::new(&key.name);
         reference.namespace.clone_from(&key.namespace);
-        self.store.get(&reference).is_some()
+        self.store.get(&reference)
     }
 
     /// The objects that are not readable, in no order. What they say must not count as unsaid

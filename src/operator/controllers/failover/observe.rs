@@ -26,8 +26,8 @@ use crate::probes::plan::members;
 
 /// True while this leader has not tried each of the policy's servers at least once. What it has not
 /// looked at must not count as silent: an operation would be refused, and an old primary that came
-/// back would be overtaken without a fence. A probe ends within its deadline, and one that cannot
-/// begin leaves a sample too; a server that no Region lists is a conflict, and has none.
+/// back would be overtaken without a fence. A probe ends within its deadline, and one for which
+/// there is no Secret has been tried; a server that no Region lists is a conflict, and has none.
 pub(super) fn unprobed(ctx: &Ctx, settings: &Settings) -> bool {
     let servers = settings.servers().into_iter().map(|s| s.server);
     let mut listed = servers.filter(|id| missing(ctx, id).is_none());
