@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use domicile_lab::lab::{Lab, Options, Postgres, Setup, find_program};
+use domicile_lab::lab::{Lab, Options, find_program};
 use domicile_lab::run_in::{SpaceRuntime, runtime_in};
+use domicile_lab::setup::{Engine, Postgres, Setup};
 use domicile_lab::state::Places;
 use domicile_operator::context::Ctx;
 use domicile_operator::kube::client::from_config;
@@ -55,6 +56,7 @@ impl Running {
         let setup = Setup {
             postgres: Postgres::System,
             synchronous: true,
+            engine: Engine::Plain,
         };
         let options = Options {
             places,

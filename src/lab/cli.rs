@@ -14,7 +14,7 @@ use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
 use domicile_lab::regions::{How, RegionStatus};
 use domicile_lab::story::{self, Parts};
-use domicile_lab::{Lab, LabError, Options, Places, Postgres, Result, Setup, init};
+use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
 
 /// Real servers for demo and tests, on one Linux machine as root: Kubernetes with a node that
@@ -39,6 +39,9 @@ enum Verb {
         /// The primary of the EU does not wait for its standby.
         #[arg(long = "async")]
         asynchronous: bool,
+        /// What runs the databases; with patroni replication is asynchronous.
+        #[arg(long, default_value = "plain")]
+        engine: Engine,
     },
     /// Tell the whole story in a lab of its own: a region is lost, its tenants move and come home.
     Demo {
@@ -117,6 +120,15 @@ enum Version {
     V18,
 }
 
+impl From<Version> for Postgres {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::System => Self::System,
+            Version::V18 => Self::V18,
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Form {
     Text,
@@ -147,18 +159,15 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
         Verb::Up {
             postgres,
             asynchronous,
+            engine,
         } => {
-            let postgres = match postgres {
-                Version::System => Postgres::System,
-                Version::V18 => Postgres::V18,
+            let synchronous = !asynchronous && engine == Engine::Plain;
+            let setup = Setup {
+                postgres: postgres.into(),
+                synchronous,
+                engine,
             };
-            up(
-                places,
-                Setup {
-                    postgres,
-                    synchronous: !asynchronous,
-                },
-            )
+            up(places, setup)
         }
         Verb::Demo {
             how,
@@ -244,13 +253,10 @@ fn demo(
         log_statements: false,
         owned: false,
     };
-    let postgres = match postgres {
-        Version::System => Postgres::System,
-        Version::V18 => Postgres::V18,
-    };
     let setup = Setup {
-        postgres,
+        postgres: postgres.into(),
         synchronous: true,
+        engine: Engine::Plain,
     };
     let options = Options {
         places,

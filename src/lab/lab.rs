@@ -11,9 +11,10 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::error::{LabError, Result};
-use crate::postgres::{ADMIN, Binaries, Settings};
+use crate::postgres::{ADMIN, REST_USER};
 use crate::process::{Output, Patience, run_ok};
 use crate::regions::{REGIONS, Region, RegionOptions, RegionStatus, Regions};
+use crate::setup::{Engine, Setup};
 use crate::space::{Space, ensure_prerequisites};
 use crate::state::{Places, write_atomically};
 use crate::teardown::tear_down;
@@ -24,25 +25,6 @@ pub const SYSTEM_NAMESPACE: &str = "domicile-system";
 
 const RECORD_FILE: &str = "lab.json";
 const CALL_LIMIT: Duration = Duration::from_secs(330);
-
-/// Which PostgreSQL the regions run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Postgres {
-    /// The system's own, 15 or newer.
-    System,
-    /// 18.4.
-    V18,
-}
-
-/// What kind of lab it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setup {
-    /// The databases' version.
-    pub postgres: Postgres,
-    /// Whether the primary of the EU waits for its standby.
-    pub synchronous: bool,
-}
 
 /// How to bring a lab up.
 #[derive(Clone, Debug)]
@@ -248,7 +230,7 @@ impl Lab {
         let ended = || LabError::State("the start of the regions panicked".to_owned());
         let (regions, cluster) = (regions.map_err(|_| ended())??, cluster?);
         progress("creating the regions' Secrets");
-        cluster.apply(&credentials(&regions)?)?;
+        cluster.apply(&credentials(&regions, setup.engine)?)?;
         write_record(
             dir,
             &Record {
@@ -262,37 +244,6 @@ impl Lab {
             setup,
             was_running: false,
         })
-    }
-}
-
-impl Setup {
-    /// Finds or installs the databases' programs.
-    fn regions(self, cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<RegionOptions> {
-        let binaries = match self.postgres {
-            Postgres::System => Binaries::system()?,
-            Postgres::V18 => Binaries::v18(cache)?,
-        };
-        progress(&format!("PostgreSQL {}", binaries.version()));
-        Ok(RegionOptions {
-            binaries,
-            synchronous: self.synchronous,
-            settings: Settings::default(),
-        })
-    }
-}
-
-impl std::fmt::Display for Setup {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let postgres = match self.postgres {
-            Postgres::System => "the system's PostgreSQL",
-            Postgres::V18 => "PostgreSQL 18",
-        };
-        let replication = if self.synchronous {
-            "synchronous"
-        } else {
-            "asynchronous"
-        };
-        write!(formatter, "{postgres} and {replication} replication")
     }
 }
 
@@ -313,8 +264,8 @@ pub fn find_program(current: &Path) -> Result<PathBuf> {
 }
 
 /// The operator's namespace, under the strictest Pod Security Standard, and in it what an
-/// administrator hands the operator for each region: authority and login.
-fn credentials(regions: &Regions) -> Result<String> {
+/// administrator hands the operator for each region: authority, login, and that of Patroni.
+fn credentials(regions: &Regions, engine: Engine) -> Result<String> {
     let mut items = vec![json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {
@@ -337,6 +288,11 @@ fn credentials(regions: &Regions) -> Result<String> {
         let password = regions.admin_password(name)?.expose_secret();
         let login = json!({"username": ADMIN, "password": password});
         items.push(secret(format!("{name}-admin"), login));
+        if engine == Engine::Patroni {
+            let password = regions.patroni_password(name)?.expose_secret();
+            let login = json!({"username": REST_USER, "password": password});
+            items.push(secret(format!("{name}-patroni"), login));
+        }
     }
     Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
 }

@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod process;
 pub mod regions;
 pub mod run_in;
+pub mod setup;
 pub mod space;
 pub mod state;
 pub mod story;
@@ -22,6 +23,7 @@ mod teardown;
 pub mod tools;
 
 pub use error::{LabError, Result};
-pub use lab::{Lab, Options, Postgres, Setup};
+pub use lab::{Lab, Options};
+pub use setup::{Engine, Postgres, Setup};
 pub use space::Space;
 pub use state::Places;

@@ -16,9 +16,10 @@ use domicile_core::admin::MAINTENANCE_DATABASE;
 use secrecy::SecretString;
 
 use crate::error::{LabError, Result};
-use crate::postgres::{Activity, Binaries, Place, Rejoined, Server, ServerSpec, Settings};
+use crate::postgres::{Activity, Binaries, Engine, Place, Rejoined, Server, ServerSpec, Settings};
 use crate::process::Patience;
 use crate::space::Space;
+use crate::tools::Patroni;
 use record::{Record, Secrets};
 
 pub use catalog::{How, REGIONS, Region};
@@ -40,6 +41,8 @@ pub struct RegionOptions {
     pub synchronous: bool,
     /// How the servers are tuned.
     pub settings: Settings,
+    /// Patroni, when it is to run the servers.
+    pub patroni: Option<Patroni>,
 }
 
 /// The running regions.
@@ -69,13 +72,19 @@ impl Regions {
         let binaries = options.binaries.reachable(&dir)?;
         let secrets = Secrets::new()?;
         secrets.save(&dir)?;
+        let engine = match &options.patroni {
+            Some(patroni) => Engine::patroni(patroni, &dir)?,
+            None => Engine::Plain,
+        };
         let record = Record {
             programs: binaries.program(""),
             synchronous: options.synchronous,
+            engine: engine.clone(),
             lost: BTreeMap::new(),
         };
         record.save(&dir)?;
-        let specs = specs(space, &dir, options, &binaries, &secrets)?;
+        let site = (options.settings.clone(), engine);
+        let specs = specs(space, &dir, &site, &binaries, &secrets)?;
         let servers = launch(specs, progress)?;
         let regions = Self {
             dir,
@@ -96,12 +105,9 @@ impl Regions {
             return Ok(None);
         };
         let secrets = Secrets::load(&dir)?;
-        let options = RegionOptions {
-            binaries: Binaries::in_folder(&record.programs)?,
-            synchronous: record.synchronous,
-            settings: Settings::default(),
-        };
-        let specs = specs(space, &dir, &options, &options.binaries, &secrets)?;
+        let binaries = Binaries::in_folder(&record.programs)?;
+        let site = (Settings::default(), record.engine);
+        let specs = specs(space, &dir, &site, &binaries, &secrets)?;
         let servers = specs
             .into_iter()
             .map(|(name, spec)| (name, Server::open(spec)))
@@ -129,6 +135,11 @@ impl Regions {
     /// The password of the role [`crate::postgres::ADMIN`] on a region's server.
     pub fn admin_password(&self, region: &str) -> Result<&SecretString> {
         Ok(&self.secrets.passwords(Region::named(region)?)?.admin)
+    }
+
+    /// The password of the login [`crate::postgres::REST_USER`] of a region's Patroni.
+    pub fn patroni_password(&self, region: &str) -> Result<&SecretString> {
+        Ok(&self.secrets.passwords(Region::named(region)?)?.patroni)
     }
 
     /// How the regions that are lost were lost.
@@ -254,7 +265,7 @@ impl Regions {
 fn specs(
     space: &Space,
     dir: &Path,
-    options: &RegionOptions,
+    (settings, engine): &(Settings, Engine),
     binaries: &Binaries,
     secrets: &Secrets,
 ) -> Result<BTreeMap<&'static str, ServerSpec>> {
@@ -271,7 +282,13 @@ fn specs(
                 space: space.clone(),
                 netns: region.name.to_owned(),
             },
-            settings: options.settings.clone(),
+            settings: settings.clone(),
+            engine: engine.clone(),
+            peers: region
+                .peer()
+                .map(|peer| peer.name.to_owned())
+                .into_iter()
+                .collect(),
         };
         Ok((region.name, spec))
     };

@@ -274,7 +274,8 @@ impl Space {
         run_ok(self.command(None, "ip").args(args.split(' ')), STEP).map(drop)
     }
 
-    fn host_process(&self, inner: i32) -> Option<ProcessId> {
+    /// The process that has the number `inner` inside the space.
+    pub(crate) fn host_process(&self, inner: i32) -> Option<ProcessId> {
         let home = fs::read_link(format!("/proc/{}/ns/pid", self.init.pid)).ok()?;
         let processes = fs::read_dir("/proc").ok()?;
         processes.flatten().find_map(|entry| {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use domicile_cli::{Cli, CliError, Outcome, Terminal};
-use domicile_lab::lab::{Lab, Options, Postgres, Setup, find_program};
+use domicile_lab::lab::{Lab, Options, find_program};
 use domicile_lab::run_in::{SpaceRuntime, runtime_in};
+use domicile_lab::setup::{Engine, Postgres, Setup};
 use domicile_lab::state::Places;
 use serde_json::{Value, json};
 
@@ -48,6 +49,7 @@ impl World {
         let setup = Setup {
             postgres: Postgres::System,
             synchronous: true,
+            engine: Engine::Plain,
         };
         let options = Options {
             places,

@@ -14,7 +14,7 @@ use domicile_lab::story::objects::{is, kinds, summary};
 use domicile_lab::story::watch::{PolicyWatch, path};
 use domicile_lab::story::writer::{InsideWriter, Task};
 use domicile_lab::story::{Moved, Parts, Stage, Tenant, TenantReport, moves};
-use domicile_lab::{Lab, LabError, Options, Places, Postgres, Result, Setup};
+use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup};
 use serde_json::{Value, json};
 
 use super::receiver::Receiver;
@@ -68,6 +68,7 @@ impl World {
         let setup = Setup {
             postgres,
             synchronous: true,
+            engine: Engine::Plain,
         };
         let options = Options {
             places,

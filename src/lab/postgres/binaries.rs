@@ -96,20 +96,7 @@ impl Binaries {
         if server_uid().is_none() || self.folder.ancestors().all(is_open) {
             return Ok(self.clone());
         }
-        let target = folder.join("postgresql");
-        if !target.is_dir() {
-            let copy = |flag: &str| {
-                let mut command = Command::new("cp");
-                run_ok(
-                    command.args(["-a", flag]).arg(tree).arg(&target),
-                    COPY_LIMIT,
-                )
-            };
-            // Another file system takes no links.
-            if copy("--link").is_err() {
-                copy("--no-target-directory")?;
-            }
-        }
+        let target = link_tree(tree, &folder.join("postgresql"))?;
         let inner = self.folder.strip_prefix(tree).unwrap_or(&self.folder);
         Ok(Self {
             folder: target.join(inner),
@@ -132,6 +119,22 @@ impl Binaries {
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+/// Makes `target` the same tree as `tree`, by links where the file system takes them, when it is
+/// not there yet. Returns it.
+pub(crate) fn link_tree(tree: &Path, target: &Path) -> Result<PathBuf> {
+    if !target.is_dir() {
+        let copy = |flag: &str| {
+            let mut command = Command::new("cp");
+            run_ok(command.args(["-a", flag]).arg(tree).arg(target), COPY_LIMIT)
+        };
+        // Another file system takes no links.
+        if copy("--link").is_err() {
+            copy("--no-target-directory")?;
+        }
+    }
+    Ok(target.to_owned())
 }
 
 fn newest_installed() -> Option<Binaries> {

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::binaries::Binaries;
+use super::engine::Engine;
 use super::place::Place;
 use super::server::Server;
 use super::settings::Settings;
 use super::spec::{Passwords, ServerSpec, TlsMaterial};
 use crate::error::{LabError, Result};
 use crate::pki::{Authority, Usage};
+use crate::tools::Patroni;
 
 /// A place for a few servers of one version that share an authority and passwords. Declare it
 /// before its servers: its folder is removed when it is dropped.
@@ -24,6 +26,8 @@ pub struct Loopback {
     authority: Authority,
     passwords: Passwords,
     settings: Settings,
+    engine: Engine,
+    peers: Vec<String>,
 }
 
 impl Loopback {
@@ -47,7 +51,22 @@ impl Loopback {
             authority,
             passwords: Passwords::random()?,
             settings,
+            engine: Engine::Plain,
+            peers: Vec::new(),
         })
+    }
+
+    /// As [`Loopback::new`], with servers that Patroni runs; each keeps a slot for each of `peers`.
+    pub fn with_patroni(
+        binaries: &Binaries,
+        settings: Settings,
+        patroni: &Patroni,
+        peers: &[&str],
+    ) -> Result<Self> {
+        let mut place = Self::new(binaries, settings)?;
+        place.engine = Engine::patroni(patroni, &place.dir)?;
+        place.peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        Ok(place)
     }
 
     /// The certificate of the authority, PEM: what clients verify servers against.
@@ -97,6 +116,8 @@ impl Loopback {
             passwords: self.passwords.clone(),
             place: Place::Loopback,
             settings: self.settings.clone(),
+            engine: self.engine.clone(),
+            peers: self.peers.clone(),
         })
     }
 }

@@ -4,8 +4,11 @@
 //! lab's private space ([`Place`]). All calls block; each has a limit.
 
 mod binaries;
+mod engine;
 mod files;
+mod launch;
 mod loopback;
+mod patroni;
 mod place;
 mod process;
 mod replica;
@@ -18,7 +21,9 @@ mod tests;
 mod v18;
 
 pub use binaries::{Binaries, OLDEST};
+pub use engine::{Engine, REST_PORT};
 pub use loopback::Loopback;
+pub use patroni::REST_USER;
 pub use place::Place;
 pub use process::Activity;
 pub use replica::Rejoined;

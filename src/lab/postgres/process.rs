@@ -55,20 +55,23 @@ impl Process {
         Self { id, child: None }
     }
 
-    /// Reads the note that [`Self::remember`] left; absent when that process has ended.
-    pub(crate) fn recall(file: &Path) -> Option<Self> {
-        let note = fs::read_to_string(file).ok()?;
-        let (pid, started) = note.trim().split_once(' ')?;
-        let id = ProcessId {
-            pid: pid.parse().ok()?,
-            started: started.parse().ok()?,
-        };
-        id.alive().then(|| Self::foreign(id))
+    /// Reads the note that [`Self::remember`] left; without those processes that have ended.
+    pub(crate) fn recall(file: &Path) -> Vec<Self> {
+        let note = fs::read_to_string(file).unwrap_or_default();
+        let ids = note.lines().filter_map(|line| {
+            let (pid, started) = line.trim().split_once(' ')?;
+            Some(ProcessId {
+                pid: pid.parse().ok()?,
+                started: started.parse().ok()?,
+            })
+        });
+        ids.filter(ProcessId::alive).map(Self::foreign).collect()
     }
 
-    /// Leaves a note by which another process finds this one.
-    pub(crate) fn remember(&self, file: &Path) -> io::Result<()> {
-        fs::write(file, format!("{} {}\n", self.id.pid, self.id.started))
+    /// Leaves a note by which another process finds these.
+    pub(crate) fn remember(processes: &[Self], file: &Path) -> io::Result<()> {
+        let line = |one: &Self| format!("{} {}\n", one.id.pid, one.id.started);
+        fs::write(file, processes.iter().map(line).collect::<String>())
     }
 
     /// What the process does now. Reaps it when it is a child that has ended.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use super::engine::Engine;
 use super::files::{make_folder, write};
 use super::place::{RunAs, last_lines, run};
 use super::process::Activity;
@@ -37,7 +38,10 @@ impl Server {
     /// slot on the primary is named as its region.
     pub fn standby(spec: ServerSpec, primary: &Self) -> Result<Self> {
         let server = Self::prepare(spec)?;
-        server.base_backup(primary)?;
+        match server.spec.engine {
+            Engine::Plain => server.base_backup(primary)?,
+            Engine::Patroni { .. } => server.configure_patroni(Some(primary))?,
+        }
         server.start()?;
         server.await_streaming(primary, STREAM_LIMIT)?;
         server.await_login()?;
@@ -46,8 +50,14 @@ impl Server {
 
     /// Makes this server, in whatever state it is, a streaming standby of `primary`, as an HA
     /// agent or a person would. It is stopped first. All that it had and `primary` has not is
-    /// lost. Errors when `primary` is in recovery or does not answer.
+    /// lost. Errors when `primary` is in recovery or does not answer, and when
+    /// Patroni runs this server: that is asked instead.
     pub fn rejoin(&self, primary: &Self) -> Result<Rejoined> {
+        if matches!(self.spec.engine, Engine::Patroni { .. }) {
+            let region = self.region();
+            let why = format!("Patroni runs {region}, and what asks it has to rejoin it");
+            return Err(LabError::State(why));
+        }
         if primary.replicator_sql("SELECT pg_is_in_recovery()")? != "f" {
             let why = format!("{} is in recovery and cannot be followed", primary.region());
             return Err(LabError::State(why));

@@ -1,9 +1,7 @@
 //! One PostgreSQL server.
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,16 +9,15 @@ use domicile_core::admin::{MAINTENANCE_DATABASE, admin_sql};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret as _;
 
+use super::engine::Engine;
 use super::files::{check_folder, make_folder, write_configuration};
-use super::place::{
-    ENVIRONMENT, Place, RunAs, clean_environment, drop_privileges, run, server_uid,
-};
-use super::process::{Activity, Process, spawn_owned};
+use super::patroni::check_programs;
+use super::place::{Place, RunAs, last_lines, run};
+use super::process::{Activity, Process};
 use super::settings::{ADMIN, REPLICATOR, SUPERUSER};
 use super::spec::{Passwords, ServerSpec};
 use crate::error::{LabError, Result};
-use crate::process::{Patience, run_firm, tail};
-use crate::space::Daemon;
+use crate::process::{Patience, tail};
 
 /// How long initdb, a base backup, or a rewind may take.
 pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(2);
@@ -32,7 +29,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Server {
     pub(crate) spec: ServerSpec,
-    process: Mutex<Option<Process>>,
+    /// The one that keeps the server up comes first.
+    processes: Mutex<Vec<Process>>,
 }
 
 impl Server {
@@ -40,14 +38,23 @@ impl Server {
     /// login over verified TLS succeeds. Errors when `spec.dir` already holds a server.
     pub fn primary(spec: ServerSpec) -> Result<Self> {
         let server = Self::prepare(spec)?;
-        let program = server.spec.binaries.program("initdb");
-        let mut command = server
-            .spec
-            .place
-            .command(RunAs::Server, LONG_LIMIT, &program);
+        match server.spec.engine {
+            Engine::Plain => server.initdb()?,
+            Engine::Patroni { .. } => server.configure_patroni(None)?,
+        }
+        server.start()?;
+        server.await_primary()?;
+        server.create_roles()?;
+        server.await_login()?;
+        Ok(server)
+    }
+
+    fn initdb(&self) -> Result<()> {
+        let program = self.spec.binaries.program("initdb");
+        let mut command = self.spec.place.command(RunAs::Server, LONG_LIMIT, &program);
         command
             .arg("-D")
-            .arg(server.data_dir())
+            .arg(self.data_dir())
             .args(["-U", SUPERUSER]);
         // Only for the file that it writes beside the data; ours lies elsewhere.
         command.args(["--auth-local=peer", "--auth-host=reject"]);
@@ -57,19 +64,30 @@ impl Server {
             "--no-instructions",
             "--no-sync",
         ]);
-        run(command, LONG_LIMIT, "")?;
-        server.start()?;
-        server.create_roles()?;
-        server.await_login()?;
-        Ok(server)
+        run(command, LONG_LIMIT, "").map(drop)
+    }
+
+    /// Patroni promotes a new server some moments after it takes connections.
+    fn await_primary(&self) -> Result<()> {
+        let patience = Patience::new(format!("writing at {}", self.spec.region), START_LIMIT);
+        let sql = "SELECT pg_is_in_recovery()";
+        while self
+            .superuser_sql(MAINTENANCE_DATABASE, sql)
+            .ok()
+            .as_deref()
+            != Some("f")
+        {
+            patience.pause(|| last_lines(&tail(&self.log()), 5))?;
+        }
+        Ok(())
     }
 
     /// A server that was made earlier, running or not.
     pub fn open(spec: ServerSpec) -> Self {
-        let process = Process::recall(&spec.dir.join("process"));
+        let processes = Process::recall(&spec.dir.join("process"));
         Self {
             spec,
-            process: Mutex::new(process),
+            processes: Mutex::new(processes),
         }
     }
 
@@ -77,7 +95,7 @@ impl Server {
     pub(crate) fn prepare(spec: ServerSpec) -> Result<Self> {
         let server = Self {
             spec,
-            process: Mutex::new(None),
+            processes: Mutex::new(Vec::new()),
         };
         if server.data_dir().exists() {
             let held = format!("{} already holds a server", server.spec.dir.display());
@@ -94,14 +112,17 @@ impl Server {
             make_folder(&server.spec.dir.join(name), mode)?;
         }
         write_configuration(&server.spec)?;
+        if matches!(server.spec.engine, Engine::Patroni { .. }) {
+            check_programs(&server)?;
+        }
         Ok(server)
     }
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&self) -> Result<()> {
-        let mut process = self.process();
-        if process
-            .as_mut()
+        let mut processes = self.processes();
+        if processes
+            .first_mut()
             .is_some_and(|running| running.activity() != Activity::Ended)
         {
             return Err(LabError::State(format!(
@@ -111,11 +132,9 @@ impl Server {
         }
         let started = self.spawn()?;
         let note = self.spec.dir.join("process");
-        started
-            .remember(&note)
-            .map_err(LabError::file("write", &note))?;
-        *process = Some(started);
-        drop(process);
+        Process::remember(&started, &note).map_err(LabError::file("write", &note))?;
+        *processes = started;
+        drop(processes);
         let patience = Patience::new(format!("the start of {}", self.spec.region), START_LIMIT);
         while let Err(error) = self.superuser_sql(MAINTENANCE_DATABASE, "SELECT 1") {
             if self.activity() == Activity::Ended {
@@ -128,60 +147,80 @@ impl Server {
 
     /// Stops the server in good order, thawing it first. A server that does not stop is killed.
     pub fn stop(&self) -> Result<()> {
-        let mut process = self.process();
-        let Some(running) = process.as_mut() else {
-            return Ok(());
+        self.thaw();
+        let mut processes = self.processes();
+        let order = match self.spec.engine {
+            Engine::Plain => Signal::SIGINT,
+            Engine::Patroni { .. } => Signal::SIGTERM,
         };
-        running.thaw();
-        running.signal(Signal::SIGINT);
-        if !running.wait_gone(STOP_LIMIT) {
-            running.kill();
+        for running in processes.iter_mut() {
+            running.signal(order);
             if !running.wait_gone(STOP_LIMIT) {
-                return Err(LabError::State(format!(
-                    "{} does not end",
-                    self.spec.region
-                )));
+                running.kill();
+                self.must_end(running)?;
             }
         }
-        *process = None;
+        processes.clear();
         Ok(())
     }
 
     /// Ends all processes of the server at once, without a last word.
     pub fn kill(&self) -> Result<()> {
-        let mut process = self.process();
-        let Some(running) = process.as_mut() else {
-            return Ok(());
-        };
-        running.kill();
-        if !running.wait_gone(STOP_LIMIT) {
-            return Err(LabError::State(format!(
-                "{} survived SIGKILL",
-                self.spec.region
-            )));
+        let mut processes = self.processes();
+        // Patroni first, which would start another postmaster.
+        let mut all: Vec<Process> = processes.drain(..).collect();
+        for running in &all {
+            running.freeze();
         }
-        *process = None;
+        all.extend(self.foreign_postmaster());
+        for running in &mut all {
+            running.kill();
+            self.must_end(running)?;
+        }
         Ok(())
     }
 
     /// Stops all processes of the server where they are; its sockets stay open.
     pub fn freeze(&self) {
-        if let Some(running) = self.process().as_ref() {
+        for running in self.processes().iter() {
             running.freeze();
+        }
+        if let Some(postmaster) = self.foreign_postmaster() {
+            postmaster.freeze();
         }
     }
 
     /// Lets a frozen server go on.
     pub fn thaw(&self) {
-        if let Some(running) = self.process().as_ref() {
+        if let Some(postmaster) = self.foreign_postmaster() {
+            postmaster.thaw();
+        }
+        for running in self.processes().iter().rev() {
             running.thaw();
         }
     }
 
+    fn foreign_postmaster(&self) -> Option<Process> {
+        match self.spec.engine {
+            Engine::Plain => None,
+            Engine::Patroni { .. } => self.postmaster(),
+        }
+    }
+
+    fn must_end(&self, running: &mut Process) -> Result<()> {
+        if running.wait_gone(STOP_LIMIT) {
+            return Ok(());
+        }
+        Err(LabError::State(format!(
+            "{} survived SIGKILL",
+            self.spec.region
+        )))
+    }
+
     /// What the server's processes do now.
     pub fn activity(&self) -> Activity {
-        self.process()
-            .as_mut()
+        self.processes()
+            .first_mut()
             .map_or(Activity::Ended, Process::activity)
     }
 
@@ -218,14 +257,18 @@ impl Server {
     /// The roles of a new primary. Statements with a password reach neither the log nor an error,
     /// not even when they fail.
     fn create_roles(&self) -> Result<()> {
-        let Passwords { admin, replicator } = &self.spec.passwords;
+        let Passwords {
+            admin, replicator, ..
+        } = &self.spec.passwords;
         let files = "pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), \
                      pg_read_binary_file(text), \
                      pg_read_binary_file(text, bigint, bigint, boolean)";
         let sql = format!(
             "\\set VERBOSITY terse\n\
              SET log_min_error_statement = panic;\n\
-             CREATE ROLE {REPLICATOR} LOGIN REPLICATION PASSWORD '{}';\n\
+             SELECT 'CREATE ROLE {REPLICATOR}' WHERE NOT EXISTS \
+             (SELECT FROM pg_roles WHERE rolname = '{REPLICATOR}') \\gexec\n\
+             ALTER ROLE {REPLICATOR} LOGIN REPLICATION PASSWORD '{}';\n\
              GRANT pg_checkpoint, pg_monitor TO {REPLICATOR};\n\
              GRANT EXECUTE ON FUNCTION {files} TO {REPLICATOR};\n\
              {}\n\
@@ -250,72 +293,6 @@ impl Server {
         Ok(())
     }
 
-    fn spawn(&self) -> Result<Process> {
-        let spec = &self.spec;
-        let program = spec.binaries.program("postgres");
-        let conf = spec.dir.join("conf/postgresql.conf");
-        let arguments = ["-c".to_owned(), format!("config_file={}", conf.display())];
-        let uid = server_uid();
-        match &spec.place {
-            Place::Loopback => {
-                let mut command = Command::new("/usr/bin/setpriv");
-                clean_environment(&mut command);
-                command
-                    .arg("--pdeathsig=QUIT")
-                    .args(uid.map(drop_privileges).into_iter().flatten());
-                command.arg(program).args(arguments);
-                let log = fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(self.log());
-                let log = log.map_err(LabError::file("open", &self.log()))?;
-                let error_log = log
-                    .try_clone()
-                    .map_err(LabError::file("open", &self.log()))?;
-                command.stdin(Stdio::null()).stdout(log).stderr(error_log);
-                spawn_owned(command)
-                    .and_then(Process::owned)
-                    .map_err(LabError::system("start postgres"))
-            }
-            Place::Space { space, netns } => {
-                let clean = ENVIRONMENT.map(|(name, value)| format!("{name}={value}"));
-                let mut args = vec!["--ignore-environment".to_owned()];
-                args.extend(clean);
-                args.push(program.display().to_string());
-                args.extend(arguments);
-                let daemon = Daemon {
-                    netns: Some(netns),
-                    program: Path::new("/usr/bin/env"),
-                    args: &args,
-                    log: &self.log(),
-                    user: uid.map(|uid| (uid, uid)),
-                };
-                space.spawn_daemon(&daemon).map(Process::foreign)
-            }
-        }
-    }
-
-    /// Gives back the segment of System V memory that a killed server leaves until its next
-    /// start: its lock file names it. In the space such segments end with the space, and their
-    /// numbers mean others here.
-    pub(crate) fn release_shared_memory(&self) {
-        if !matches!(self.spec.place, Place::Loopback) {
-            return;
-        }
-        let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
-        let segment = lock
-            .lines()
-            .nth(6)
-            .and_then(|line| line.split_whitespace().nth(1));
-        if let Some(id) = segment {
-            // It is gone already when the server ended in good order.
-            drop(run_firm(
-                Command::new("ipcrm").args(["-m", id]),
-                Duration::from_secs(2),
-            ));
-        }
-    }
-
     fn ended(&self) -> LabError {
         let process = format!("the server of {}", self.spec.region);
         LabError::Ended {
@@ -324,8 +301,10 @@ impl Server {
         }
     }
 
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -334,7 +313,11 @@ impl Drop for Server {
         if !matches!(self.spec.place, Place::Loopback) {
             return;
         }
-        if let Some(running) = self.process().as_mut() {
+        if matches!(self.spec.engine, Engine::Patroni { .. }) {
+            // There is no one to tell of one that survives.
+            drop(self.kill());
+        }
+        for running in self.processes().iter_mut() {
             running.thaw();
             running.signal(Signal::SIGQUIT);
             if !running.wait_gone(Duration::from_secs(2)) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::binaries::Binaries;
+use super::engine::Engine;
 use super::place::Place;
 use super::settings::Settings;
 use crate::error::{LabError, Result};
@@ -20,6 +21,8 @@ pub struct Passwords {
     pub admin: SecretString,
     /// Of [`REPLICATOR`].
     pub replicator: SecretString,
+    /// Of Patroni's REST API, where there is one.
+    pub patroni: SecretString,
 }
 
 impl Passwords {
@@ -28,6 +31,7 @@ impl Passwords {
         Ok(Self {
             admin: random_password()?,
             replicator: random_password()?,
+            patroni: random_password()?,
         })
     }
 }
@@ -64,6 +68,10 @@ pub struct ServerSpec {
     pub place: Place,
     /// How it is tuned.
     pub settings: Settings,
+    /// What starts it and keeps it up.
+    pub engine: Engine,
+    /// The regions that may follow it, for which Patroni keeps slots.
+    pub peers: Vec<String>,
 }
 
 fn random_password() -> Result<SecretString> {

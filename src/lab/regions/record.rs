@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{How, REGIONS, Region};
 use crate::error::{LabError, Result};
 use crate::pki::{Authority, Usage};
-use crate::postgres::{Passwords, TlsMaterial};
+use crate::postgres::{Engine, Passwords, TlsMaterial};
 use crate::state::write_atomically;
 
 const RECORD: &str = "regions.json";
@@ -24,6 +24,7 @@ pub(super) struct Record {
     /// Folder of the PostgreSQL programs.
     pub(super) programs: PathBuf,
     pub(super) synchronous: bool,
+    pub(super) engine: Engine,
     pub(super) lost: BTreeMap<String, How>,
 }
 
@@ -53,6 +54,7 @@ struct RegionSecrets {
 struct Stored {
     admin: String,
     replicator: String,
+    patroni: String,
     ca: String,
     cert: String,
     key: String,
@@ -149,6 +151,7 @@ impl From<Stored> for RegionSecrets {
         let Stored {
             admin,
             replicator,
+            patroni,
             ca,
             cert,
             key,
@@ -157,6 +160,7 @@ impl From<Stored> for RegionSecrets {
         let passwords = Passwords {
             admin: admin.into(),
             replicator: replicator.into(),
+            patroni: patroni.into(),
         };
         Self {
             passwords,
@@ -177,6 +181,7 @@ impl From<&RegionSecrets> for Stored {
         Self {
             admin: text(&passwords.admin),
             replicator: text(&passwords.replicator),
+            patroni: text(&passwords.patroni),
             ca: ca.clone(),
             cert: tls.cert.clone(),
             key: text(&tls.key),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use domicile_lab::image::{IMAGE_USER, pack};
 use domicile_lab::process::{Patience, ProcessId};
 use domicile_lab::run_in::runtime_in;
-use domicile_lab::{Lab, LabError, Options, Places, Postgres, Setup};
+use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Setup};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -25,6 +25,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_domicile-lab");
 const SETUP: Setup = Setup {
     postgres: Postgres::System,
     synchronous: true,
+    engine: Engine::Plain,
 };
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use domicile_lab::postgres::{ADMIN, Activity, Binaries, Rejoined, Settings};
 use domicile_lab::regions::{How, RegionOptions, Regions};
 use domicile_lab::space::Space;
+use domicile_lab::tools::Patroni;
 
 const WEST: &str = "eu-west";
 const CENTRAL: &str = "eu-central";
@@ -35,6 +36,30 @@ fn regions_are_lost_and_come_back_on_version_18() {
     assert_eq!(lab.sql(WEST, names), "");
     a_frozen_region_goes_on_where_it_was(&lab);
     a_killed_primary_rejoins(&lab);
+}
+
+#[test]
+fn a_killed_region_under_patroni_comes_back_as_a_primary_of_its_own() {
+    let cache = std::env::home_dir().unwrap().join(".cache/domicile-lab");
+    let patroni = Patroni::ensure(&cache, &mut |line| println!("{line}")).unwrap();
+    let lab = Lab::start_with("pat", Binaries::system().unwrap(), false, Some(patroni));
+    a_frozen_region_goes_on_where_it_was(&lab);
+    lab.regions.lose(WEST, How::Kill).unwrap();
+    let west = lab.regions.server(WEST).unwrap();
+    assert_eq!(west.activity(), Activity::Ended);
+    assert!(
+        west.superuser_sql("postgres", "SELECT 1").is_err(),
+        "Patroni is killed too, and nobody starts the server again"
+    );
+    // Another process finds it and brings it back: Patroni promotes it without being asked.
+    let again = Regions::open(&lab.space, &lab.dir).unwrap().unwrap();
+    assert_eq!(again.restore(WEST).unwrap(), Some(How::Kill));
+    lab.until("the returned region writes", || {
+        lab.sql(WEST, "SELECT pg_is_in_recovery()") == "f"
+    });
+    let status = again.status().unwrap();
+    assert_eq!(status[0].timeline, Some(2), "{status:#?}");
+    assert!(again.rejoin(CENTRAL).is_err(), "Patroni is to be asked");
 }
 
 fn a_cut_region_works_inside_and_answers_nobody_outside(lab: &Lab) {
@@ -156,6 +181,15 @@ struct Lab {
 
 impl Lab {
     fn start(name: &str, binaries: Binaries, synchronous: bool) -> Self {
+        Self::start_with(name, binaries, synchronous, None)
+    }
+
+    fn start_with(
+        name: &str,
+        binaries: Binaries,
+        synchronous: bool,
+        patroni: Option<Patroni>,
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("domicile-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_domicile-lab"));
@@ -164,6 +198,7 @@ impl Lab {
             binaries,
             synchronous,
             settings: Settings::default(),
+            patroni,
         };
         let begun = now();
         let started = Regions::start(&space, &dir, &options, &mut |_| {});

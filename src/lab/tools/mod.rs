@@ -3,6 +3,7 @@
 
 mod debian;
 mod go;
+mod patroni;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{LabError, Result};
 use crate::process::Patience;
 use crate::state::hex;
+
+pub use patroni::{PATRONI_VERSION, Patroni};
 
 /// Version of Kubernetes that the lab runs.
 pub const KUBERNETES_VERSION: &str = "1.36.3";

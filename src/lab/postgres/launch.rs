@@ -1,0 +1,109 @@
+//! Starting a server's programs, and what a killed one leaves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::place::{ENVIRONMENT, Place, clean_environment, drop_privileges, server_uid};
+use super::process::{Process, spawn_owned};
+use super::server::Server;
+use crate::error::{LabError, Result};
+use crate::process::run_firm;
+use crate::space::Daemon;
+
+/// One program of a server.
+pub(crate) struct Program<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) arguments: Vec<String>,
+    /// All of its environment, as `NAME=value`.
+    pub(crate) environment: Vec<String>,
+    pub(crate) log: PathBuf,
+    /// It gives up root.
+    pub(crate) unprivileged: bool,
+}
+
+impl Server {
+    /// Starts what keeps the server up; that comes first.
+    pub(crate) fn spawn(&self) -> Result<Vec<Process>> {
+        if let Some(started) = self.spawn_patroni()? {
+            return Ok(started);
+        }
+        let program = self.spec.binaries.program("postgres");
+        let conf = self.spec.dir.join("conf/postgresql.conf");
+        let postgres = Program {
+            path: &program,
+            arguments: vec!["-c".to_owned(), format!("config_file={}", conf.display())],
+            environment: ENVIRONMENT
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            log: self.log(),
+            unprivileged: true,
+        };
+        Ok(vec![self.spawn_program(&postgres)?])
+    }
+
+    /// Starts one of the server's programs in its place.
+    pub(crate) fn spawn_program(&self, wanted: &Program<'_>) -> Result<Process> {
+        let uid = server_uid().filter(|_| wanted.unprivileged);
+        let mut arguments = vec!["--ignore-environment".to_owned()];
+        arguments.extend(wanted.environment.iter().cloned());
+        arguments.push(wanted.path.display().to_string());
+        arguments.extend(wanted.arguments.iter().cloned());
+        let env = Path::new("/usr/bin/env");
+        match &self.spec.place {
+            Place::Loopback => {
+                let mut command = Command::new("/usr/bin/setpriv");
+                clean_environment(&mut command);
+                command
+                    .arg("--pdeathsig=QUIT")
+                    .args(uid.map(drop_privileges).into_iter().flatten());
+                command.arg(env).args(arguments);
+                let log = fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(&wanted.log);
+                let log = log.map_err(LabError::file("open", &wanted.log))?;
+                let error_log = log
+                    .try_clone()
+                    .map_err(LabError::file("open", &wanted.log))?;
+                command.stdin(Stdio::null()).stdout(log).stderr(error_log);
+                spawn_owned(command)
+                    .and_then(Process::owned)
+                    .map_err(LabError::system("start a server"))
+            }
+            Place::Space { space, netns } => {
+                let daemon = Daemon {
+                    netns: Some(netns),
+                    program: env,
+                    args: &arguments,
+                    log: &wanted.log,
+                    user: uid.map(|uid| (uid, uid)),
+                };
+                space.spawn_daemon(&daemon).map(Process::foreign)
+            }
+        }
+    }
+
+    /// Gives back the segment of System V memory that a killed server leaves until its next
+    /// start: its lock file names it. In the space such segments end with the space, and their
+    /// numbers mean others here.
+    pub(crate) fn release_shared_memory(&self) {
+        if !matches!(self.spec.place, Place::Loopback) {
+            return;
+        }
+        let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
+        let segment = lock
+            .lines()
+            .nth(6)
+            .and_then(|line| line.split_whitespace().nth(1));
+        if let Some(id) = segment {
+            // It is gone already when the server ended in good order.
+            drop(run_firm(
+                Command::new("ipcrm").args(["-m", id]),
+                Duration::from_secs(2),
+            ));
+        }
+    }
+}
