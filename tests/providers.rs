@@ -12,6 +12,8 @@ mod authority;
 mod hostile;
 #[path = "providers/making.rs"]
 mod making;
+#[path = "providers/patroni.rs"]
+mod patroni;
 #[path = "providers/probe.rs"]
 mod probe;
 #[path = "providers/promotion.rs"]

@@ -38,6 +38,8 @@ types! {
     DatabasesReachable,
     /// Region: the operator's login has the rights that it needs.
     AdminPrivilegesSufficient,
+    /// Region: what promotes the servers answers, and lets the operator in.
+    ProvidersReady,
     /// Placement: database, roles and grants are made.
     DatabaseReady,
     /// Placement: the published credentials are accepted.

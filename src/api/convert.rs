@@ -16,7 +16,7 @@ use kube::ResourceExt;
 use crate::policy::FailoverPolicy;
 use crate::schema::MAX_EXACT;
 
-pub use views::{law, policy_view, region_view};
+pub use views::{engine, law, policy_view, region_view};
 
 /// A value that cannot be what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]

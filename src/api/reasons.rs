@@ -225,6 +225,18 @@ reasons! {
     HomeNotInSync,
     /// The home region is in sync, but not for long enough yet.
     Stabilizing,
+    /// The provider answers and lets the operator in.
+    ProviderAnswers,
+    /// The provider's address or authority cannot be used.
+    ProviderInvalid,
+    /// The provider does not answer.
+    ProviderUnreachable,
+    /// The provider refuses the operator's credentials.
+    ProviderCredentialsDenied,
+    /// The provider was told to leave its servers alone.
+    ProviderPaused,
+    /// The provider answered, and did not do as asked.
+    ProviderRefused,
     /// Every standby is what it should be.
     StandbysHealthy,
     /// An old primary that returned is kept from writing.

@@ -73,6 +73,63 @@ pub struct DatabaseServer {
     /// `adminSecretRef` names the Secret with the keys `username` and `password` of the operator's
     /// own login; `kubectl domicile admin-sql` prints the rights that it needs.
     pub admin_secret_ref: SecretRef,
+    /// `provider` says what promotes the server and makes it a standby again.
+    #[serde(default)]
+    pub provider: Provider,
+}
+
+/// What promotes a server and makes it a standby again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "(self.type == 'Patroni') == has(self.patroni)",
+    "`patroni` is required when `type` is `Patroni`, and must be absent otherwise",
+)])))]
+pub struct Provider {
+    /// `type` of the provider.
+    #[serde(rename = "type", default)]
+    pub type_: ProviderType,
+    /// `patroni` says how Patroni is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patroni: Option<Patroni>,
+}
+
+/// The kind of a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProviderType {
+    /// SQL alone. It promotes; an old primary is made a standby again by a person.
+    #[default]
+    Generic,
+    /// Patroni, through its REST API: the servers of this Region are one cluster, the others of a
+    /// policy are its standby clusters. It promotes and rejoins. Patroni may relax synchronous
+    /// replication by itself, so that it is no fencing proof here.
+    Patroni,
+}
+
+/// How Patroni is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Patroni {
+    /// `urls` are the REST APIs of the members of this Region's cluster, such as
+    /// `https://10.0.2.10:8008`. The first one that takes a connection is asked.
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(length(min = 9, max = 300), regex(pattern = schema::HTTPS_ORIGIN)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub urls: Vec<String>,
+    /// `credentialsSecretRef` names the Secret with the keys `username` and `password` that
+    /// Patroni's `restapi.authentication` holds.
+    pub credentials_secret_ref: SecretRef,
+    /// `caSecretRef` names the Secret with the authority that signed the certificates of the REST
+    /// APIs, in PEM; that of the server when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<CaSecretRef>,
+    /// `slot` is the physical replication slot that the other clusters of the policy keep for this
+    /// one, by `slots` in their dynamic configuration; none is used when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::SLOT))]
+    pub slot: Option<String>,
 }
 
 /// Which certificates are trusted.
@@ -133,7 +190,8 @@ pub struct RegionStatus {
     )]
     pub database_servers: Vec<DatabaseServerStatus>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`.
+    /// `AdminPrivilegesSufficient`, and `ProvidersReady` where a server has another provider than
+    /// SQL.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

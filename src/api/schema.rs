@@ -16,6 +16,13 @@ pub(crate) const DNS_SUBDOMAIN: &str =
 /// A host name or an IP address.
 pub(crate) const HOST: &str = "^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$";
 
+/// The origin of an HTTPS server: no path, no user.
+pub(crate) const HTTPS_ORIGIN: &str =
+    "^https://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:]+\\])(:[0-9]{1,5})?$";
+
+/// A replication slot.
+pub(crate) const SLOT: &str = "^[a-z0-9_]+$";
+
 /// A key of a Secret.
 pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
 

@@ -19,12 +19,13 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 18] = [
+const ORDER: [ConditionType; 19] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
     ConditionType::DatabasesReachable,
     ConditionType::AdminPrivilegesSufficient,
+    ConditionType::ProvidersReady,
     ConditionType::ResidencyCompliant,
     ConditionType::DatabaseReady,
     ConditionType::CredentialsCurrent,
@@ -50,6 +51,7 @@ fn meaning(condition: ConditionType) -> Meaning {
         ConditionType::Ready
         | ConditionType::DatabasesReachable
         | ConditionType::AdminPrivilegesSufficient
+        | ConditionType::ProvidersReady
         | ConditionType::DatabaseReady
         | ConditionType::CredentialsCurrent
         | ConditionType::Injected

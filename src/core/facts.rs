@@ -55,6 +55,17 @@ impl FromStr for Lsn {
     }
 }
 
+/// What keeps a server up and promotes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// Nothing that Domicile asks: it is promoted by SQL, and rejoined by a person.
+    #[default]
+    Sql,
+    /// Patroni. It promotes and rejoins. A server of its region may take over by Patroni's own
+    /// will, and that one waits for no standby of another region.
+    Patroni,
+}
+
 /// Whether the server takes writes by its own account (`pg_is_in_recovery()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domicile_api::reasons::Reason;
-use domicile_api::region::{DatabaseServer, Region};
+use domicile_api::region::{self, DatabaseServer, ProviderType, Region};
 use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
-use domicile_providers::{Endpoint, Generic};
+use domicile_providers::{Endpoint, Generic, Managed, Patroni, PatroniEndpoint, ProviderError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -66,11 +66,56 @@ impl Ctx {
     /// A way to the server `id`, each of whose calls ends within `deadline`.
     pub async fn open(&self, id: &ServerId, deadline: Duration) -> Result<Generic, OpenError> {
         let endpoint = self.endpoint(id).await?;
-        Generic::new(endpoint, deadline).map_err(|error| OpenError {
-            reason: Reason::parse(error.reason()).unwrap_or(Reason::SecretInvalid),
-            class: error.class(),
-            message: format!("Server {id}: {error}"),
+        Generic::new(endpoint, deadline).map_err(|error| unopened(id, &error))
+    }
+
+    /// The server `id` with what promotes it.
+    pub async fn open_managed(
+        &self,
+        id: &ServerId,
+        deadline: Duration,
+    ) -> Result<Managed, OpenError> {
+        let sql = self.open(id, deadline).await?;
+        Ok(match self.open_patroni(id, deadline).await? {
+            Some(patroni) => Managed::patroni(sql, patroni),
+            None => Managed::generic(sql),
         })
+    }
+
+    /// A way to the Patroni that runs the server `id`; none when nothing does.
+    pub async fn open_patroni(
+        &self,
+        id: &ServerId,
+        deadline: Duration,
+    ) -> Result<Option<Patroni>, OpenError> {
+        let region = self.stores.regions.get(id.region.as_str());
+        let region = region.ok_or_else(|| region_not_found(id))?;
+        let server = entry(&region, id)?;
+        let Some(patroni) = patroni(server) else {
+            return Ok(None);
+        };
+        let ca = patroni
+            .ca_secret_ref
+            .as_ref()
+            .unwrap_or(&server.tls.ca_secret_ref);
+        let ca_key = self.key(ca.namespace.as_deref(), &ca.name);
+        let login = &patroni.credentials_secret_ref;
+        let login_key = self.key(login.namespace.as_deref(), &login.name);
+        let ca_secret = self.secret(id, &ca_key).await?;
+        let login_secret = self.secret(id, &login_key).await?;
+        let endpoint = PatroniEndpoint {
+            server: format!("{}:{}", server.host, server.port),
+            urls: patroni.urls.clone(),
+            ca_pem: text(id, &ca_key, &ca_secret, &ca.key)?
+                .expose_secret()
+                .to_owned(),
+            username: text(id, &login_key, &login_secret, "username")?
+                .expose_secret()
+                .to_owned(),
+            password: text(id, &login_key, &login_secret, "password")?,
+        };
+        let opened = Patroni::new(endpoint, deadline).map_err(|error| unopened(id, &error));
+        opened.map(Some)
     }
 
     /// Where the server `id` listens, what it is trusted by, the operator's own login, and which
@@ -197,7 +242,26 @@ fn values(secret: Secret) -> BTreeMap<String, SecretSlice<u8>> {
         .collect()
 }
 
-fn entry<'a>(region: &'a Region, id: &ServerId) -> Result<&'a DatabaseServer, OpenError> {
+/// How Patroni is reached, where it runs the server.
+pub(crate) fn patroni(server: &DatabaseServer) -> Option<&region::Patroni> {
+    match server.provider.type_ {
+        ProviderType::Generic => None,
+        ProviderType::Patroni => server.provider.patroni.as_ref(),
+    }
+}
+
+fn unopened(id: &ServerId, error: &ProviderError) -> OpenError {
+    OpenError {
+        reason: Reason::parse(error.reason()).unwrap_or(Reason::SecretInvalid),
+        class: error.class(),
+        message: format!("Server {id}: {error}"),
+    }
+}
+
+pub(crate) fn entry<'a>(
+    region: &'a Region,
+    id: &ServerId,
+) -> Result<&'a DatabaseServer, OpenError> {
     let mut servers = region.spec.database_servers.iter();
     servers.find(|server| server.name == id.server).ok_or_else(|| OpenError {
         reason: Reason::ServerNotFound,

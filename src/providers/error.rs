@@ -155,6 +155,18 @@ pub enum ProviderError {
         /// The server's message.
         fact: String,
     },
+    /// What runs the server did not do as asked.
+    #[error("{server}: Patroni {fact}, while {doing}; {}", .failure.next_step())]
+    Engine {
+        /// `host:port`.
+        server: String,
+        /// What was being done.
+        doing: &'static str,
+        /// Which kind of failure.
+        failure: EngineFailure,
+        /// The fact.
+        fact: String,
+    },
     /// The server's answer has not the form that was asked for.
     #[error("{server}: unexpected answer: {fact}, while {doing}; report this")]
     Answer {
@@ -165,6 +177,57 @@ pub enum ProviderError {
         /// What was odd.
         fact: String,
     },
+}
+
+/// In which way what runs a server fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineFailure {
+    /// Its address or authority cannot be used.
+    Invalid,
+    /// It does not answer.
+    Unreachable,
+    /// It refuses the login.
+    Denied,
+    /// It was told to leave its servers alone.
+    Paused,
+    /// It answered, and did not do as asked.
+    Refused,
+}
+
+impl EngineFailure {
+    /// The condition reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Invalid => "ProviderInvalid",
+            Self::Unreachable => "ProviderUnreachable",
+            Self::Denied => "ProviderCredentialsDenied",
+            Self::Paused => "ProviderPaused",
+            Self::Refused => "ProviderRefused",
+        }
+    }
+
+    fn class(self) -> Class {
+        match self {
+            Self::Invalid | Self::Denied | Self::Paused => Class::Config,
+            Self::Unreachable => Class::Transient,
+            Self::Refused => Class::Provider,
+        }
+    }
+
+    fn next_step(self) -> &'static str {
+        match self {
+            Self::Invalid => "correct provider.patroni.urls and caSecretRef",
+            Self::Unreachable => {
+                "check provider.patroni.urls, caSecretRef, and that Patroni runs there"
+            }
+            Self::Denied => {
+                "put username and password of restapi.authentication into the Secret that \
+                 provider.patroni.credentialsSecretRef names"
+            }
+            Self::Paused => "end that with `patronictl resume`",
+            Self::Refused => "see Patroni's log",
+        }
+    }
 }
 
 impl ProviderError {
@@ -182,6 +245,7 @@ impl ProviderError {
             | Self::MissingRight { .. } => Class::Config,
             Self::Sql { state, .. } if passes_by_itself(state) => Class::Transient,
             Self::Sql { .. } => Class::Provider,
+            Self::Engine { failure, .. } => failure.class(),
             Self::Answer { .. } => Class::Bug,
         }
     }
@@ -201,6 +265,7 @@ impl ProviderError {
             Self::MissingRight { .. } => "AdminPrivilegesInsufficient",
             Self::Sql { state, .. } if passes_by_itself(state) => "DatabaseBusy",
             Self::Sql { .. } => "DatabaseError",
+            Self::Engine { failure, .. } => failure.reason(),
             Self::Answer { .. } => ProbeFailure::Unexpected.reason(),
         }
     }
@@ -219,6 +284,7 @@ impl ProviderError {
             | Self::HalfDropped { .. }
             | Self::MissingRight { .. }
             | Self::Sql { .. }
+            | Self::Engine { .. }
             | Self::Answer { .. } => ProbeFailure::Unexpected,
         }
     }

@@ -3,12 +3,18 @@
 //! A provider decides nothing. It carries out one step, idempotent per epoch and conditional on the
 //! server's own `domicile.authority` row, and says what it found.
 
+mod applied;
 mod error;
 mod generic;
+mod managed;
+mod patroni;
 mod scram;
 mod session;
 
-pub use error::{Class, ProviderError};
-pub use generic::{Applied, Fenced, Generic, HeldTenant, Login, TenantPlan};
+pub use applied::Applied;
+pub use error::{Class, EngineFailure, ProviderError};
+pub use generic::{Fenced, Generic, HeldTenant, Login, TenantPlan};
+pub use managed::Managed;
+pub use patroni::{Patroni, PatroniEndpoint};
 pub use scram::{Verifier, scram_verifier};
 pub use session::Endpoint;

@@ -7,6 +7,7 @@ use domicile_core::health::Probe;
 use domicile_core::names::{Access, DatabaseName, Slot};
 use domicile_core::time::Mono;
 use domicile_lab::postgres::{ADMIN, Binaries, Loopback, Server, Settings};
+use domicile_lab::tools::Patroni;
 use domicile_providers::{Endpoint, Generic, TenantPlan, Verifier, scram_verifier};
 use secrecy::SecretString;
 
@@ -52,6 +53,21 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(binaries: &Binaries) -> Self {
+        let lab = Loopback::new(binaries, Self::settings()).unwrap();
+        let primary = lab.primary("eu-west").unwrap();
+        Self { primary, lab }
+    }
+
+    /// As [`World::new`], with servers that Patroni runs.
+    pub(crate) fn under_patroni(peers: &[&str]) -> Self {
+        let cache = std::env::home_dir().unwrap().join(".cache/domicile-lab");
+        let patroni = Patroni::ensure(&cache, &mut |_| ()).unwrap();
+        let lab = Loopback::with_patroni(&system(), Self::settings(), &patroni, peers).unwrap();
+        let primary = lab.primary("eu-west").unwrap();
+        Self { primary, lab }
+    }
+
+    fn settings() -> Settings {
         let mut settings = Settings {
             fsync: false,
             ..Settings::default()
@@ -60,9 +76,7 @@ impl World {
         for (name, value) in [("autovacuum", "off"), ("log_statement", "all")] {
             settings.extra.insert(name.into(), value.into());
         }
-        let lab = Loopback::new(binaries, settings).unwrap();
-        let primary = lab.primary("eu-west").unwrap();
-        Self { primary, lab }
+        settings
     }
 
     pub(crate) fn endpoint(&self, server: &Server) -> Endpoint {

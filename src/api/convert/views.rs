@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use domicile_core::facts::Epoch;
+use domicile_core::facts::{Engine, Epoch};
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{self, MachineView, PolicyView, RegionView};
 use kube::ResourceExt;
 
 use crate::placement::TenantPlacement;
 use crate::policy::FailoverPolicy;
-use crate::region::Region;
+use crate::region::{DatabaseServer, ProviderType, Region};
 
 /// A `Region` as placement sees it, with its name.
 pub fn region_view(region: &Region) -> (RegionName, RegionView) {
@@ -24,6 +24,14 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
             .collect(),
     };
     (RegionName::new(region.name_any()), view)
+}
+
+/// What promotes the server.
+pub fn engine(server: &DatabaseServer) -> Engine {
+    match server.provider.type_ {
+        ProviderType::Generic => Engine::Sql,
+        ProviderType::Patroni => Engine::Patroni,
+    }
 }
 
 /// A `FailoverPolicy` as placement sees it.

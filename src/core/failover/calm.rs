@@ -6,8 +6,8 @@ use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, halt, is_fenced, stray_primary};
 use super::question::Question;
 use super::state::{FailbackMode, MoveKind, State, Stored};
-use super::synchrony::keep_claim;
-use crate::facts::{Facts, Role};
+use super::synchrony::{keep_claim, no_claim};
+use crate::facts::{Engine, Facts, Role};
 use crate::health::Verdict;
 
 /// What comes before everything else while no move is under way: a policy that cannot be followed
@@ -92,7 +92,11 @@ fn healthy(seen: &Observation, active: &ServerView, facts: &Facts, wait: Answer)
             "renewing the right to write",
         );
     }
-    if let Some(outcome) = keep_claim(seen, active, facts).or_else(|| way_home(seen)) {
+    let claim = match active.engine {
+        Engine::Sql => keep_claim(seen, active, facts),
+        Engine::Patroni => no_claim(seen),
+    };
+    if let Some(outcome) = claim.or_else(|| way_home(seen)) {
         return outcome;
     }
     Outcome::new(wait, "Serving", format!("{} serves", stored.active))

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::*;
-use crate::facts::{Authority, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Sender, Synchrony};
+use crate::facts::{
+    Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Sender, Synchrony,
+};
 use crate::health::Verdict;
 use crate::names::{Jurisdiction, RegionName, ServerId};
 use crate::time::{Mono, Now};
@@ -63,6 +65,7 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
         verdict: Verdict::Up,
         facts: Some(facts(role)),
         live: true,
+        engine: Engine::Sql,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
-use crate::facts::{Epoch, Facts};
+use crate::facts::{Engine, Epoch, Facts};
 use crate::health::Verdict;
 use crate::names::{Jurisdiction, RegionName, ServerId};
 use crate::time::Now;
@@ -21,6 +21,8 @@ pub struct ServerView {
     pub facts: Option<Facts>,
     /// The latest read of it succeeded, and is `facts`.
     pub live: bool,
+    /// What promotes it.
+    pub engine: Engine,
 }
 
 impl ServerView {

@@ -9,7 +9,7 @@ use super::guards::{available_proof, lag_limit_seconds, worst_loss};
 use super::observation::{Answer, Guard, Observation, ServerView, Tenant};
 use super::state::{Evidence, LossBound, Mode, Proof, Settings, State, Stored};
 use super::{decide, predicted_loss};
-use crate::facts::{Authority, Facts, Heartbeat, Lsn, Role, Synchrony};
+use crate::facts::{Authority, Engine, Facts, Heartbeat, Lsn, Role, Synchrony};
 use crate::health::Verdict;
 use crate::names::{Jurisdiction, RegionName, ServerId};
 use crate::time::{Mono, Now};
@@ -260,6 +260,7 @@ fn imagine(
             verdict: if gone { Verdict::Down } else { Verdict::Up },
             facts: (!gone).then(|| facts(known, active, bound(&seen, known), &seen)),
             live: !gone,
+            engine: Engine::Sql,
         };
         servers.insert(region.clone(), view);
     }

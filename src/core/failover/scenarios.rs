@@ -1,8 +1,10 @@
 //! Single situations, each with the one answer that is right.
 
-use super::fixtures::{ask, calm, facts, objection, outage, second, state_after, view};
+use super::fixtures::{
+    ask, calm, facts, objection, outage, second, server, state_after, stored_after, view,
+};
 use super::*;
-use crate::facts::{Authority, Epoch, Facts, Lsn, Role};
+use crate::facts::{Authority, Engine, Epoch, Facts, Lsn, Role};
 use crate::health::{ProbeFailure, Verdict};
 use crate::names::{Jurisdiction, RegionName, ServerId};
 
@@ -242,4 +244,23 @@ fn a_new_policy_takes_up_what_the_servers_hold_and_never_guesses() {
     let mut two = seen.servers.clone();
     two.get_mut(&RegionName::from("central")).unwrap().facts = Some(facts(Role::Primary));
     assert!(adopt(&seen.settings, &two, seen.now).is_err());
+}
+
+#[test]
+fn what_an_engine_may_relax_by_itself_is_never_claimed() {
+    let mut seen = calm();
+    server(&mut seen, "west")
+        .facts
+        .as_mut()
+        .unwrap()
+        .synchrony
+        .names = "central".into();
+    let claimed = stored_after(&seen).claim;
+    assert!(claimed.is_some(), "by SQL alone it may be claimed");
+    server(&mut seen, "west").engine = Engine::Patroni;
+    assert_eq!(stored_after(&seen), seen.stored);
+    seen.stored.claim = claimed;
+    seen.stored.restore_synchronous = true;
+    let lowered = stored_after(&seen);
+    assert_eq!((lowered.claim, lowered.restore_synchronous), (None, false));
 }

@@ -53,6 +53,23 @@ pub(super) fn keep_claim(
     }
 }
 
+/// Lowers what may not be claimed: an engine that can hand the primary's place to another server of
+/// its region relaxes synchronous replication with that, and asks nobody.
+pub(super) fn no_claim(seen: &Observation) -> Option<Outcome> {
+    let claim = seen.stored.claim.as_ref()?;
+    let message = format!(
+        "what runs {} may relax synchronous replication to {} by itself",
+        seen.stored.active, claim.standby
+    );
+    let next = Stored {
+        claim: None,
+        restore_synchronous: false,
+        ..seen.stored.clone()
+    };
+    let answer = Answer::Move(Box::new(next));
+    Some(Outcome::new(answer, "SynchronyLost", message))
+}
+
 /// True while the primary's settings make every commit wait for the claimed standby alone.
 pub(super) fn still_claimed(claim: &Claim, facts: &Facts) -> bool {
     facts.role == Role::Primary

@@ -12,6 +12,8 @@ use crate::tools::Patroni;
 
 /// The port of Patroni's REST API, on the server's address.
 pub const REST_PORT: u16 = 8008;
+pub(crate) const ETCD_CLIENT: u16 = 2379;
+pub(crate) const ETCD_PEER: u16 = 2380;
 
 /// What starts a server and keeps it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,14 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// The ports that it takes at the server's address beside the server's own.
+    pub(crate) fn ports(&self) -> &'static [u16] {
+        match self {
+            Self::Plain => &[],
+            Self::Patroni { .. } => &[REST_PORT, ETCD_CLIENT, ETCD_PEER],
+        }
+    }
+
     /// Patroni, with its packages where the servers' user can read them: here, or linked into
     /// `folder`.
     pub fn patroni(patroni: &Patroni, folder: &Path) -> Result<Self> {

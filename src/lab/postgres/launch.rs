@@ -21,6 +21,8 @@ pub(crate) struct Program<'a> {
     pub(crate) log: PathBuf,
     /// It gives up root.
     pub(crate) unprivileged: bool,
+    /// The signal that ends it, with what it started, when the lab on loopback ends.
+    pub(crate) last_order: &'static str,
 }
 
 impl Server {
@@ -40,6 +42,7 @@ impl Server {
                 .collect(),
             log: self.log(),
             unprivileged: true,
+            last_order: "QUIT",
         };
         Ok(vec![self.spawn_program(&postgres)?])
     }
@@ -57,7 +60,7 @@ impl Server {
                 let mut command = Command::new("/usr/bin/setpriv");
                 clean_environment(&mut command);
                 command
-                    .arg("--pdeathsig=QUIT")
+                    .arg(format!("--pdeathsig={}", wanted.last_order))
                     .args(uid.map(drop_privileges).into_iter().flatten());
                 command.arg(env).args(arguments);
                 let log = fs::File::options()

@@ -96,7 +96,7 @@ impl Loopback {
 
     /// What a server for `region` is made from: an address and port of its own.
     pub fn spec(&self, region: &str) -> Result<ServerSpec> {
-        let (address, port) = free_endpoint()?;
+        let (address, port) = free_endpoint(self.engine.ports())?;
         let names = [address.to_string(), format!("{region}.db.lab.test")];
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (cert, key) = self
@@ -129,18 +129,20 @@ impl Drop for Loopback {
     }
 }
 
-/// An address of the loopback network and a port that this process has not used yet.
+/// An address of the loopback network and a port that this process has not used yet; `others` are
+/// free at that address too.
 ///
 /// The port is not kept open meanwhile; that it lies outside what the system hands out for
 /// outgoing connections is what keeps it free.
-fn free_endpoint() -> Result<(Ipv4Addr, u16)> {
+fn free_endpoint(others: &[u16]) -> Result<(Ipv4Addr, u16)> {
     static USED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
     let own = (std::process::id() % 50) as u16 * 200;
     for offset in 0..10_000_u16 {
         let port = 20_000 + (own + offset) % 10_000;
         let address = Ipv4Addr::new(127, 0, 1, 1 + (port % 250) as u8);
-        if used.insert(port) && TcpListener::bind((address, port)).is_ok() {
+        let free = |port: u16| TcpListener::bind((address, port)).is_ok();
+        if used.insert(port) && free(port) && others.iter().all(|other| free(*other)) {
             return Ok((address, port));
         }
     }

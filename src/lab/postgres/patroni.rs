@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::engine::{Engine, REST_PORT};
+use super::engine::{ETCD_CLIENT, ETCD_PEER, Engine, REST_PORT};
 use super::files::write;
 use super::launch::Program;
 use super::place::{ENVIRONMENT, Place};
@@ -17,8 +17,6 @@ use super::settings::{REPLICATOR, SUPERUSER, slot_name};
 use crate::error::{LabError, Result};
 use crate::process::ProcessId;
 
-const ETCD_CLIENT: u16 = 2379;
-const ETCD_PEER: u16 = 2380;
 /// Name of the login of Patroni's REST API.
 pub const REST_USER: &str = "patroni";
 
@@ -57,6 +55,7 @@ impl Server {
             environment,
             log: self.log(),
             unprivileged: true,
+            last_order: "TERM",
         })?;
         Ok(Some(vec![patroni, store]))
     }
@@ -105,6 +104,7 @@ impl Server {
             environment: Vec::new(),
             log: self.spec.dir.join("etcd.log"),
             unprivileged: false,
+            last_order: "TERM",
         }
     }
 

@@ -11,8 +11,10 @@ use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
 
 use crate::error::Class;
+use crate::probes::engine::EngineReport;
 use crate::servers::OpenError;
 
+pub mod engine;
 pub mod plan;
 pub mod sense;
 
@@ -47,6 +49,7 @@ impl Sample {
 #[derive(Debug, Default)]
 pub struct Samples {
     latest: RwLock<BTreeMap<ServerId, Arc<Sample>>>,
+    engines: RwLock<BTreeMap<ServerId, EngineReport>>,
 }
 
 impl Samples {
@@ -65,6 +68,28 @@ impl Samples {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What was found of that which promotes the server; nothing before it was asked, or where SQL
+    /// does.
+    pub fn engine(&self, id: &ServerId) -> Option<EngineReport> {
+        self.engines
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    fn put_engine(&self, id: &ServerId, report: EngineReport) {
+        let mut engines = self.engines.write().unwrap_or_else(PoisonError::into_inner);
+        engines.insert(id.clone(), report);
+    }
+
+    fn remove_engine(&self, id: &ServerId) {
+        self.engines
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
     }
 
     fn put(&self, id: &ServerId, sample: Arc<Sample>) {

@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
 use crate::context::Ctx;
+use crate::probes::engine;
 use crate::probes::plan::{Plan, Wish, plans};
 use crate::probes::{Sample, reason, visible};
 use crate::stores;
@@ -30,6 +31,7 @@ pub async fn run(ctx: Arc<Ctx>) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut loops = JoinSet::new();
     let mut running: BTreeMap<ServerId, AbortHandle> = BTreeMap::new();
+    let mut engines: BTreeMap<ServerId, AbortHandle> = BTreeMap::new();
     stores::filled(&ctx).await;
     loop {
         ctx.pulse.beat("probes", ctx.clock.mono());
@@ -39,7 +41,13 @@ pub async fn run(ctx: Arc<Ctx>) {
             }
         }
         running.retain(|_, handle| !handle.is_finished());
+        engines.retain(|_, handle| !handle.is_finished());
         for id in plans(&ctx.stores.regions.all(), &ctx.stores.policies.all()).into_keys() {
+            if engine::is_managed(&ctx, &id) {
+                engines.entry(id.clone()).or_insert_with_key(|id| {
+                    loops.spawn(engine::watch(Arc::clone(&ctx), id.clone()))
+                });
+            }
             running.entry(id).or_insert_with_key(|id| {
                 loops.spawn(probe_server(
                     Arc::clone(&ctx),
@@ -87,7 +95,8 @@ async fn rest(ctx: &Ctx, id: &ServerId, wish: &Wish, started: Mono) {
     }
 }
 
-fn plan_of(ctx: &Ctx, id: &ServerId) -> Option<Plan> {
+/// How the server `id` is probed; nothing when no Region lists it.
+pub(super) fn plan_of(ctx: &Ctx, id: &ServerId) -> Option<Plan> {
     let region = ctx.stores.regions.get(id.region.as_str())?;
     plans(&[region], &ctx.stores.policies.all()).remove(id)
 }

@@ -8,8 +8,9 @@ use domicile_core::names::{quote_identifier, quote_literal};
 use tokio::time::interval;
 use tokio_postgres::SimpleQueryRow;
 
+use super::Generic;
 use super::sql::{SESSIONS, TENANTS};
-use super::{Applied, Generic};
+use crate::applied::Applied;
 use crate::error::{Class, ProviderError};
 use crate::session::{Session, parsed, text, truth};
 

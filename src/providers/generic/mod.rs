@@ -20,15 +20,6 @@ pub use tenant::{HeldTenant, Login, TenantPlan};
 use crate::error::ProviderError;
 use crate::session::{Connector, Endpoint, Identity, Session, text};
 
-/// Whether an effect had to change anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// The server was changed.
-    Done,
-    /// It was so already; nothing was written.
-    Already,
-}
-
 /// One PostgreSQL server. Holds no connection: each call opens its own and closes it, within the
 /// deadline, which covers connecting, TLS, login and all statements of the call together.
 #[derive(Clone)]

@@ -6,8 +6,9 @@ use domicile_core::facts::Epoch;
 use domicile_core::names::{quote_identifier, quote_literal};
 use tokio::time::interval;
 
+use super::Generic;
 use super::authority::{Need, check, confirm, lock, read_authority};
-use super::{Applied, Generic};
+use crate::applied::Applied;
 use crate::error::ProviderError;
 use crate::session::{Session, truth};
 
@@ -22,24 +23,39 @@ impl Generic {
     /// `Stale` when the row that it replayed is of a newer epoch. `TimedOut` leaves the outcome
     /// open: read the role, never promote another.
     pub async fn promote(&self, epoch: Epoch) -> Result<Applied, ProviderError> {
-        let doing = "promoting";
         let session = self.effects(self.deadline()).await?;
-        if let Some(row) = read_authority(&session).await? {
-            check(&session, Some(row), epoch, Need::NotNewer)?;
-        }
-        if !in_recovery(&session).await? {
+        if prepare(&session, epoch).await? == Applied::Already {
             session.close().await;
             return Ok(Applied::Already);
         }
-        set_names(&session, "").await?;
         // Own polling: the waiting form keeps a session busy and reports a timeout as a warning.
-        session.run(doing, "SELECT pg_promote(false)").await?;
-        let mut pace = interval(LOOK_AGAIN);
-        while in_recovery(&session).await? {
-            pace.tick().await;
-        }
+        session.run("promoting", "SELECT pg_promote(false)").await?;
+        until_primary(&session).await?;
         session.close().await;
         Ok(Applied::Done)
+    }
+
+    /// Makes the standby ready for something else than SQL to promote it: `Already` when it is a
+    /// primary.
+    ///
+    /// # Errors
+    /// `Stale` when the row that it replayed is of a newer epoch.
+    pub async fn prepare_promotion(&self, epoch: Epoch) -> Result<Applied, ProviderError> {
+        let session = self.effects(self.deadline()).await?;
+        let prepared = prepare(&session, epoch).await?;
+        session.close().await;
+        Ok(prepared)
+    }
+
+    /// Waits until the server is a primary.
+    ///
+    /// # Errors
+    /// `TimedOut` when it is none at the deadline.
+    pub async fn await_primary(&self) -> Result<(), ProviderError> {
+        let session = self.effects(self.deadline()).await?;
+        until_primary(&session).await?;
+        session.close().await;
+        Ok(())
     }
 
     /// Makes commits wait for the one named standby, or for none. An empty name names none.
@@ -69,6 +85,26 @@ impl Generic {
         guard.close().await;
         Ok(applied)
     }
+}
+
+/// Checks the row of a standby and clears its own list of synchronous standbys.
+async fn prepare(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError> {
+    if let Some(row) = read_authority(session).await? {
+        check(session, Some(row), epoch, Need::NotNewer)?;
+    }
+    if !in_recovery(session).await? {
+        return Ok(Applied::Already);
+    }
+    set_names(session, "").await?;
+    Ok(Applied::Done)
+}
+
+async fn until_primary(session: &Session) -> Result<(), ProviderError> {
+    let mut pace = interval(LOOK_AGAIN);
+    while in_recovery(session).await? {
+        pace.tick().await;
+    }
+    Ok(())
 }
 
 async fn set_names(session: &Session, names: &str) -> Result<Applied, ProviderError> {

@@ -144,6 +144,7 @@ impl Operator {
                     verdict: self.verdicts[&at],
                     facts: self.last.get(&at).cloned(),
                     live,
+                    engine: crate::facts::Engine::Sql,
                 },
             );
         }

@@ -135,7 +135,9 @@ async fn fence(ctx: &Ctx, server: &ServerId, epoch: Epoch, limit: Duration) -> R
 }
 
 async fn promote(ctx: &Ctx, server: &ServerId, epoch: Epoch) -> Result<(), String> {
-    told(open(ctx, server, LONG).await?.promote(epoch).await)
+    let server = ctx.open_managed(server, LONG).await;
+    let server = server.map_err(|error| error.to_string())?;
+    told(server.promote(epoch).await)
 }
 
 async fn take_authority(

@@ -5,11 +5,12 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason, is_true};
+use domicile_api::convert::engine;
 use domicile_api::meta::{TRIGGER_AUTOMATIC, TRIGGER_LABEL};
 use domicile_api::operation::{FailoverOperation, MoveType, OperationState};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::policy::FailoverPolicy;
-use domicile_core::facts::{Epoch, Role};
+use domicile_core::facts::{Engine, Epoch, Role};
 use domicile_core::failover::{
     Observation, Request, ServerView, Settings, State, Stored, Tenant, stream_broken,
 };
@@ -23,6 +24,7 @@ use super::{Memory, obscure, operations};
 use crate::context::Ctx;
 use crate::probes::Sample;
 use crate::probes::plan::members;
+use crate::servers::entry;
 
 /// True while this leader has not tried each of the policy's servers at least once. What it has not
 /// looked at must not count as silent: an operation would be refused, and an old primary that came
@@ -108,6 +110,9 @@ async fn read(ctx: &Ctx, id: &ServerId, deadline: Duration) -> Probe {
 
 fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Probe>) -> ServerView {
     let region = ctx.stores.regions.get(server.region.as_str());
+    let engine = region.as_ref().map_or(Engine::Sql, |region| {
+        entry(region, &server).map_or(Engine::Sql, engine)
+    });
     let jurisdiction = region.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone()));
     let sampled = sample.and_then(|s| s.facts.as_deref()).cloned();
     let pinned = sampled
@@ -127,6 +132,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         verdict,
         facts,
         live,
+        engine,
     }
 }
 

@@ -145,7 +145,9 @@ pub(super) fn stop_for(error: &ProviderError) -> Stop {
         ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),
         ProviderError::HalfDropped { .. } => (Until::Person, Reason::ProvisioningFailed),
         ProviderError::MissingRight { .. } => (Until::Person, Reason::PrivilegesMissing),
-        ProviderError::Sql { .. } => (until(error.class()), Reason::ProvisioningFailed),
+        ProviderError::Sql { .. } | ProviderError::Engine { .. } => {
+            (until(error.class()), Reason::ProvisioningFailed)
+        }
         ProviderError::Answer { .. } => (Until::Person, Reason::InternalError),
     };
     Stop::new(until, reason, error.to_string())

@@ -10,7 +10,9 @@ use domicile_core::health::Verdict;
 use kube::ResourceExt;
 
 use crate::controllers::region::observe::Observation;
+use crate::probes::engine::EngineReport;
 use crate::probes::{Sample, reason};
+use crate::servers::patroni;
 
 /// Why a Region is as it is.
 struct Finding {
@@ -42,6 +44,13 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
     conditions.set(ConditionType::DatabasesReachable, is, why, text);
     let (is, why, text) = rights.condition();
     conditions.set(ConditionType::AdminPrivilegesSufficient, is, why, text);
+    match engines(seen) {
+        Some(joint) => {
+            let (is, why, text) = joint.condition();
+            conditions.set(ConditionType::ProvidersReady, is, why, text);
+        }
+        None => conditions.remove(ConditionType::ProvidersReady),
+    }
     Some(RegionStatus {
         observed_generation: generation,
         placements: Some(i32::try_from(seen.placements).unwrap_or(i32::MAX)),
@@ -214,6 +223,34 @@ fn rights(seen: &Observation) -> Joint {
     }
 }
 
+/// What promotes the servers; nothing where SQL alone does.
+fn engines(seen: &Observation) -> Option<Joint> {
+    let mut servers = seen.region.spec.database_servers.iter();
+    if !servers.any(|server| patroni(server).is_some()) {
+        return None;
+    }
+    let fails = seen.engines.values().find_map(|report| match report {
+        EngineReport::Answers => None,
+        EngineReport::Fails { reason, message } => Some(Joint::Fails {
+            reason: *reason,
+            message: message.clone(),
+        }),
+    });
+    Some(fails.unwrap_or_else(|| {
+        if seen.engines.is_empty() {
+            Joint::Open {
+                reason: Reason::NotObserved,
+                message: "Patroni was not asked yet".to_owned(),
+            }
+        } else {
+            Joint::Holds {
+                reason: Reason::ProviderAnswers,
+                message: "Patroni answers and lets the operator in".to_owned(),
+            }
+        }
+    }))
+}
+
 fn whole(seen: &Observation, reachable: &Joint, rights: &Joint) -> Finding {
     let stalled = |reason, message| Finding {
         summary: Summary::Stalled { ready: false },
@@ -272,111 +309,4 @@ pub fn needs_a_person(reason: Reason) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    use domicile_api::conditions::find;
-    use domicile_api::region::Region;
-    use domicile_core::health::{Probe, ProbeFailure};
-    use domicile_core::time::{Mono, Now};
-    use serde_json::json;
-
-    use super::*;
-    use crate::controllers::region::report::edges;
-
-    fn sample(verdict: Verdict, failure: Option<ProbeFailure>) -> Arc<Sample> {
-        let text = "words".to_owned();
-        Arc::new(Sample {
-            probe: failure.map(|failure| Probe::Failed(failure, text.clone())),
-            unopened: None,
-            verdict,
-            facts: None,
-            detail: failure.map(|_| text),
-            at: Mono(0),
-        })
-    }
-
-    fn seen(status: Option<RegionStatus>, sample: Option<Arc<Sample>>) -> Observation {
-        let region = json!({
-            "apiVersion": "domicile.dev/v1alpha1", "kind": "Region",
-            "metadata": { "name": "west", "generation": 2 },
-            "spec": { "key": "W", "jurisdiction": "EU", "databaseServers": [{
-                "name": "main", "host": "h", "tls": { "caSecretRef": { "name": "ca" } },
-                "adminSecretRef": { "name": "admin" },
-            }]},
-        });
-        let mut region: Region = serde_json::from_value(region).unwrap();
-        region.status = status;
-        let samples = sample.map(|sample| ("main".to_owned(), sample));
-        Observation {
-            now: Now {
-                wall: jiff::Timestamp::UNIX_EPOCH,
-                mono: Mono(0),
-            },
-            region: Arc::new(region),
-            samples: samples.into_iter().collect::<BTreeMap<_, _>>(),
-            placements: 0,
-            other_defaults: Vec::new(),
-            twins: Vec::new(),
-        }
-    }
-
-    fn ready(status: &RegionStatus) -> (&str, &str) {
-        let ready = find(&status.conditions, ConditionType::Ready).unwrap();
-        (ready.status.as_str(), ready.reason.as_str())
-    }
-
-    fn up() -> RegionStatus {
-        status(&seen(None, Some(sample(Verdict::Up, None)))).unwrap()
-    }
-
-    #[test]
-    fn each_failure_is_its_own_reason_and_its_own_event() {
-        for failure in [
-            ProbeFailure::Unreachable,
-            ProbeFailure::CredentialsDenied,
-            ProbeFailure::CertificateInvalid,
-            ProbeFailure::WrongServer,
-        ] {
-            let verdict = if failure.suggests_outage() {
-                Verdict::Down
-            } else {
-                Verdict::Refusing(failure)
-            };
-            let after = status(&seen(Some(up()), Some(sample(verdict, Some(failure))))).unwrap();
-            assert_eq!(ready(&after), ("False", failure.reason()));
-            let edges = edges(&up(), &after);
-            assert_eq!(edges.len(), 1, "{edges:?}");
-            assert_eq!(edges[0].reason, failure.reason());
-            assert!(edges[0].note.contains("words"), "{edges:?}");
-        }
-    }
-
-    #[test]
-    fn one_failed_probe_changes_nothing() {
-        let failing = sample(
-            Verdict::Failing { failures: 1 },
-            Some(ProbeFailure::TimedOut),
-        );
-        assert_eq!(status(&seen(Some(up()), Some(failing))), Some(up()));
-    }
-
-    #[test]
-    fn a_new_leader_says_nothing_before_its_first_probe() {
-        assert_eq!(status(&seen(Some(up()), None)), None);
-        let first = status(&seen(None, None)).unwrap();
-        assert_eq!(ready(&first), ("False", "NotObserved"));
-    }
-
-    #[test]
-    fn two_default_regions_are_both_not_ready() {
-        let mut seen = seen(Some(up()), Some(sample(Verdict::Up, None)));
-        seen.other_defaults = vec!["north".to_owned()];
-        let after = status(&seen).unwrap();
-        assert_eq!(ready(&after), ("False", "DuplicateDefault"));
-        let edges = edges(&up(), &after);
-        assert_eq!(edges.len(), 1);
-        assert!(edges[0].note.contains("north"));
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 
 use crate::context::Ctx;
 use crate::probes::Sample;
+use crate::probes::engine::EngineReport;
 
 /// What is known of a Region.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Observation {
     pub region: Arc<Region>,
     /// What the probes know of its servers, by name; a server that was not probed is absent.
     pub samples: BTreeMap<String, Arc<Sample>>,
+    /// What was found of that which promotes them, by name; where SQL does, there is nothing.
+    pub engines: BTreeMap<String, EngineReport>,
     /// Placements that are active here.
     pub placements: usize,
     /// Other Regions that are the default too, when this one is.
@@ -38,6 +41,11 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
     let samples = servers
         .filter_map(|s| Some((s.name.clone(), sample(&s.name)?)))
         .collect();
+    let engine = |server: &str| ctx.samples.engine(&ServerId::new(name.clone(), server));
+    let servers = region.spec.database_servers.iter();
+    let engines = servers
+        .filter_map(|s| Some((s.name.clone(), engine(&s.name)?)))
+        .collect();
     let active = |placement: &&Arc<TenantPlacement>| {
         let status = placement.status.as_ref();
         status.and_then(|status| status.active_region.as_deref()) == Some(name.as_str())
@@ -45,6 +53,7 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
     Observation {
         now: ctx.clock.now(),
         samples,
+        engines,
         placements: ctx.stores.placements.all().iter().filter(active).count(),
         other_defaults: other_defaults(&region, &regions),
         twins: twins(&region, &regions),

@@ -6,6 +6,7 @@ use domicile_api::conditions::{self, ConditionType};
 use domicile_api::meta::manager;
 use domicile_api::reasons::Reason;
 use domicile_api::region::{Reachable, RegionStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::context::Ctx;
 use crate::controllers::region::observe::Observation;
@@ -80,6 +81,7 @@ pub fn edges(before: &RegionStatus, after: &RegionStatus) -> Vec<Edge> {
         }
         told.extend(server.reason.clone());
     }
+    edges.extend(engine_edge(before, after));
     let (ready, stalled) = (ConditionType::Ready, ConditionType::Stalled);
     let now = conditions::find(&after.conditions, ready).map(|c| c.reason.clone());
     let then = conditions::find(&before.conditions, ready).map(|c| c.reason.clone());
@@ -94,4 +96,22 @@ pub fn edges(before: &RegionStatus, after: &RegionStatus) -> Vec<Edge> {
         });
     }
     edges
+}
+
+/// What promotes the servers began or ceased to answer, or fails for another reason.
+fn engine_edge(before: &RegionStatus, after: &RegionStatus) -> Option<Edge> {
+    let engines = |status: &RegionStatus| {
+        conditions::find(&status.conditions, ConditionType::ProvidersReady).cloned()
+    };
+    let now = engines(after).filter(|now| now.status != "Unknown")?;
+    let same = |old: &Condition| old.reason == now.reason;
+    (!engines(before).as_ref().is_some_and(same)).then(|| Edge {
+        severity: if now.status == "True" {
+            Severity::Normal
+        } else {
+            Severity::Warning
+        },
+        reason: now.reason.clone(),
+        note: now.message,
+    })
 }

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use super::plan::{Next, inside, opened, outside, set_password};
 use super::state::{read, read_inside};
 use super::{HeldTenant, Login, TenantPlan, logins};
+use crate::applied::Applied;
 use crate::error::ProviderError;
+use crate::generic::Generic;
 use crate::generic::authority::{Need, check, confirm, lock, roll_back};
 use crate::generic::sql::TENANTS;
-use crate::generic::{Applied, Generic};
 use crate::scram::Verifier;
 use crate::session::{Identity, Session, text, truth};
 

@@ -1,0 +1,115 @@
+//! Patroni: what it does for a server by its REST API. The servers of a region are one cluster, and
+//! those of the other regions are its standby clusters.
+//!
+//! Source: Patroni 4.1, `GET` and `PATCH /config`, `GET /history`.
+
+mod rest;
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::applied::Applied;
+use crate::error::{EngineFailure, ProviderError};
+use rest::Rest;
+
+/// How the REST API of a cluster is reached.
+#[derive(Clone)]
+pub struct PatroniEndpoint {
+    /// `host:port` of the database, for messages.
+    pub server: String,
+    /// The origins of the members' REST APIs, in the order in which they are tried.
+    pub urls: Vec<String>,
+    /// Authorities that their certificates are trusted by, PEM.
+    pub ca_pem: String,
+    /// Login of `restapi.authentication`.
+    pub username: String,
+    /// Its password.
+    pub password: SecretString,
+}
+
+impl fmt::Debug for PatroniEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PatroniEndpoint")
+            .field("server", &self.server)
+            .field("urls", &self.urls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One cluster of Patroni's. Holds no connection that must live.
+#[derive(Clone)]
+pub struct Patroni {
+    rest: Rest,
+}
+
+impl fmt::Debug for Patroni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patroni")
+            .field("server", &self.rest.server())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Patroni {
+    /// The cluster at `endpoint`; each request ends within `deadline`.
+    ///
+    /// # Errors
+    /// `Engine` with `Invalid`: an address or the authority cannot be used. Nothing is connected
+    /// yet.
+    pub fn new(endpoint: PatroniEndpoint, deadline: Duration) -> Result<Self, ProviderError> {
+        let rest = Rest::new(endpoint, deadline)?;
+        Ok(Self { rest })
+    }
+
+    /// Whether Patroni answers, knows the login, and is free to act. Changes nothing: an empty
+    /// change is refused for its form, after the login was looked at.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn check(&self) -> Result<(), ProviderError> {
+        let doing = "asking for its state";
+        let status = self.rest.patch(doing, "/config", &json!({})).await?;
+        if status != reqwest::StatusCode::BAD_REQUEST {
+            let fact = format!("answers an empty change with {status}");
+            return Err(self.rest.refused(doing, fact));
+        }
+        self.settings(doing).await.map(drop)
+    }
+
+    /// Tells a standby cluster that it is one no more: its leader becomes a primary. Asked once;
+    /// when it was asked already, its server is to be looked at.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn promote(&self) -> Result<Applied, ProviderError> {
+        self.follow("promoting", &Value::Null).await
+    }
+
+    /// Makes `standby_cluster` of the dynamic configuration what it is to be, unless it is so.
+    async fn follow(&self, doing: &'static str, wanted: &Value) -> Result<Applied, ProviderError> {
+        let settings = self.settings(doing).await?;
+        if settings.get("standby_cluster").unwrap_or(&Value::Null) == wanted {
+            return Ok(Applied::Already);
+        }
+        let change = json!({ "standby_cluster": wanted });
+        let status = self.rest.patch(doing, "/config", &change).await?;
+        if !status.is_success() {
+            let fact = format!("answers the change of standby_cluster with {status}");
+            return Err(self.rest.refused(doing, fact));
+        }
+        Ok(Applied::Done)
+    }
+
+    /// The dynamic configuration. In maintenance mode nothing that is asked would happen.
+    async fn settings(&self, doing: &'static str) -> Result<Value, ProviderError> {
+        let settings = self.rest.get(doing, "/config").await?;
+        if settings.get("pause").and_then(Value::as_bool) == Some(true) {
+            let fact = "is in maintenance mode".to_owned();
+            return Err(self.rest.error(doing, EngineFailure::Paused, fact));
+        }
+        Ok(settings)
+    }
+}

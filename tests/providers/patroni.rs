@@ -1,0 +1,122 @@
+//! Servers that Patroni runs, in two clusters of which one follows the other.
+
+use std::time::Duration;
+
+use domicile_core::facts::{Epoch, Role};
+use domicile_lab::postgres::{REST_PORT, REST_USER, Server};
+use domicile_providers::{
+    Applied, EngineFailure, Managed, Patroni, PatroniEndpoint, ProviderError,
+};
+use secrecy::ExposeSecret;
+
+use crate::world::{LIMIT, World, facts};
+
+const WEST: &str = "eu-west";
+const CENTRAL: &str = "eu-central";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patroni_promotes_and_is_told_apart_when_it_cannot_be_asked() {
+    // Only an earlier test could make it fail, and then a provider is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let world = World::under_patroni(&[WEST, CENTRAL]);
+    let standby = world.lab.standby(CENTRAL, &world.primary).unwrap();
+    cannot_be_asked(&world, &standby).await;
+
+    let sql = world.provider_of(&standby);
+    let server = managed(&world, &standby);
+    world.provider().fence(Epoch(3)).await.unwrap();
+    standby
+        .await_streaming(&world.primary, Duration::from_secs(5))
+        .unwrap();
+    let stale = server.promote(Epoch(2)).await;
+    assert!(
+        matches!(stale, Err(ProviderError::Stale { .. })),
+        "{stale:?}"
+    );
+    assert_eq!(facts(&sql).await.role, Role::Standby);
+
+    assert_eq!(server.promote(Epoch(3)).await.unwrap(), Applied::Done);
+    let found = facts(&sql).await;
+    assert_eq!((found.role, found.timeline), (Role::Primary, 2));
+    assert_eq!(server.promote(Epoch(3)).await.unwrap(), Applied::Already);
+    assert_eq!(facts(&sql).await.timeline, 2);
+}
+
+async fn cannot_be_asked(world: &World, server: &Server) {
+    let right = patroni(endpoint(world, server));
+    // Its server streams before Patroni has read its own settings from etcd.
+    until("Patroni answers", async || right.check().await.is_ok()).await;
+
+    let mut strange = endpoint(world, server);
+    strange.password = "canary".into();
+    fails(&patroni(strange), EngineFailure::Denied).await;
+
+    let mut untrusted = endpoint(world, server);
+    untrusted.ca_pem = other_authority();
+    fails(&patroni(untrusted), EngineFailure::Unreachable).await;
+
+    let mut silent = endpoint(world, server);
+    silent.urls = vec!["https://127.0.0.1:1".to_owned()];
+    fails(&patroni(silent), EngineFailure::Unreachable).await;
+
+    // A member that takes no connection is passed over.
+    let mut second = endpoint(world, server);
+    second.urls.insert(0, "https://127.0.0.1:1".to_owned());
+    patroni(second).check().await.unwrap();
+
+    for url in ["http://127.0.0.1:8008", "no address"] {
+        let mut wrong = endpoint(world, server);
+        wrong.urls = vec![url.to_owned()];
+        let error = Patroni::new(wrong, LIMIT).unwrap_err();
+        assert_eq!(error.reason(), EngineFailure::Invalid.reason(), "{error}");
+        assert!(
+            error.to_string().contains("provider.patroni.urls"),
+            "{error}"
+        );
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        pace.tick().await;
+    }
+    panic!("not within 20 s: {what}");
+}
+
+/// It fails in this way, with a next step, and without the password.
+async fn fails(patroni: &Patroni, wanted: EngineFailure) {
+    let error = patroni.check().await.unwrap_err();
+    assert_eq!(error.reason(), wanted.reason(), "{error}");
+    let told = format!("{error} {error:?} {patroni:?}");
+    assert!(!told.contains("canary"), "{told}");
+    assert!(error.to_string().contains("provider.patroni"), "{error}");
+}
+
+fn other_authority() -> String {
+    let authority = domicile_lab::pki::Authority::new("somebody else's").unwrap();
+    authority.cert_pem().to_owned()
+}
+
+fn patroni(endpoint: PatroniEndpoint) -> Patroni {
+    Patroni::new(endpoint, LIMIT).unwrap()
+}
+
+fn managed(world: &World, server: &Server) -> Managed {
+    let sql = world.provider_of(server);
+    Managed::patroni(sql, patroni(endpoint(world, server)))
+}
+
+fn endpoint(world: &World, server: &Server) -> PatroniEndpoint {
+    let address = server.address();
+    PatroniEndpoint {
+        server: format!("{address}:{}", server.port()),
+        urls: vec![format!("https://{address}:{REST_PORT}")],
+        ca_pem: world.lab.ca_pem().to_owned(),
+        username: REST_USER.to_owned(),
+        password: world.lab.passwords().patroni.expose_secret().into(),
+    }
+}
