@@ -13,6 +13,7 @@ mod e2e {
     pub(crate) mod crash;
     pub(crate) mod loss;
     pub(crate) mod outputs;
+    pub(crate) mod patroni;
     pub(crate) mod planned;
     pub(crate) mod receiver;
     pub(crate) mod settled;
@@ -24,10 +25,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use domicile_lab::clock::monotonic;
-use domicile_lab::{LabError, Postgres, Result};
+use domicile_lab::{Engine, LabError, Postgres, Result};
 
 use e2e::world::World;
-use e2e::{asynchronous, crash, loss, outputs, planned, settled, veto};
+use e2e::{asynchronous, crash, loss, outputs, patroni, planned, settled, veto};
 
 /// A scenario: its name says the fact, its function returns what is worth telling.
 struct Scenario {
@@ -129,10 +130,17 @@ const SCENARIOS: [Scenario; 24] = [
     ),
 ];
 
+/// In a lab where Patroni runs the servers.
+const UNDER_PATRONI: [Scenario; 1] = [scenario(
+    "killed_region_is_fenced_reported_and_rejoined_and_tenants_come_home_hands_free",
+    false,
+    patroni::hands_free,
+)];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        for one in &SCENARIOS {
+        for one in SCENARIOS.iter().chain(&UNDER_PATRONI) {
             println!("{}: test", one.name);
         }
         return ExitCode::SUCCESS;
@@ -148,8 +156,16 @@ fn main() -> ExitCode {
                 .any(|filter| one.name.contains(filter.as_str()))
     };
     let mut tally = Tally::default();
-    for postgres in [Postgres::System, Postgres::V18] {
-        let scenarios: Vec<_> = SCENARIOS
+    for (postgres, engine) in [
+        (Postgres::System, Engine::Plain),
+        (Postgres::V18, Engine::Plain),
+        (Postgres::System, Engine::Patroni),
+    ] {
+        let all = match engine {
+            Engine::Plain => &SCENARIOS[..],
+            Engine::Patroni => &UNDER_PATRONI[..],
+        };
+        let scenarios: Vec<_> = all
             .iter()
             .filter(chosen)
             .filter(|one| one.everywhere || postgres == Postgres::System)
@@ -157,7 +173,7 @@ fn main() -> ExitCode {
         if scenarios.is_empty() {
             continue;
         }
-        if let Err(error) = run_all(postgres, &scenarios, &mut tally) {
+        if let Err(error) = run_all((postgres, engine), &scenarios, &mut tally) {
             println!("error: {}", error.report());
             tally.failed.push(("the lab".to_owned(), error.report()));
         }
@@ -174,10 +190,16 @@ struct Tally {
 
 /// Runs scenarios on one lab. One that fails may leave anything behind, so that the next one gets
 /// a new lab. The lab is taken down at the end.
-fn run_all(postgres: Postgres, scenarios: &[&Scenario], tally: &mut Tally) -> Result<()> {
-    let version = match postgres {
-        Postgres::System => "system",
-        Postgres::V18 => "18",
+fn run_all(
+    (postgres, engine): (Postgres, Engine),
+    scenarios: &[&Scenario],
+    tally: &mut Tally,
+) -> Result<()> {
+    let version = match (postgres, engine) {
+        (Postgres::System, Engine::Plain) => "system",
+        (Postgres::V18, Engine::Plain) => "18",
+        (Postgres::System, Engine::Patroni) => "patroni",
+        (Postgres::V18, Engine::Patroni) => "18-patroni",
     };
     println!(
         "\nrunning {} scenarios with PostgreSQL {version}",
@@ -187,7 +209,7 @@ fn run_all(postgres: Postgres, scenarios: &[&Scenario], tally: &mut Tally) -> Re
     for one in scenarios {
         let current = match world.take() {
             Some(current) => current,
-            None => World::begin(postgres, &mut |step| println!("  {step}"))?,
+            None => World::begin(postgres, engine, &mut |step| println!("  {step}"))?,
         };
         let begun = monotonic()?;
         let outcome = current.ready().and_then(|()| (one.run)(&current));

@@ -2,6 +2,7 @@
 //! person; nothing unknown ever becomes a default.
 
 mod machine;
+mod returned;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -100,6 +101,7 @@ impl TryFrom<&FailoverPolicy> for Settings {
                 "spec.approval.expiresSeconds",
                 spec.approval.expires_seconds,
             )?,
+            rejoin: spec.rejoin.into(),
         })
     }
 }

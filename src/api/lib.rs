@@ -11,6 +11,7 @@ pub mod policy;
 pub mod policy_status;
 pub mod reasons;
 pub mod region;
+pub mod returned;
 pub mod schema;
 mod words;
 

@@ -67,6 +67,11 @@ pub struct FailoverPolicySpec {
     /// `damping` keeps an unsteady region from moving tenants again and again.
     #[serde(default)]
     pub damping: Damping,
+    /// `rejoin` says what becomes of an old primary that comes back, once it is fenced and what it
+    /// alone holds is reported. It is done by the server's provider; under `Generic` a person does
+    /// it, whatever is said here.
+    #[serde(default)]
+    pub rejoin: RejoinRule,
     /// `approval` limits how long a person may take to agree.
     #[serde(default)]
     pub approval: Approval,
@@ -122,6 +127,20 @@ words!(
         /// A person.
         #[default]
         Manual,
+    }
+);
+
+words!(
+    /// What becomes of an old primary that comes back.
+    #[derive(Default)]
+    RejoinRule = core::Rejoin {
+        /// It waits for a person.
+        #[default]
+        Manual,
+        /// It follows the new primary; what it alone holds is undone, by `pg_rewind`.
+        Rewind,
+        /// The same; where that is not possible, its data is thrown away and copied anew.
+        Reclone,
     }
 );
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{Acceptance, MoveType, ProofWord, Trigger};
+use crate::returned::{ForkStatus, ReturnedStatus};
 use crate::schema;
 use crate::words::words;
 
@@ -76,6 +77,14 @@ pub struct FailoverPolicyStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<HistoryEntry>,
+    /// `returned` tells what was found on old primaries that came back and were fenced: the latest
+    /// report of each region. Rejoining destroys what only they hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 9),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
+    )]
+    pub returned: Vec<ReturnedStatus>,
     /// `cooldownUntil` is when the next automatic failover may start.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -198,6 +207,11 @@ pub struct JournalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub loss_at: Option<Timestamp>,
+    /// `fork` is how far the new primary had replayed when its promotion was decided; absent
+    /// before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 17), regex(pattern = schema::WAL_POSITION))]
+    pub fork: Option<String>,
     /// `lossBytes` is a lower bound of what is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = schema::MAX_EXACT))]
@@ -318,6 +332,9 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub loss_seconds: Option<i64>,
+    /// `fork` is where the histories of both servers part; absent when that was not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkStatus>,
     /// `rtoSeconds` is the time from the first failed probe, or the start, to the end.
     #[schemars(range(min = 0, max = schema::MAX_EXACT))]
     pub rto_seconds: i64,

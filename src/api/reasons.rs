@@ -301,6 +301,10 @@ reasons! {
     FencingUnproven,
     /// An old primary that answered again was fenced.
     OldPrimaryFenced,
+    /// What an old primary alone holds is written down.
+    OldPrimaryReported,
+    /// An old primary that was fenced and reported is made a standby again.
+    OldPrimaryRejoining,
     /// The standby replays what it received.
     Replaying,
     /// The standby has replayed what it received.

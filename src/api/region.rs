@@ -89,7 +89,7 @@ pub struct Provider {
     /// `type` of the provider.
     #[serde(rename = "type", default)]
     pub type_: ProviderType,
-    /// `patroni` says how Patroni is reached.
+    /// `patroni` says how Patroni is reached; absent for any other `type`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patroni: Option<Patroni>,
 }

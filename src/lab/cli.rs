@@ -249,6 +249,7 @@ fn demo(
         programs: program.parent().unwrap_or(&program).to_owned(),
         repository: std::path::absolute(repository)
             .map_err(LabError::file("resolve", repository))?,
+        regions: "00-regions.yaml",
         policy: "20-policy-demo.yaml",
         log_statements: false,
         owned: false,

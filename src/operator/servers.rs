@@ -8,7 +8,9 @@ use domicile_api::reasons::Reason;
 use domicile_api::region::{self, DatabaseServer, ProviderType, Region};
 use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
-use domicile_providers::{Endpoint, Generic, Managed, Patroni, PatroniEndpoint, ProviderError};
+use domicile_providers::{
+    Endpoint, Generic, Managed, Patroni, PatroniEndpoint, ProviderError, Upstream,
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -142,6 +144,22 @@ impl Ctx {
                 .to_owned(),
             password: text(id, &login_key, &login_secret, "password")?,
             identifiers: identifiers(&region, &id.server),
+        })
+    }
+
+    /// How the server `id` is to follow the server `upstream`.
+    pub fn upstream(&self, id: &ServerId, upstream: &ServerId) -> Result<Upstream, OpenError> {
+        let found = |id: &ServerId| {
+            let region = self.stores.regions.get(id.region.as_str());
+            let region = region.ok_or_else(|| region_not_found(id))?;
+            entry(&region, id).cloned()
+        };
+        let (own, other) = (found(id)?, found(upstream)?);
+        let port = u16::try_from(other.port);
+        Ok(Upstream {
+            port: port.map_err(|_| port_invalid(upstream, other.port))?,
+            host: other.host,
+            slot: patroni(&own).and_then(|patroni| patroni.slot.clone()),
         })
     }
 

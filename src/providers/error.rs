@@ -87,6 +87,19 @@ pub enum ProviderError {
         /// The caller's epoch.
         presented: Epoch,
     },
+    /// The server does not hold the fence of the caller's epoch. Nothing was changed.
+    #[error(
+        "{server}: is not fenced under epoch {presented}, {}; nothing was changed, fence it first",
+        authority(*.found)
+    )]
+    NotFenced {
+        /// `host:port`.
+        server: String,
+        /// The server's row, if it has one.
+        found: Option<Authority>,
+        /// The caller's epoch.
+        presented: Epoch,
+    },
     /// The server is a standby, and the effect needs a primary.
     #[error("{server}: is a standby, so {doing} is not possible; read its role again")]
     NotPrimary {
@@ -236,9 +249,10 @@ impl ProviderError {
         match self {
             Self::TimedOut { .. } | Self::Missing { .. } => Class::Transient,
             Self::Connect { failure, .. } => connect_class(*failure),
-            Self::Stale { .. } | Self::NotWritable { .. } | Self::NotPrimary { .. } => {
-                Class::Conflict
-            }
+            Self::Stale { .. }
+            | Self::NotWritable { .. }
+            | Self::NotFenced { .. }
+            | Self::NotPrimary { .. } => Class::Conflict,
             Self::CaInvalid { .. }
             | Self::NameTaken { .. }
             | Self::HalfDropped { .. }
@@ -258,6 +272,7 @@ impl ProviderError {
             Self::TimedOut { .. } => ProbeFailure::TimedOut.reason(),
             Self::Stale { .. } => "StaleEpoch",
             Self::NotWritable { .. } => "NotWritable",
+            Self::NotFenced { .. } => "NotFenced",
             Self::NotPrimary { .. } => "NotPrimary",
             Self::NameTaken { .. } => "DatabaseNameTaken",
             Self::Missing { .. } => "DatabaseMissing",
@@ -278,6 +293,7 @@ impl ProviderError {
             Self::CaInvalid { .. } => ProbeFailure::CertificateInvalid,
             Self::Stale { .. }
             | Self::NotWritable { .. }
+            | Self::NotFenced { .. }
             | Self::NotPrimary { .. }
             | Self::NameTaken { .. }
             | Self::Missing { .. }

@@ -15,6 +15,6 @@ pub use applied::Applied;
 pub use error::{Class, EngineFailure, ProviderError};
 pub use generic::{Fenced, Generic, HeldTenant, Login, TenantPlan};
 pub use managed::Managed;
-pub use patroni::{Patroni, PatroniEndpoint};
+pub use patroni::{Patroni, PatroniEndpoint, Upstream};
 pub use scram::{Verifier, scram_verifier};
 pub use session::Endpoint;

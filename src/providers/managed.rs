@@ -2,10 +2,11 @@
 //! SQL cannot do.
 
 use crate::applied::Applied;
-use crate::error::ProviderError;
+use crate::error::{EngineFailure, ProviderError};
 use crate::generic::Generic;
-use crate::patroni::Patroni;
-use domicile_core::facts::Epoch;
+use crate::patroni::{Patroni, Upstream};
+use domicile_core::facts::{Epoch, Role};
+use domicile_core::failover::Rejoin;
 
 /// What promotes a server.
 #[derive(Debug, Clone)]
@@ -53,6 +54,52 @@ impl Managed {
                 self.sql.await_primary().await?;
                 Ok(Applied::Done)
             }
+        }
+    }
+
+    /// Makes a fenced old primary a standby of `upstream`. Returns when it is under way: what only
+    /// this server holds is lost from here on.
+    ///
+    /// # Errors
+    /// `Stale` or `NotFenced` unless the server holds the fence of exactly `epoch`. `Engine` when
+    /// nothing can do it, or Patroni did not take it up.
+    pub async fn rejoin(
+        &self,
+        epoch: Epoch,
+        upstream: &Upstream,
+        how: Rejoin,
+    ) -> Result<Applied, ProviderError> {
+        let patroni = self.engine("rejoining")?;
+        if self.sql.fenced_role(epoch).await? == Role::Standby {
+            return Ok(Applied::Already);
+        }
+        match how {
+            Rejoin::Manual => Ok(Applied::Already),
+            Rejoin::Rewind => patroni.rejoin(upstream, false).await,
+            Rejoin::Reclone => patroni.rejoin(upstream, true).await,
+        }
+    }
+
+    /// One step towards a timeline that no other server has, for a fenced old primary whose engine
+    /// began one of its own when it came back.
+    ///
+    /// # Errors
+    /// As [`Managed::rejoin`].
+    pub async fn outgrow(&self, epoch: Epoch) -> Result<Applied, ProviderError> {
+        let patroni = self.engine("beginning a timeline of its own")?;
+        let role = self.sql.fenced_role(epoch).await?;
+        patroni.outgrow(role == Role::Standby).await
+    }
+
+    fn engine(&self, doing: &'static str) -> Result<&Patroni, ProviderError> {
+        match &self.means {
+            Means::Patroni(patroni) => Ok(patroni),
+            Means::Sql => Err(ProviderError::Engine {
+                server: self.sql.server().to_owned(),
+                doing,
+                failure: EngineFailure::Invalid,
+                fact: "does not run this server".to_owned(),
+            }),
         }
     }
 }

@@ -157,7 +157,8 @@ fn stop_following(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn told_loss(world: &World) -> Result<i64> {
+/// The bound that the last move was decided on, in seconds.
+pub(crate) fn told_loss(world: &World) -> Result<i64> {
     let policy = world.stage.policy()?;
     let past = policy.pointer("/status/history/0").unwrap_or(&Value::Null);
     let untold = || LabError::State(format!("the history tells no loss: {past}"));

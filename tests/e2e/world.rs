@@ -53,7 +53,11 @@ pub(crate) fn rest(milliseconds: u64) {
 
 impl World {
     /// A new lab with all on it. What an earlier run left is taken down first.
-    pub(crate) fn begin(postgres: Postgres, progress: &mut dyn FnMut(&str)) -> Result<Self> {
+    pub(crate) fn begin(
+        postgres: Postgres,
+        engine: Engine,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
         let mut places = Places::from_env(|name| std::env::var_os(name));
         // Not the folder of a lab that a person has up.
         places.dir.set_extension("e2e");
@@ -67,8 +71,8 @@ impl World {
             .to_owned();
         let setup = Setup {
             postgres,
-            synchronous: true,
-            engine: Engine::Plain,
+            synchronous: engine == Engine::Plain,
+            engine,
         };
         let options = Options {
             places,
@@ -76,10 +80,14 @@ impl World {
             setup,
         };
         let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let policy = "20-policy-demo.yaml";
+        let (regions, policy) = match engine {
+            Engine::Plain => ("00-regions.yaml", "20-policy-demo.yaml"),
+            Engine::Patroni => ("patroni/00-regions.yaml", "patroni/20-policy-demo.yaml"),
+        };
         let parts = Parts {
             programs,
             repository,
+            regions,
             policy,
             log_statements: true,
             owned: true,
@@ -137,7 +145,7 @@ impl World {
                 let status = &policy["status"];
                 status["activeRegion"] == HOME
                     && status["state"] == "Steady"
-                    && in_sync(policy, OTHER, true)
+                    && in_sync(policy, OTHER, self.stage.lab.setup().synchronous)
                     && is(policy, "StandbyHealthy", "True")
             })
     }

@@ -3,24 +3,36 @@
 use std::time::Duration;
 
 use domicile_core::facts::{Epoch, Role};
+use domicile_core::failover::Rejoin;
+use domicile_core::health::Probe;
+use domicile_core::time::Mono;
 use domicile_lab::postgres::{REST_PORT, REST_USER, Server};
 use domicile_providers::{
-    Applied, EngineFailure, Managed, Patroni, PatroniEndpoint, ProviderError,
+    Applied, EngineFailure, Managed, Patroni, PatroniEndpoint, ProviderError, Upstream,
 };
 use secrecy::ExposeSecret;
 
-use crate::world::{LIMIT, World, facts};
+use crate::world::{LIMIT, World, facts, place, plan};
 
 const WEST: &str = "eu-west";
 const CENTRAL: &str = "eu-central";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn patroni_promotes_and_is_told_apart_when_it_cannot_be_asked() {
+async fn patroni_promotes_and_makes_what_came_back_a_standby_again() {
     // Only an earlier test could make it fail, and then a provider is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let world = World::under_patroni(&[WEST, CENTRAL]);
     let standby = world.lab.standby(CENTRAL, &world.primary).unwrap();
     cannot_be_asked(&world, &standby).await;
+
+    place(&world.provider(), &plan("acme", "u1"), 0).await;
+    let table = "CREATE TABLE t AS SELECT 1 AS n";
+    world.as_tenant("acme_a", "acme", table).unwrap();
+    let old = world.provider();
+    until("the write is counted", async || {
+        old.written_databases().await.unwrap() == ["acme"]
+    })
+    .await;
 
     let sql = world.provider_of(&standby);
     let server = managed(&world, &standby);
@@ -40,6 +52,64 @@ async fn patroni_promotes_and_is_told_apart_when_it_cannot_be_asked() {
     assert_eq!((found.role, found.timeline), (Role::Primary, 2));
     assert_eq!(server.promote(Epoch(3)).await.unwrap(), Applied::Already);
     assert_eq!(facts(&sql).await.timeline, 2);
+    sql.take_authority(Epoch(3)).await.unwrap();
+    comes_back(&world, &standby).await;
+}
+
+/// The old primary is started again by its own Patroni: on a timeline of the same number as that of
+/// the new primary, with another content.
+async fn comes_back(world: &World, standby: &Server) {
+    let west = &world.primary;
+    world.sql("postgres", "CREATE TABLE alone AS SELECT 1 AS n");
+    west.kill().unwrap();
+    west.start().unwrap();
+    let (sql, server) = (world.provider(), managed(world, west));
+    let is = async |role, timeline| match sql.probe(Mono(1)).await {
+        Probe::Answered(facts) => facts.role == role && facts.timeline == timeline,
+        Probe::Failed(..) => false,
+    };
+    until("it writes", async || is(Role::Primary, 2).await).await;
+    let upstream = Upstream {
+        host: standby.address().to_string(),
+        port: standby.port(),
+        slot: Some("eu_west".to_owned()),
+    };
+    let stale = server.rejoin(Epoch(2), &upstream, Rejoin::Rewind).await;
+    assert!(
+        matches!(stale, Err(ProviderError::Stale { .. })),
+        "{stale:?}"
+    );
+    let open = server.rejoin(Epoch(4), &upstream, Rejoin::Rewind).await;
+    assert!(
+        matches!(open, Err(ProviderError::NotFenced { .. })),
+        "{open:?}"
+    );
+
+    // Asked again and again, as the machine does, also while the server is being restarted.
+    until("it has a timeline that the other never had", async || {
+        let _busy = server.outgrow(Epoch(3)).await;
+        is(Role::Primary, 3).await
+    })
+    .await;
+    let asked = server.rejoin(Epoch(3), &upstream, Rejoin::Rewind).await;
+    assert_eq!(asked.unwrap(), Applied::Done);
+    until("it follows", async || match sql.probe(Mono(1)).await {
+        Probe::Answered(facts) => facts.receiver.is_some_and(|it| it.timeline == 2),
+        Probe::Failed(..) => false,
+    })
+    .await;
+    west.await_streaming(standby, Duration::from_secs(20))
+        .unwrap();
+    let alone = world.sql("postgres", "SELECT to_regclass('alone') IS NULL");
+    assert_eq!(alone, "t", "what it alone held is undone");
+    // A standby that follows is left alone, whoever asks.
+    let late = server.outgrow(Epoch(3)).await;
+    assert!(
+        matches!(late, Err(ProviderError::NotFenced { .. })),
+        "{late:?}"
+    );
+    let slots = "SELECT active FROM pg_replication_slots WHERE slot_name = 'eu_west'";
+    assert_eq!(standby.superuser_sql("postgres", slots).unwrap(), "t");
 }
 
 async fn cannot_be_asked(world: &World, server: &Server) {
@@ -78,13 +148,13 @@ async fn cannot_be_asked(world: &World, server: &Server) {
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let mut pace = tokio::time::interval(Duration::from_millis(100));
-    for _ in 0..200 {
+    for _ in 0..300 {
         if holds().await {
             return;
         }
         pace.tick().await;
     }
-    panic!("not within 20 s: {what}");
+    panic!("not within 30 s: {what}");
 }
 
 /// It fails in this way, with a next step, and without the password.

@@ -3,11 +3,13 @@
 use domicile_core::failover::{Claim, Evidence, HISTORY_LIMIT, Journal, Past, Stored};
 use domicile_core::names::RegionName;
 
+use super::returned::{fork, returned};
 use super::{ConvertError, bound, count, epoch_of, exact, loss_seconds, lsn, small};
 use crate::operation::Trigger;
 use crate::policy_status::{
     ClaimStatus, EvidenceStatus, FailoverPolicyStatus, HistoryEntry, JournalStatus, LossStatus,
 };
+use crate::returned::{ForkStatus, ReturnedStatus};
 
 impl FailoverPolicyStatus {
     /// The stored machine; `None` when nothing was ever stored, which is not the same as a status
@@ -45,6 +47,11 @@ impl FailoverPolicyStatus {
             evidence: self.evidence.as_ref().map(evidence).transpose()?,
             cooldown_until: self.cooldown_until,
             history,
+            returned: self
+                .returned
+                .iter()
+                .map(returned)
+                .collect::<Result<Vec<_>, _>>()?,
         }))
     }
 
@@ -61,6 +68,7 @@ impl FailoverPolicyStatus {
             evidence,
             cooldown_until,
             history,
+            returned,
         } = stored;
         self.state = Some((*state).into());
         self.since = Some(*since);
@@ -80,6 +88,7 @@ impl FailoverPolicyStatus {
             .take(HISTORY_LIMIT)
             .map(HistoryEntry::from)
             .collect();
+        self.returned = returned.iter().map(ReturnedStatus::from).collect();
     }
 
     /// Whether nothing of the machine is there: a new policy.
@@ -94,6 +103,7 @@ impl FailoverPolicyStatus {
             && self.evidence.is_none()
             && self.cooldown_until.is_none()
             && self.history.is_empty()
+            && self.returned.is_empty()
     }
 
     fn missing(&self) -> ConvertError {
@@ -145,6 +155,7 @@ impl From<&Journal> for JournalStatus {
             final_position,
             loss,
             loss_at,
+            fork,
             loss_bytes,
             started,
             outage_since,
@@ -164,6 +175,7 @@ impl From<&Journal> for JournalStatus {
                 seconds: loss_seconds(loss),
             }),
             loss_at: *loss_at,
+            fork: fork.map(|position| position.to_string()),
             loss_bytes: loss_bytes.map(exact),
             started: *started,
             outage_since: *outage_since,
@@ -208,6 +220,7 @@ impl From<&Past> for HistoryEntry {
             proof,
             loss,
             rto_seconds,
+            fork,
             finished,
         } = past;
         Self {
@@ -220,6 +233,7 @@ impl From<&Past> for HistoryEntry {
             proof: proof.map(Into::into),
             loss_seconds: loss_seconds(*loss),
             rto_seconds: exact(*rto_seconds),
+            fork: fork.map(ForkStatus::from),
             finished: *finished,
         }
     }
@@ -250,6 +264,11 @@ fn journal(wire: &JournalStatus) -> Result<Journal, ConvertError> {
         final_position: position,
         loss,
         loss_at: wire.loss_at,
+        fork: wire
+            .fork
+            .as_ref()
+            .map(|text| lsn("status.journal.fork", text))
+            .transpose()?,
         loss_bytes: bytes.transpose()?,
         started: wire.started,
         outage_since: wire.outage_since,
@@ -279,6 +298,19 @@ fn past(wire: &HistoryEntry) -> Result<Past, ConvertError> {
         proof: wire.proof.map(Into::into),
         loss: bound("status.history.lossSeconds", wire.loss_seconds)?,
         rto_seconds: count("status.history.rtoSeconds", wire.rto_seconds)?,
+        fork: wire
+            .fork
+            .as_ref()
+            .map(|wire| {
+                fork(
+                    (
+                        "status.history.fork.timeline",
+                        "status.history.fork.position",
+                    ),
+                    wire,
+                )
+            })
+            .transpose()?,
         finished: wire.finished,
     })
 }

@@ -1,7 +1,7 @@
 use domicile_core::facts::{Epoch, Lsn};
 use domicile_core::failover::{
-    Accept, Claim, Evidence, FailbackMode, Journal, LossBound, Mode, MoveKind, Past, Promotion,
-    Proof, Settings, Standby, State, Stored,
+    Accept, Claim, Evidence, FailbackMode, Fork, Journal, LossBound, Mode, MoveKind, Past,
+    Promotion, Proof, Rejoin, Returned, Settings, Standby, State, Stored,
 };
 use domicile_core::names::{RegionName, ServerId};
 use jiff::Timestamp;
@@ -64,6 +64,7 @@ fn journals() -> impl Strategy<Value = Journal> {
         option::of(loss()),
         option::of(exact_count()),
         option::of(time()),
+        option::of(any::<u64>().prop_map(Lsn)),
     );
     (words, found, limits, time(), option::of(time())).prop_map(
         |((operation, kind, automatic, from, to), found, limits, started, outage_since)| Journal {
@@ -80,6 +81,7 @@ fn journals() -> impl Strategy<Value = Journal> {
             loss: limits.2,
             loss_bytes: limits.3,
             loss_at: limits.4,
+            fork: limits.5,
             started,
             outage_since,
         },
@@ -100,6 +102,29 @@ fn evidences() -> impl Strategy<Value = Evidence> {
     })
 }
 
+fn forks() -> impl Strategy<Value = Fork> {
+    (any::<u32>(), any::<u64>()).prop_map(|(timeline, position)| Fork {
+        timeline,
+        position: Lsn(position),
+    })
+}
+
+fn founds() -> impl Strategy<Value = Returned> {
+    let place = (region(), epoch(), any::<u32>(), any::<u64>());
+    let names = vec("[a-z]{1,9}", 0..3);
+    (place, option::of(forks()), names, time()).prop_map(|(place, fork, databases, found)| {
+        Returned {
+            region: place.0,
+            epoch: place.1,
+            timeline: place.2,
+            position: Lsn(place.3),
+            fork,
+            databases,
+            found,
+        }
+    })
+}
+
 fn pasts() -> impl Strategy<Value = Past> {
     let words = (
         name(),
@@ -114,6 +139,7 @@ fn pasts() -> impl Strategy<Value = Past> {
         option::of(proof()),
         loss(),
         exact_count(),
+        option::of(forks()),
         time(),
     )
         .prop_map(
@@ -123,6 +149,7 @@ fn pasts() -> impl Strategy<Value = Past> {
                 proof,
                 loss,
                 rto_seconds,
+                fork,
                 finished,
             )| {
                 Past {
@@ -135,6 +162,7 @@ fn pasts() -> impl Strategy<Value = Past> {
                     proof,
                     loss,
                     rto_seconds,
+                    fork,
                     finished,
                 }
             },
@@ -154,10 +182,10 @@ fn machines() -> impl Strategy<Value = Stored> {
         claim,
         moving,
         option::of(time()),
-        vec(pasts(), 0..=10),
+        (vec(pasts(), 0..=10), vec(founds(), 0..3)),
     )
         .prop_map(
-            |((state, since, epoch, active), claim, moving, cooldown_until, history)| Stored {
+            |((state, since, epoch, active), claim, moving, cooldown_until, past)| Stored {
                 state,
                 since,
                 epoch,
@@ -167,7 +195,8 @@ fn machines() -> impl Strategy<Value = Stored> {
                 journal: moving.0,
                 evidence: moving.1,
                 cooldown_until,
-                history,
+                history: past.0,
+                returned: past.1,
             },
         )
 }
@@ -179,6 +208,7 @@ fn policies() -> impl Strategy<Value = Settings> {
         any::<bool>(),
         select(Proof::ALL),
         select(FailbackMode::ALL),
+        select(&[Rejoin::Manual, Rejoin::Rewind, Rejoin::Reclone][..]),
     );
     let numbers = vec(0..=i32::MAX as u32, 13);
     (name(), (name(), name()), servers, words, numbers).prop_map(
@@ -197,6 +227,7 @@ fn policies() -> impl Strategy<Value = Settings> {
             paused: words.1,
             minimum_proof: words.2,
             failback: words.3,
+            rejoin: words.4,
             interval_seconds: n[0],
             timeout_seconds: n[1],
             failure_threshold: n[2],
@@ -256,6 +287,7 @@ fn written(settings: &Settings) -> FailoverPolicy {
             cooldown_seconds: settings.cooldown_seconds as i32,
             max_automatic_per_day: settings.max_automatic_per_day as i32,
         },
+        rejoin: settings.rejoin.into(),
         approval: Approval {
             expires_seconds: settings.approval_seconds as i32,
         },

@@ -298,6 +298,7 @@ fn at_home(settings: &Settings, synchronous: bool, now: Timestamp) -> Stored {
         evidence: None,
         cooldown_until: None,
         history: Vec::new(),
+        returned: Vec::new(),
     }
 }
 

@@ -73,5 +73,6 @@ pub fn adopt(
         evidence: None,
         cooldown_until: None,
         history: Vec::new(),
+        returned: Vec::new(),
     })
 }

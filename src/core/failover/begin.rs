@@ -61,6 +61,7 @@ pub(super) fn journal(
         final_position: None,
         loss: None,
         loss_at: None,
+        fork: None,
         loss_bytes: None,
         started: seen.now.wall,
         outage_since: seen.stored.evidence.as_ref().map(|e| e.outage_since),

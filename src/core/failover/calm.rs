@@ -3,8 +3,9 @@
 use super::begin::evidence;
 use super::guards;
 use super::observation::{Answer, Observation, ServerView, Step};
-use super::outcome::{Outcome, halt, is_fenced, stray_primary};
+use super::outcome::{Outcome, halt, stray_primary};
 use super::question::Question;
+use super::returned::{rejoin, report};
 use super::state::{FailbackMode, MoveKind, State, Stored};
 use super::synchrony::{keep_claim, no_claim};
 use crate::facts::{Engine, Facts, Role};
@@ -96,7 +97,11 @@ fn healthy(seen: &Observation, active: &ServerView, facts: &Facts, wait: Answer)
         Engine::Sql => keep_claim(seen, active, facts),
         Engine::Patroni => no_claim(seen),
     };
-    if let Some(outcome) = claim.or_else(|| way_home(seen)) {
+    let outcome = claim
+        .or_else(|| report(seen))
+        .or_else(|| rejoin(seen, active, facts))
+        .or_else(|| way_home(seen));
+    if let Some(outcome) = outcome {
         return outcome;
     }
     Outcome::new(wait, "Serving", format!("{} serves", stored.active))
@@ -205,12 +210,4 @@ fn quarantine(seen: &Observation) -> Option<Outcome> {
         "OldPrimaryFenced",
         message,
     ))
-}
-
-/// True when a server other than the active one answers and is fenced: it waits to be rejoined.
-pub fn awaits_rejoin(seen: &Observation, view: &ServerView) -> bool {
-    view.server.region != seen.stored.active
-        && view
-            .now()
-            .is_some_and(|f| f.role == Role::Primary && is_fenced(seen, f))
 }

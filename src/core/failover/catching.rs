@@ -66,6 +66,7 @@ pub(super) fn catching_up(seen: &Observation) -> Outcome {
     let next = Journal {
         loss: Some(loss),
         loss_at: Some(seen.now.wall),
+        fork: Some(facts.position),
         loss_bytes: known_loss(seen, journal, facts),
         ..journal.clone()
     };
@@ -113,6 +114,7 @@ pub(super) fn begin_again(seen: &Observation, journal: &Journal) -> Outcome {
         final_position: None,
         loss: None,
         loss_at: None,
+        fork: None,
         loss_bytes: None,
         ..journal.clone()
     };

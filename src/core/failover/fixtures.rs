@@ -66,6 +66,8 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
         facts: Some(facts(role)),
         live: true,
         engine: Engine::Sql,
+        touched: None,
+        asked_ms: None,
     }
 }
 
@@ -93,6 +95,7 @@ pub(super) fn calm() -> Observation {
             evidence: None,
             cooldown_until: None,
             history: Vec::new(),
+            returned: Vec::new(),
         },
         conflict: None,
         servers,
@@ -135,6 +138,7 @@ pub(super) fn settings() -> Settings {
         cooldown_seconds: 3600,
         max_automatic_per_day: 2,
         approval_seconds: 1800,
+        rejoin: Rejoin::Manual,
     }
 }
 

@@ -358,6 +358,7 @@ fn a_standby_left_behind_by_the_last_move_is_not_promoted_by_hand() {
         proof: None,
         loss: LossBound::Seconds(0),
         rto_seconds: 1,
+        fork: None,
         finished: second(0),
     }];
     assert!(!objection(&seen).contains(&GuardName::StandbyEligible));

@@ -22,6 +22,9 @@ mod question;
 mod requests;
 #[cfg(test)]
 mod rest;
+mod returned;
+#[cfg(test)]
+mod returning;
 #[cfg(test)]
 mod scenarios;
 mod standby;
@@ -29,11 +32,14 @@ mod state;
 mod synchrony;
 
 pub use adopt::adopt;
-pub use calm::{awaits_rejoin, home_is_ready};
+pub use calm::home_is_ready;
 pub use decide::decide;
 pub use guards::predicted_loss;
 pub use observation::{
     Answer, Decision, Guard, GuardName, Observation, Refusal, Request, ServerView, Step, Tenant,
+};
+pub use returned::{
+    Fork, MAX_DATABASES, Rejoin, Returned, awaits_rejoin, is_rejoined_by_machine, is_to_be_examined,
 };
 pub use standby::stream_broken;
 pub use state::{

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
 use crate::facts::{Engine, Epoch, Facts};
 use crate::health::Verdict;
@@ -23,6 +24,10 @@ pub struct ServerView {
     pub live: bool,
     /// What promotes it.
     pub engine: Engine,
+    /// Databases of tenants whose statistics count writes; absent when it was not asked.
+    pub touched: Option<Vec<String>>,
+    /// How long ago this leader asked for it to be rejoined, in milliseconds, if it did.
+    pub asked_ms: Option<u64>,
 }
 
 impl ServerView {
@@ -107,6 +112,19 @@ pub enum Step {
     Canary(ServerId, Epoch),
     /// Let each commit wait for the standby of this name.
     SetSynchronous(ServerId, Epoch, String),
+    /// Give a fenced server that left the common history a timeline that no other server has.
+    Outgrow(ServerId, Epoch),
+    /// Make a fenced server a standby of another.
+    Rejoin {
+        /// The fenced server.
+        server: ServerId,
+        /// The server that it is to follow.
+        upstream: ServerId,
+        /// The epoch that it is fenced under.
+        epoch: Epoch,
+        /// What may become of its data.
+        how: Rejoin,
+    },
     /// Create a `FailoverOperation` on the machine's own account.
     Ask {
         /// Its name.

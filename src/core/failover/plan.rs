@@ -261,6 +261,8 @@ fn imagine(
             facts: (!gone).then(|| facts(known, active, bound(&seen, known), &seen)),
             live: !gone,
             engine: Engine::Sql,
+            touched: None,
+            asked_ms: None,
         };
         servers.insert(region.clone(), view);
     }

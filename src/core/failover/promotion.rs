@@ -4,6 +4,7 @@ use super::guards;
 use super::moving::{journal_and, lost, still_a_copy};
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, SOON_MS, halt, stray_primary};
+use super::returned::Fork;
 use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, Proof, State, Stored};
 use crate::facts::{Authority, Facts, Role};
 use crate::health::Verdict;
@@ -256,6 +257,10 @@ fn finished(seen: &Observation, journal: &Journal) -> Stored {
         proof: journal.proof,
         loss: journal.loss.unwrap_or(LossBound::Unknown),
         rto_seconds: seen.now.seconds_since(begun),
+        fork: journal.fork.map(|position| Fork {
+            timeline: journal.timeline,
+            position,
+        }),
         finished: seen.now.wall,
     };
     let history = std::iter::once(past)

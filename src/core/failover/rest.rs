@@ -191,6 +191,7 @@ fn store(case: &Case, stored: &mut Stored) {
             final_position: last.map(Lsn),
             loss: decided.then_some(LossBound::Seconds(3)),
             loss_at: None,
+            fork: None,
             loss_bytes: None,
             started: second(1000),
             outage_since: case.evidence.then(|| second(995)),

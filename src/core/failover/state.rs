@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::returned::{Fork, Rejoin, Returned};
 use crate::facts::{Epoch, Lsn};
 use crate::names::{RegionName, ServerId};
 
@@ -187,6 +188,9 @@ pub struct Journal {
     pub loss: Option<LossBound>,
     /// The moment that the bound speaks of; it grows from there while nothing is promoted.
     pub loss_at: Option<Timestamp>,
+    /// How far the new primary had replayed when it was decided to promote it: there the histories
+    /// of both part.
+    pub fork: Option<Lsn>,
     /// WAL known to have been written but not received, in bytes: a lower bound of the loss.
     pub loss_bytes: Option<u64>,
     /// When the move began.
@@ -247,6 +251,8 @@ pub struct Past {
     pub loss: LossBound,
     /// From the first failed probe, or from the start of a planned move, to the end.
     pub rto_seconds: u64,
+    /// Where the histories of both servers part; absent when that was not stored.
+    pub fork: Option<Fork>,
     /// When it ended.
     pub finished: Timestamp,
 }
@@ -277,6 +283,8 @@ pub struct Stored {
     pub cooldown_until: Option<Timestamp>,
     /// Finished moves, newest first, at most [`HISTORY_LIMIT`].
     pub history: Vec<Past>,
+    /// What was found on old primaries that came back, the latest report of each region.
+    pub returned: Vec<Returned>,
 }
 
 impl Stored {
@@ -345,6 +353,8 @@ pub struct Settings {
     pub max_automatic_per_day: u32,
     /// How long an approval may be given, in seconds.
     pub approval_seconds: u32,
+    /// What becomes of an old primary that came back.
+    pub rejoin: Rejoin,
 }
 
 impl Settings {

@@ -92,6 +92,9 @@ impl Server {
             ("--initial-advertise-peer-urls", peer.clone()),
             ("--initial-cluster", format!("store={peer}")),
             ("--log-level", "warn".to_owned()),
+            // Its only member may be kept waiting for the processor.
+            ("--heartbeat-interval", "500".to_owned()),
+            ("--election-timeout", "5000".to_owned()),
         ];
         let mut words: Vec<String> = arguments
             .into_iter()
@@ -161,8 +164,9 @@ impl Server {
     /// What etcd holds at first. The slots are those of both servers: each keeps the other's.
     fn first_settings(&self, primary: Option<&Self>) -> Value {
         let own = slot_name(self.region());
+        // On a busy machine etcd may take seconds to answer, and a primary without it is stopped.
         let mut settings = json!({
-            "ttl": 20, "loop_wait": 1, "retry_timeout": 3,
+            "ttl": 60, "loop_wait": 1, "retry_timeout": 20,
             "postgresql": {
                 "use_pg_rewind": true,
                 "parameters": {"max_connections": self.spec.settings.max_connections},

@@ -34,6 +34,8 @@ pub struct Parts {
     pub programs: PathBuf,
     /// The repository, for `charts/` and `examples/`.
     pub repository: PathBuf,
+    /// The file in `examples/` with the regions.
+    pub regions: &'static str,
     /// The file in `examples/` with the policy.
     pub policy: &'static str,
     /// Have the database servers log every statement, before a tenant is placed.
@@ -243,7 +245,7 @@ impl Stage {
 
     fn apply_examples(&self, progress: &mut dyn FnMut(&str)) -> Result<()> {
         progress("applying the regions");
-        self.apply(&documents(&self.parts.example("00-regions.yaml"))?)?;
+        self.apply(&documents(&self.parts.example(self.parts.regions))?)?;
         self.await_ready(kinds::REGION)?;
         if self.parts.log_statements {
             self.log_statements()?;

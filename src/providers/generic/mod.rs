@@ -3,6 +3,7 @@
 mod authority;
 mod probe;
 mod promotion;
+mod returned;
 mod sql;
 mod tenant;
 

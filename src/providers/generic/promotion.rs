@@ -132,7 +132,7 @@ async fn names_are(session: &Session, names: &str) -> Result<bool, ProviderError
     Ok(rows.first().is_some_and(|row| truth(row, "so")))
 }
 
-async fn in_recovery(session: &Session) -> Result<bool, ProviderError> {
+pub(super) async fn in_recovery(session: &Session) -> Result<bool, ProviderError> {
     let doing = "reading the server's role";
     let rows = session
         .rows(doing, "SELECT pg_is_in_recovery() AS standby")

@@ -15,6 +15,20 @@ use crate::applied::Applied;
 use crate::error::{EngineFailure, ProviderError};
 use rest::Rest;
 
+/// Where a standby cluster of nobody is told to stream from: nothing listens there.
+const NOBODY: (&str, u16) = ("127.0.0.1", 1);
+
+/// The server that a standby cluster is to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The slot that it keeps for the follower.
+    pub slot: Option<String>,
+}
+
 /// How the REST API of a cluster is reached.
 #[derive(Clone)]
 pub struct PatroniEndpoint {
@@ -85,17 +99,67 @@ impl Patroni {
     /// # Errors
     /// `Engine` says what is wrong.
     pub async fn promote(&self) -> Result<Applied, ProviderError> {
-        self.follow("promoting", &Value::Null).await
-    }
-
-    /// Makes `standby_cluster` of the dynamic configuration what it is to be, unless it is so.
-    async fn follow(&self, doing: &'static str, wanted: &Value) -> Result<Applied, ProviderError> {
+        let doing = "promoting";
         let settings = self.settings(doing).await?;
-        if settings.get("standby_cluster").unwrap_or(&Value::Null) == wanted {
+        if settings.get("standby_cluster").is_none() {
             return Ok(Applied::Already);
         }
+        self.change(doing, &json!({ "standby_cluster": null }))
+            .await
+    }
+
+    /// Makes the cluster a standby cluster of `upstream`: its leader is stopped, rewound where its
+    /// history left that of `upstream`, and follows. `reclone` lets Patroni copy it anew where a
+    /// rewind fails. Returns before any of that is done.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn rejoin(
+        &self,
+        upstream: &Upstream,
+        reclone: bool,
+    ) -> Result<Applied, ProviderError> {
+        let doing = "rejoining";
+        let Upstream { host, port, slot } = upstream;
+        let mut wanted = json!({ "host": host, "port": port });
+        if let Some(slot) = slot {
+            wanted["primary_slot_name"] = json!(slot);
+        }
+        let settings = self.settings(doing).await?;
+        if settings.get("standby_cluster") == Some(&wanted) {
+            return Ok(Applied::Already);
+        }
+        let mut means = json!({ "use_pg_rewind": true });
+        if reclone {
+            means["remove_data_directory_on_rewind_failure"] = json!(true);
+        }
+        let change = json!({ "standby_cluster": wanted, "postgresql": means });
+        self.change(doing, &change).await
+    }
+
+    /// One step towards a timeline that no other server has, for a cluster whose leader is in
+    /// recovery or not: it is made a standby of nobody, and then promoted again. Returns before
+    /// that is done; a cluster that follows another server is left alone.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn outgrow(&self, recovering: bool) -> Result<Applied, ProviderError> {
+        let doing = "beginning a timeline of its own";
+        let settings = self.settings(doing).await?;
+        let now = settings.get("standby_cluster").unwrap_or(&Value::Null);
+        let nobody = json!({ "host": NOBODY.0, "port": NOBODY.1 });
+        let wanted = match (recovering, now) {
+            (false, Value::Null) => nobody,
+            (true, now) if *now == nobody => Value::Null,
+            // It was asked already, and is about to become what it was asked for.
+            _ => return Ok(Applied::Already),
+        };
         let change = json!({ "standby_cluster": wanted });
-        let status = self.rest.patch(doing, "/config", &change).await?;
+        self.change(doing, &change).await
+    }
+
+    async fn change(&self, doing: &'static str, change: &Value) -> Result<Applied, ProviderError> {
+        let status = self.rest.patch(doing, "/config", change).await?;
         if !status.is_success() {
             let fact = format!("answers the change of standby_cluster with {status}");
             return Err(self.rest.refused(doing, fact));

@@ -76,6 +76,7 @@ impl Operator {
             max_stable_seconds: 5,
             cooldown_seconds: 60,
             max_automatic_per_day: 100,
+            rejoin: super::super::Rejoin::Manual,
             approval_seconds: 10,
         };
         let stored = Stored {
@@ -89,6 +90,7 @@ impl Operator {
             evidence: None,
             cooldown_until: None,
             history: Vec::new(),
+            returned: Vec::new(),
         };
         Self {
             stored,
@@ -145,6 +147,8 @@ impl Operator {
                     facts: self.last.get(&at).cloned(),
                     live,
                     engine: crate::facts::Engine::Sql,
+                    touched: Some(Vec::new()),
+                    asked_ms: None,
                 },
             );
         }
@@ -309,14 +313,11 @@ impl Operator {
                 );
             }
             Step::Fence(server, epoch) => {
-                world.set_row(
-                    index(&server.region),
-                    Authority {
-                        epoch,
-                        writable: false,
-                    },
-                    true,
-                );
+                let row = Authority {
+                    epoch,
+                    writable: false,
+                };
+                world.set_row(index(&server.region), row, true);
             }
             Step::TakeAuthority(server, epoch) => {
                 world.set_row(
@@ -350,6 +351,8 @@ impl Operator {
                     world.servers[at].synchronous = NAMES.iter().position(|n| name == *n);
                 }
             }
+            // Rejoining is a person's in these histories.
+            Step::Outgrow(..) | Step::Rejoin { .. } => {}
             Step::Ask {
                 name,
                 kind,

@@ -172,6 +172,7 @@ fn cooldown_and_mode_are_asked_too() {
         proof: None,
         loss: LossBound::Seconds(0),
         rto_seconds: 1,
+        fork: None,
         finished: fixtures::second(990),
     }];
     policy.settings.mode = Mode::Manual;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use domicile_api::meta::{POLICY_LABEL, TRIGGER_AUTOMATIC, TRIGGER_LABEL};
 use domicile_api::operation::{FailoverOperation, FailoverOperationSpec, PolicyRef};
 use domicile_core::facts::{Epoch, Heartbeat};
-use domicile_core::failover::{MoveKind, Observation, Step};
+use domicile_core::failover::{MoveKind, Observation, Rejoin, Step};
 use domicile_core::names::ServerId;
-use domicile_providers::{Generic, ProviderError};
+use domicile_providers::{Generic, Managed, ProviderError};
 use kube::Api;
 use kube::api::PostParams;
 use tracing::{info, warn};
@@ -32,6 +32,13 @@ pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
         Step::SetSynchronous(server, epoch, name) => {
             set_synchronous(ctx, server, *epoch, name, short).await
         }
+        Step::Outgrow(server, epoch) => outgrow(ctx, server, *epoch, short).await,
+        Step::Rejoin {
+            server,
+            upstream,
+            epoch,
+            how,
+        } => rejoin(ctx, (server, upstream), *epoch, *how, short).await,
         Step::Ask {
             name,
             kind,
@@ -135,9 +142,34 @@ async fn fence(ctx: &Ctx, server: &ServerId, epoch: Epoch, limit: Duration) -> R
 }
 
 async fn promote(ctx: &Ctx, server: &ServerId, epoch: Epoch) -> Result<(), String> {
-    let server = ctx.open_managed(server, LONG).await;
-    let server = server.map_err(|error| error.to_string())?;
-    told(server.promote(epoch).await)
+    told(managed(ctx, server, LONG).await?.promote(epoch).await)
+}
+
+async fn managed(ctx: &Ctx, server: &ServerId, limit: Duration) -> Result<Managed, String> {
+    let opened = ctx.open_managed(server, limit).await;
+    opened.map_err(|error| error.to_string())
+}
+
+async fn outgrow(
+    ctx: &Ctx,
+    server: &ServerId,
+    epoch: Epoch,
+    limit: Duration,
+) -> Result<(), String> {
+    told(managed(ctx, server, limit).await?.outgrow(epoch).await)
+}
+
+async fn rejoin(
+    ctx: &Ctx,
+    (server, upstream): (&ServerId, &ServerId),
+    epoch: Epoch,
+    how: Rejoin,
+    limit: Duration,
+) -> Result<(), String> {
+    let upstream = ctx.upstream(server, upstream);
+    let upstream = upstream.map_err(|error| error.to_string())?;
+    let server = managed(ctx, server, limit).await?;
+    told(server.rejoin(epoch, &upstream, how).await)
 }
 
 async fn take_authority(

@@ -5,7 +5,7 @@ use domicile_api::policy_status::StreamState;
 use domicile_core::facts::Role;
 use domicile_core::failover::{
     Decision, GuardName, Observation, ServerView, State, Stored, awaits_rejoin, home_is_ready,
-    stream_broken,
+    is_rejoined_by_machine, stream_broken,
 };
 use domicile_core::health::Verdict;
 
@@ -162,6 +162,10 @@ fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
                 format!("{name} does not answer"),
             );
         };
+        if is_rejoined_by_machine(seen, view) {
+            let text = format!("{name} is being made a standby of {}", next.active);
+            return (Status::False, Reason::Rejoining, text);
+        }
         if awaits_rejoin(seen, view) {
             let text = format!(
                 "{name} is fenced and must be rejoined as a standby of {}, by pg_rewind or a new \

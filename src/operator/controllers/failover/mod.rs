@@ -20,6 +20,7 @@ use domicile_api::policy_status::FailoverPolicyStatus;
 use domicile_core::failover::{
     Answer, Decision, Observation, Settings, State, Step, Stored, adopt, decide,
 };
+use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -52,12 +53,24 @@ struct Memory {
     in_sync: Mutex<BTreeMap<String, Mono>>,
     /// When a policy's state or servers were changed last: older samples show what was before.
     changed: Mutex<BTreeMap<String, Mono>>,
+    /// When a server was last asked to be rejoined, by policy and server.
+    asked: Mutex<BTreeMap<(String, ServerId), Mono>>,
 }
 
 impl Memory {
     fn note_change(&self, policy: &str, now: Mono) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert(policy.to_owned(), now);
+    }
+
+    fn note_asked(&self, policy: &str, server: &ServerId, now: Mono) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert((policy.to_owned(), server.clone()), now);
+    }
+
+    fn last_asked(&self, policy: &str, server: &ServerId) -> Option<Mono> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(&(policy.to_owned(), server.clone())).copied()
     }
 
     fn last_change(&self, policy: &str) -> Option<Mono> {
@@ -149,7 +162,8 @@ async fn reconcile(
         };
         return begin(&ctx, &policy, adopted, now.wall).await;
     };
-    let seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, now);
+    let mut seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, now);
+    observe::examine(&ctx, &memory, &mut seen).await;
     let decision = decide(&seen);
     let pass = Pass {
         ctx: &ctx,
@@ -180,6 +194,9 @@ impl Pass<'_> {
                 (next.as_ref(), AT_ONCE)
             }
             Answer::Work(step) => {
+                if let Some(server) = returning(step) {
+                    self.tell_rejoining(server, &decision);
+                }
                 let done = act::act(self.ctx, self.seen, step).await;
                 self.note_change();
                 let asked = matches!(step, Step::Ask { .. });
@@ -193,6 +210,22 @@ impl Pass<'_> {
         };
         operations::follow(self.ctx, self.seen, stored, &decision).await?;
         Ok(rest)
+    }
+
+    /// Notes that a server is asked to be rejoined; the first time with an event.
+    fn tell_rejoining(&self, server: &ServerId, decision: &Decision) {
+        let (policy, now) = (&self.seen.settings.name, self.ctx.clock.mono());
+        let first = self.memory.last_asked(policy, server).is_none();
+        self.memory.note_asked(policy, server, now);
+        if first {
+            self.event(Severity::Normal, "Rejoin", decision);
+        }
+    }
+
+    fn event(&self, severity: Severity, action: &str, decision: &Decision) {
+        let (object, note) = (self.policy.as_ref(), decision.message.clone());
+        let events = &self.ctx.events;
+        events.publish(object, severity, decision.reason, action, note);
     }
 
     fn note_change(&self) {
@@ -222,6 +255,9 @@ impl Pass<'_> {
             }
         }
         if next.state == before.state {
+            if next.returned != before.returned {
+                self.event(Severity::Warning, "Examine", decision);
+            }
             return;
         }
         info!(
@@ -234,17 +270,25 @@ impl Pass<'_> {
             "Changing state"
         );
         let severity = report::severity(next.state, decision.reason);
-        self.ctx.events.publish(
-            self.policy.as_ref(),
-            severity,
-            decision.reason,
-            next.state.as_str(),
-            decision.message.clone(),
-        );
+        self.event(severity, next.state.as_str(), decision);
         report::figures(&self.ctx.metrics, self.seen, next);
         if let Some(notice) = notify::notice(self.seen, next, decision) {
             notify::send(self.sender, self.policy, &notice);
         }
+    }
+}
+
+/// The server that a step is to bring back.
+fn returning(step: &Step) -> Option<&ServerId> {
+    match step {
+        Step::Outgrow(server, _) | Step::Rejoin { server, .. } => Some(server),
+        Step::Drain(..)
+        | Step::Fence(..)
+        | Step::Promote(..)
+        | Step::TakeAuthority(..)
+        | Step::Canary(..)
+        | Step::SetSynchronous(..)
+        | Step::Ask { .. } => None,
     }
 }
 

@@ -140,6 +140,7 @@ pub(super) fn stop_for(error: &ProviderError) -> Stop {
         ProviderError::TimedOut { .. } => (Until::Mended, Reason::ProbeTimedOut),
         ProviderError::Stale { .. }
         | ProviderError::NotWritable { .. }
+        | ProviderError::NotFenced { .. }
         | ProviderError::NotPrimary { .. } => (Until::Moved, Reason::StaleEpoch),
         ProviderError::NameTaken { .. } => (Until::Person, Reason::DatabaseNameTaken),
         ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),

@@ -1,0 +1,188 @@
+//! An old primary that came back: what only it holds, and its way back to a standby.
+
+use jiff::Timestamp;
+
+use super::observation::{Answer, Observation, ServerView, Step};
+use super::outcome::{Outcome, is_fenced};
+use super::state::{LossBound, Past, Proof, Stored};
+use crate::facts::{Engine, Epoch, Facts, Lsn, Role};
+use crate::names::RegionName;
+
+/// Most databases that a report names.
+pub const MAX_DATABASES: usize = 16;
+
+/// Rests between two requests for the same, in milliseconds: what runs a server needs a while.
+const PAUSE_MS: u64 = 3000;
+
+/// What becomes of an old primary that came back, once it is fenced and what it holds is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejoin {
+    /// It waits for a person.
+    Manual,
+    /// What only it holds is undone, and it follows the active server.
+    Rewind,
+    /// The same; where that is not possible its data is thrown away and copied anew.
+    Reclone,
+}
+
+/// Where two histories part: the old primary's timeline, and how far the new one had replayed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fork {
+    /// The timeline that both share up to here.
+    pub timeline: u32,
+    /// The end of what both hold, as far as is known: it is never later.
+    pub position: Lsn,
+}
+
+/// What was found on an old primary that came back, once it was fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// Its region.
+    pub region: RegionName,
+    /// The epoch that it is fenced under.
+    pub epoch: Epoch,
+    /// The timeline that it wrote last.
+    pub timeline: u32,
+    /// The end of its WAL.
+    pub position: Lsn,
+    /// Where its history leaves that of the active server; absent when no move tells.
+    pub fork: Option<Fork>,
+    /// Databases of tenants that may have been written to past the fork: those whose statistics,
+    /// which begin anew after a crash, count writes. At most [`MAX_DATABASES`].
+    pub databases: Vec<String>,
+    /// When it was found so.
+    pub found: Timestamp,
+}
+
+impl Returned {
+    /// WAL that only this server holds, its own housekeeping included: an upper bound, in bytes.
+    pub fn bytes(&self) -> Option<u64> {
+        let fork = self.fork?;
+        Some(self.position.0.saturating_sub(fork.position.0))
+    }
+
+    /// The finding in words.
+    pub fn told(&self) -> String {
+        let wal = match self.bytes() {
+            Some(bytes) => format!("at most {bytes} bytes of WAL"),
+            None => "an unknown amount of WAL".to_owned(),
+        };
+        let touched = if self.databases.is_empty() {
+            "no tenant's database shows writes of its own".to_owned()
+        } else {
+            format!("may have writes of its own: {}", self.databases.join(", "))
+        };
+        format!(
+            "{} is fenced at {} on timeline {} and alone holds {wal}; {touched}",
+            self.region, self.position, self.timeline
+        )
+    }
+}
+
+/// True when a server other than the active one answers and is fenced: it waits to be rejoined.
+pub fn awaits_rejoin(seen: &Observation, view: &ServerView) -> bool {
+    fenced(seen, view).is_some_and(|facts| facts.role == Role::Primary)
+}
+
+/// True when it is not known yet what a fenced old primary holds: it is to be asked.
+pub fn is_to_be_examined(seen: &Observation, view: &ServerView) -> bool {
+    awaits_rejoin(seen, view) && report_of(seen, &view.server.region).is_none()
+}
+
+/// True when the machine itself brings this fenced server back, and may.
+pub fn is_rejoined_by_machine(seen: &Observation, view: &ServerView) -> bool {
+    let able = view.engine == Engine::Patroni && fenced(seen, view).is_some();
+    let known = report_of(seen, &view.server.region).is_some_and(|report| report.fork.is_some());
+    able && known && seen.settings.rejoin != Rejoin::Manual && !seen.settings.paused
+}
+
+/// Writes down what an old primary holds, before anything undoes it.
+pub(super) fn report(seen: &Observation) -> Option<Outcome> {
+    let examined = |view: &&ServerView| is_to_be_examined(seen, view);
+    let view = seen.servers.values().find(examined)?;
+    let (facts, touched) = (view.now()?, view.touched.as_ref()?);
+    let region = &view.server.region;
+    let last = last_move_from(seen, region);
+    // Then all that tenants wrote was replayed elsewhere before they were let in there.
+    let replayed = last.is_some_and(|past| {
+        past.proof == Some(Proof::Confirmed)
+            && past.loss == LossBound::Seconds(0)
+            && past
+                .fork
+                .is_some_and(|fork| fork.timeline == facts.timeline)
+    });
+    let databases = touched.iter().filter(|_| !replayed);
+    let found = Returned {
+        region: region.clone(),
+        epoch: seen.stored.epoch,
+        timeline: facts.timeline,
+        position: facts.position,
+        fork: last.and_then(|past| past.fork),
+        databases: databases.take(MAX_DATABASES).cloned().collect(),
+        found: seen.now.wall,
+    };
+    let message = found.told();
+    let others = seen.stored.returned.iter();
+    let others = others.filter(|known| known.region != *region).cloned();
+    let stored = Stored {
+        returned: others.chain([found]).collect(),
+        ..seen.stored.clone()
+    };
+    let answer = Answer::Move(Box::new(stored));
+    Some(Outcome::new(answer, "OldPrimaryReported", message))
+}
+
+/// Brings back an old primary: one that is fenced under this epoch, and whose report is stored.
+///
+/// A server that was started by its own engine meanwhile has a timeline of its own, whose number
+/// the active server's history may hold too, with another content. Nobody could tell them apart, so
+/// it first gets a timeline that the active server never had.
+pub(super) fn rejoin(seen: &Observation, active: &ServerView, now: &Facts) -> Option<Outcome> {
+    let due = |view: &&ServerView| {
+        is_rejoined_by_machine(seen, view)
+            && view.asked_ms.is_none_or(|passed| passed >= PAUSE_MS)
+            && fenced(seen, view).is_some_and(|it| it.system_identifier == now.system_identifier)
+    };
+    let view = seen.servers.values().find(due)?;
+    let (facts, epoch) = (view.now()?, seen.stored.epoch);
+    let (server, fork) = (
+        view.server.clone(),
+        report_of(seen, &view.server.region)?.fork?,
+    );
+    let apart = facts.timeline == fork.timeline || facts.timeline > now.timeline;
+    let step = if facts.role == Role::Primary && apart {
+        Step::Rejoin {
+            server,
+            upstream: active.server.clone(),
+            epoch,
+            how: seen.settings.rejoin,
+        }
+    } else {
+        Step::Outgrow(server, epoch)
+    };
+    let message = format!(
+        "{} is being made a standby of {}",
+        view.server, active.server
+    );
+    Some(Outcome::new(
+        Answer::Work(step),
+        "OldPrimaryRejoining",
+        message,
+    ))
+}
+
+/// What a server other than the active one says, when it is fenced under this epoch.
+fn fenced<'a>(seen: &Observation, view: &'a ServerView) -> Option<&'a Facts> {
+    let other = view.server.region != seen.stored.active;
+    view.now().filter(|facts| other && is_fenced(seen, facts))
+}
+
+fn report_of<'a>(seen: &'a Observation, region: &RegionName) -> Option<&'a Returned> {
+    let mut reports = seen.stored.returned.iter();
+    reports.find(|report| report.region == *region && report.epoch == seen.stored.epoch)
+}
+
+/// The move by which a region ceased to serve.
+fn last_move_from<'a>(seen: &'a Observation, region: &RegionName) -> Option<&'a Past> {
+    seen.stored.history.iter().find(|past| past.from == *region)
+}
