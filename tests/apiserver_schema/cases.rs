@@ -138,7 +138,28 @@ fn servers() -> Vec<Case> {
         owned(("Region", "databaseServers", json!([server]), &names))
     };
     let twice = json!([server("a"), server("a")]);
+    let patroni = |urls: Value| {
+        let login = json!({"name": "rest"});
+        json!({"type": "Patroni", "patroni": {"urls": urls, "credentialsSecretRef": login}})
+    };
+    let bare = json!({"type": "Patroni"});
+    let unasked = json!({"patroni": patroni(json!(["https://h:8008"]))["patroni"]});
+    let told = "provider: Invalid value: `patroni` is required when";
     vec![
+        with("provider", bare, told),
+        with("provider", unasked, told),
+        with("provider", json!({"type": "Other"}), "provider.type"),
+        with(
+            "provider",
+            patroni(json!(["http://h:8008"])),
+            "provider.patroni.urls[0]",
+        ),
+        with(
+            "provider",
+            patroni(json!(["https://u:p@h/x"])),
+            "provider.patroni.urls[0]",
+        ),
+        with("provider", patroni(json!([])), "provider.patroni.urls"),
         with("host", json!("a b"), "host"),
         with("host", json!("a'b"), "host"),
         with("port", json!(0), "port"),
