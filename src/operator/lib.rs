@@ -7,6 +7,7 @@ pub mod error;
 pub mod heartbeats;
 pub mod http;
 pub mod kube;
+pub mod leases;
 pub mod probes;
 pub mod rbac;
 pub mod run;

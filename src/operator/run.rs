@@ -19,6 +19,7 @@ use crate::kube::client::{self, ConnectError};
 use crate::kube::events::{self, Outbox};
 use crate::kube::lease::{self, Held, Lost};
 use crate::kube::wake::Wake;
+use crate::leases::clusters::Clusters;
 use crate::probes::{self, Samples};
 use crate::servers::Servers;
 use crate::settings::Settings;
@@ -97,6 +98,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         settings,
         stores,
         servers: Servers::default(),
+        clusters: Clusters::default(),
         samples: Samples::default(),
         events: recorder,
         metrics: Metrics::default(),

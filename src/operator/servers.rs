@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domicile_api::reasons::Reason;
 use domicile_api::region::{DatabaseServer, Region};
-use domicile_core::names::ServerId;
+use domicile_core::names::{RegionName, ServerId};
 use domicile_core::time::Mono;
 use domicile_providers::{Endpoint, Generic};
 use k8s_openapi::api::core::v1::Secret;
@@ -80,24 +80,41 @@ impl Ctx {
         let region = self.stores.regions.get(id.region.as_str());
         let region = region.ok_or_else(|| region_not_found(id))?;
         let server = entry(&region, id)?;
+        let of = format!("Server {id}");
         let ca = &server.tls.ca_secret_ref;
         let ca_key = self.key(ca.namespace.as_deref(), &ca.name);
         let login = &server.admin_secret_ref;
         let login_key = self.key(login.namespace.as_deref(), &login.name);
-        let ca_secret = self.secret(id, &ca_key).await?;
-        let login_secret = self.secret(id, &login_key).await?;
+        let ca_secret = self.secret(&of, &ca_key).await?;
+        let login_secret = self.secret(&of, &login_key).await?;
         Ok(Endpoint {
             host: server.host.clone(),
             port: u16::try_from(server.port).map_err(|_| port_invalid(id, server.port))?,
-            ca_pem: text(id, &ca_key, &ca_secret, &ca.key)?
+            ca_pem: text(&of, &ca_key, &ca_secret, &ca.key)?
                 .expose_secret()
                 .to_owned(),
-            username: text(id, &login_key, &login_secret, "username")?
+            username: text(&of, &login_key, &login_secret, "username")?
                 .expose_secret()
                 .to_owned(),
-            password: text(id, &login_key, &login_secret, "password")?,
+            password: text(&of, &login_key, &login_secret, "password")?,
             identifiers: identifiers(&region, &id.server),
         })
+    }
+
+    /// The kubeconfig of the region's own cluster; `None` when it has none.
+    pub async fn kubeconfig(&self, name: &RegionName) -> Result<Option<SecretString>, OpenError> {
+        let region = self.stores.regions.get(name.as_str());
+        let of = format!("Region {name}");
+        let reference = region
+            .as_ref()
+            .and_then(|region| region.spec.cluster.as_ref());
+        let Some(cluster) = reference else {
+            return Ok(None);
+        };
+        let reference = &cluster.kubeconfig_secret_ref;
+        let key = self.key(reference.namespace.as_deref(), &reference.name);
+        let secret = self.secret(&of, &key).await?;
+        text(&of, &key, &secret, &reference.key).map(Some)
     }
 
     /// Fetches the login of the server `id` anew the next time: the server refused it.
@@ -132,7 +149,7 @@ impl Ctx {
 
     /// The Secret, from memory while it is fresh, and also when the API server cannot be asked:
     /// probes go on without it.
-    async fn secret(&self, id: &ServerId, key: &SecretKey) -> Result<Fetched, OpenError> {
+    async fn secret(&self, of: &str, key: &SecretKey) -> Result<Fetched, OpenError> {
         let known = self.servers.known(key);
         let now = self.clock.mono();
         if let Some(fetched) = &known
@@ -153,11 +170,11 @@ impl Ctx {
             },
             Ok(None) => {
                 self.servers.remove(key);
-                return Err(secret_not_found(id, key));
+                return Err(secret_not_found(of, key));
             }
             Err(error) => match known {
                 Some(known) if error.class() == Class::Transient => Fetched { at: now, ..known },
-                Some(_) | None => return Err(secret_unreadable(id, key, &error)),
+                Some(_) | None => return Err(secret_unreadable(of, key, &error)),
             },
         };
         self.servers.keep(key, &fetched);
@@ -211,7 +228,7 @@ fn entry<'a>(region: &'a Region, id: &ServerId) -> Result<&'a DatabaseServer, Op
 }
 
 fn text(
-    id: &ServerId,
+    of: &str,
     secret: &SecretKey,
     fetched: &Fetched,
     key: &str,
@@ -219,7 +236,7 @@ fn text(
     let invalid = |fact: &str| OpenError {
         reason: Reason::SecretInvalid,
         message: format!(
-            "Server {id}: Secret {}/{} {fact}: correct its key {key}",
+            "{of}: Secret {}/{} {fact}: correct its key {key}",
             secret.namespace, secret.name
         ),
         class: Class::Config,
@@ -255,22 +272,22 @@ fn port_invalid(id: &ServerId, port: i32) -> OpenError {
     }
 }
 
-fn secret_not_found(id: &ServerId, key: &SecretKey) -> OpenError {
+fn secret_not_found(of: &str, key: &SecretKey) -> OpenError {
     OpenError {
         reason: Reason::SecretNotFound,
         message: format!(
-            "Server {id}: there is no Secret {}/{}: create it or correct the reference",
+            "{of}: there is no Secret {}/{}: create it or correct the reference",
             key.namespace, key.name
         ),
         class: Class::Config,
     }
 }
 
-fn secret_unreadable(id: &ServerId, key: &SecretKey, error: &CallError) -> OpenError {
+fn secret_unreadable(of: &str, key: &SecretKey, error: &CallError) -> OpenError {
     OpenError {
         reason: Reason::ApiServerError,
         message: format!(
-            "Server {id}: Secret {}/{} cannot be read: {error}",
+            "{of}: Secret {}/{} cannot be read: {error}",
             key.namespace, key.name
         ),
         class: error.class(),
@@ -291,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_bad_secret_is_named_and_its_content_is_not() {
-        let id = ServerId::new("eu", "main");
+        let of = "Server eu/main";
         let key = SecretKey {
             namespace: "ns".to_owned(),
             name: "admin".to_owned(),
@@ -302,7 +319,7 @@ mod tests {
             ("password", b""),
         ] {
             let secret = fetched(name, value);
-            let error = text(&id, &key, &secret, "password").unwrap_err();
+            let error = text(of, &key, &secret, "password").unwrap_err();
             assert_eq!(error.reason, Reason::SecretInvalid);
             let shown = format!("{error} {error:?} {secret:?}");
             assert!(shown.contains("ns/admin"), "{shown}");

@@ -12,6 +12,7 @@ mod guards;
 mod hazards;
 #[cfg(test)]
 mod histories;
+mod leases;
 mod moving;
 mod observation;
 mod outage;
@@ -27,13 +28,16 @@ mod scenarios;
 mod standby;
 mod state;
 mod synchrony;
+mod vantages;
 
 pub use adopt::adopt;
 pub use calm::{awaits_rejoin, home_is_ready};
 pub use decide::decide;
 pub use guards::predicted_loss;
+pub use leases::{disarmed, is_armed};
 pub use observation::{
-    Answer, Decision, Guard, GuardName, Observation, Refusal, Request, ServerView, Step, Tenant,
+    Answer, Decision, Guard, GuardName, Look, Observation, Refusal, Request, ServerView, Step,
+    Tenant, Watched,
 };
 pub use standby::stream_broken;
 pub use state::{

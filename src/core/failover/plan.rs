@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::guards::{available_proof, lag_limit_seconds, worst_loss};
-use super::observation::{Answer, Guard, Observation, ServerView, Tenant};
+use super::observation::{Answer, Guard, Look, Observation, ServerView, Tenant};
 use super::state::{Evidence, LossBound, Mode, Proof, Settings, State, Stored};
 use super::{decide, predicted_loss};
 use crate::facts::{Authority, Facts, Heartbeat, Lsn, Role, Synchrony};
@@ -240,6 +240,8 @@ fn imagine(
         tenants: policy.tenants.clone(),
         requests: Vec::new(),
         ended: std::collections::BTreeSet::new(),
+        lease: Look::Unread,
+        promises: BTreeMap::new(),
         home_in_sync_ms: None,
     };
     // Before the loss the machine would foretell this much, and that is how old the last heartbeat

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::world::{HOME, NAMES, World, index, region, server_id};
 use crate::facts::{Authority, Epoch, Facts, Heartbeat, Role};
 use crate::failover::{
-    Answer, Decision, FailbackMode, Mode, MoveKind, Observation, Promotion, Proof, Request,
+    Answer, Decision, FailbackMode, Look, Mode, MoveKind, Observation, Promotion, Proof, Request,
     ServerView, Settings, Standby, State, Step, Stored, Tenant,
 };
 use crate::health::{Probe, Thresholds, Verdict, judge};
+use crate::lease::Terms;
 use crate::names::Jurisdiction;
 use crate::time::{Mono, Now};
 
@@ -68,7 +69,12 @@ impl Operator {
             success_threshold: 2,
             max_data_loss_seconds: 8,
             heartbeat_seconds: 1,
+            quorum: 2,
             minimum_proof,
+            lease: Terms {
+                lease_seconds: 6,
+                renew_seconds: 2,
+            },
             drain_seconds: 1,
             max_freeze_seconds: 20,
             failback: FailbackMode::Automatic,
@@ -170,6 +176,8 @@ impl Operator {
             }],
             requests: self.requests.clone(),
             ended: self.ended.clone(),
+            lease: Look::Unread,
+            promises: BTreeMap::new(),
             home_in_sync_ms: world.streams(HOME).map(|_| 60_000),
         }
     }
@@ -349,6 +357,8 @@ impl Operator {
                     world.servers[at].synchronous = NAMES.iter().position(|n| name == *n);
                 }
             }
+            // These worlds have no agents: nobody reads a lease.
+            Step::WriteLease(..) | Step::Permit(..) => {}
             Step::Ask {
                 name,
                 kind,

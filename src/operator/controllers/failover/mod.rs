@@ -1,6 +1,7 @@
 //! Failover: observes a policy's servers, lets `core` decide, stores or acts, and tells.
 
 mod act;
+mod authority;
 mod conditions;
 mod notify;
 mod obscure;
@@ -18,7 +19,7 @@ use domicile_api::meta::{POLICY_FINALIZER, manager};
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::policy_status::FailoverPolicyStatus;
 use domicile_core::failover::{
-    Answer, Decision, Observation, Settings, State, Step, Stored, adopt, decide,
+    Answer, Decision, Look, Observation, Settings, State, Step, Stored, adopt, decide,
 };
 use domicile_core::time::Mono;
 use kube::api::{Patch, PatchParams};
@@ -33,6 +34,8 @@ use crate::error::{Class, Classify};
 use crate::kube::cas::{CasError, write_status};
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
+use crate::leases;
+use crate::leases::sightings::Sightings;
 
 /// Longest time that one pass may take: a promotion and its probes.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -52,6 +55,8 @@ struct Memory {
     in_sync: Mutex<BTreeMap<String, Mono>>,
     /// When a policy's state or servers were changed last: older samples show what was before.
     changed: Mutex<BTreeMap<String, Mono>>,
+    /// When leases and promises were seen to change.
+    sightings: Sightings,
 }
 
 impl Memory {
@@ -141,15 +146,30 @@ async fn reconcile(
         return Ok(UNTIL_PROBED);
     }
     let servers = observe::servers(&ctx, &memory, &settings, stored.as_ref()).await;
-    let now = ctx.clock.now();
+    let lease = authority::lease(&ctx, &memory, &settings.name).await;
     let Some(stored) = stored else {
-        let adopted = match observe::conflict(&ctx, &policy, &settings) {
-            Some(conflict) => Err(conflict),
-            None => adopt(&settings, &servers, now).map_err(|fact| (Reason::Contradiction, fact)),
+        let now = ctx.clock.now();
+        let conflict = observe::conflict(&ctx, &policy, &settings);
+        let adopted = match (conflict, &lease) {
+            (Some(conflict), _) => Err(conflict),
+            (None, Look::Unread) => {
+                let fact = format!(
+                    "Lease {} cannot be read",
+                    leases::write_lease(&settings.name)
+                );
+                Err((Reason::ApiServerError, fact))
+            }
+            (None, Look::Absent | Look::There(_)) => {
+                let leased = lease.there().map(|lease| lease.record.epoch);
+                adopt(&settings, &servers, leased, now)
+                    .map_err(|fact| (Reason::Contradiction, fact))
+            }
         };
         return begin(&ctx, &policy, adopted, now.wall).await;
     };
-    let seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, now);
+    let promises = authority::promises(&ctx, &memory, &settings, &stored).await;
+    let records = observe::Records { lease, promises };
+    let seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, records);
     let decision = decide(&seen);
     let pass = Pass {
         ctx: &ctx,
@@ -180,7 +200,7 @@ impl Pass<'_> {
                 (next.as_ref(), AT_ONCE)
             }
             Answer::Work(step) => {
-                let done = act::act(self.ctx, self.seen, step).await;
+                let done = act::act(self, step).await;
                 self.note_change();
                 let asked = matches!(step, Step::Ask { .. });
                 let rest = if asked { AFTER_ASKING } else { AT_ONCE };
@@ -314,6 +334,7 @@ async fn release(ctx: &Ctx, policy: &FailoverPolicy) -> Result<Duration, Error> 
     let mut finalizers = policy.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != POLICY_FINALIZER);
     if finalizers.len() != policy.finalizers().len() {
+        authority::disarm(ctx, &policy.name_any()).await?;
         finalizers_are(ctx, policy, &finalizers).await?;
     }
     Ok(super::LONGEST_WAIT)
