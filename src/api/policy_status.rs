@@ -163,7 +163,10 @@ pub struct LeaseStatus {
     pub epoch: i64,
     /// `members` are the standbys that may be promoted on its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL)))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))
+    )]
     pub members: Vec<String>,
     /// `survivesHub`: while the hub is lost, the agent may live on by promises that the regions of
     /// all members hold. Otherwise losing the hub fences the primary.

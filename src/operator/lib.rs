@@ -1,5 +1,6 @@
 //! The process: controllers, probes, leader election.
 
+pub mod agent;
 pub mod clock;
 pub mod context;
 pub mod controllers;

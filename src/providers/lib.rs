@@ -9,6 +9,6 @@ mod scram;
 mod session;
 
 pub use error::{Class, ProviderError};
-pub use generic::{Applied, Fenced, Generic, HeldTenant, Login, TenantPlan};
+pub use generic::{Applied, Fenced, Generic, HeldTenant, Login, Seat, TenantPlan};
 pub use scram::{Verifier, scram_verifier};
 pub use session::Endpoint;

@@ -111,7 +111,7 @@ fn a_wall_clock_that_jumps_ahead_ends_the_lease_sooner() {
 #[test]
 fn a_server_that_does_not_work_is_not_renewed_for() {
     let (mut memory, lease) = pledged_at_zero(false);
-    let mut seen = told(12, lease.clone());
+    let mut seen = told(12, lease);
     seen.database = Database::Silent;
     assert_eq!(look(&mut memory, &seen), (vec![], None));
     seen.now = now(20);

@@ -105,6 +105,11 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
             )
         };
     }
+    unconfirmed(seen, journal, from)
+}
+
+/// The fence of a failover whose old primary does not answer: the best proof that is to be had.
+fn unconfirmed(seen: &Observation, journal: &Journal, from: &ServerView) -> Outcome {
     if refuses(journal, from) {
         let message = "the primary lives: it refuses Domicile's login";
         return give_up(seen, "VantagesDisagree", message);

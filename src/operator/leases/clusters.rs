@@ -72,18 +72,17 @@ impl Ctx {
                 .filter(same)
                 .map(|(_, client)| client.clone())
         };
-        let client = match known {
-            Some(client) => client,
-            None => {
-                let client = connect(region, &text).await?;
-                let mut made = self
-                    .clusters
-                    .made
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                made.insert(region.clone(), (text, client.clone()));
-                client
-            }
+        let client = if let Some(client) = known {
+            client
+        } else {
+            let client = connect(region, &text).await?;
+            let mut made = self
+                .clusters
+                .made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            made.insert(region.clone(), (text, client.clone()));
+            client
         };
         Ok(Some(Api::namespaced(client, self.settings.namespace())))
     }

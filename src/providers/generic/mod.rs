@@ -3,6 +3,7 @@
 mod authority;
 mod probe;
 mod promotion;
+mod seat;
 mod sql;
 mod tenant;
 
@@ -15,6 +16,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 pub use authority::Fenced;
+pub use seat::Seat;
 pub use tenant::{HeldTenant, Login, TenantPlan};
 
 use crate::error::ProviderError;

@@ -359,12 +359,8 @@ impl Operator {
             }
             // These worlds have no agents: nobody reads a lease.
             Step::WriteLease(..) | Step::Permit(..) => {}
-            Step::Ask {
-                name,
-                kind,
-                target,
-                epoch,
-            } => self.requests.push(Request {
+            #[rustfmt::skip]
+            Step::Ask { name, kind, target, epoch } => self.requests.push(Request {
                 name,
                 kind,
                 target,
