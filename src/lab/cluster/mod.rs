@@ -2,6 +2,7 @@
 
 mod arguments;
 mod config;
+mod small;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,19 +13,28 @@ use std::time::Duration;
 use serde_json::json;
 
 pub use config::{API_PORT, BASE_IMAGE, NODE_NAME};
+pub use small::SmallCluster;
 
 use config::Files;
 
 use crate::error::{LabError, Result};
 use crate::image::{self, Content, ImageFile, ImageSpec};
 use crate::process::{Output, Patience, ProcessId, run, run_input, run_ok, tail};
-use crate::space::{Daemon, Space};
+use crate::space::{Daemon, NODE_ADDRESS, Space};
 use crate::state::write_atomically;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 const SOCKET: &str = "/run/containerd/containerd.sock";
 const PROCESSES_FILE: &str = "kube/processes.json";
+
+/// A kubeconfig of the cluster of a space, for the account that `token` is of.
+pub fn hub_kubeconfig(space: &Space, token: &str) -> Result<String> {
+    let path = Cluster::open(space).files.pki("ca.crt");
+    let ca = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+    let server = format!("https://{NODE_ADDRESS}:{API_PORT}");
+    Ok(small::kubeconfig(&server, &ca, token))
+}
 
 /// The running cluster.
 #[derive(Clone, Debug)]

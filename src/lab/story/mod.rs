@@ -1,5 +1,6 @@
 //! The story that demo and end-to-end tests tell, in steps that can be put together.
 
+pub mod agents;
 pub mod collect;
 pub mod demo;
 pub mod moves;
@@ -12,6 +13,7 @@ mod tables;
 pub mod watch;
 pub mod writer;
 
+pub use agents::Agents;
 pub use moves::Moved;
 pub use report::{Residency, TenantReport};
 pub use stage::{Parts, Stage, Tenant};
