@@ -24,6 +24,7 @@ demo: install
 test: install check
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --no-fail-fast
+	target/debug/domicile-lab soak --cycles $(CYCLES)
 
 check:
 	cargo fmt --all --check

@@ -6,7 +6,7 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::regions::How;
 use domicile_lab::story::Moved;
 use domicile_lab::{LabError, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::world::{HOME, OTHER, World, ensure, one_writer, recovery, rest};
 

@@ -14,7 +14,7 @@ use domicile_lab::story::hands::in_sync;
 use domicile_lab::story::objects::{is, kinds, summary};
 use domicile_lab::story::watch::{PolicyWatch, path};
 use domicile_lab::story::writer::InsideWriter;
-use domicile_lab::story::{Moved, Parts, Stage, Tenant, TenantReport};
+use domicile_lab::story::{Moved, Parts, Stage, TenantReport};
 use domicile_lab::{Lab, LabError, Options, Places, Postgres, Result, Setup};
 use serde_json::{Value, json};
 
@@ -193,10 +193,6 @@ impl World {
     /// A writer inside the home region, for the tenant `acme`.
     pub(crate) fn write_inside(&self) -> Result<(InsideWriter, PathBuf)> {
         self.stage.write_inside(HOME)
-    }
-
-    pub(crate) fn tenant(&self, name: &str) -> Result<Tenant> {
-        self.stage.tenant(name)
     }
 
     /// Rejoins the old primary, brings tenants home, and makes the other server a standby again.

@@ -5,41 +5,27 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::fault::{Dice, Expected, Kind};
-use super::inject::{Fault, Happened};
-use super::tally::{CycleReport, Outcome};
-use crate::checker::{MIN_RATE, Outcome as Answer, longest_silence};
+use super::fault::{Dice, Kind};
+use super::inject::Fault;
+use super::tally::CycleReport;
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::process::Patience;
 use crate::regions::Region;
 use crate::story::hands::in_sync;
-use crate::story::moves::Moved;
 use crate::story::objects::{condition, is};
-use crate::story::report::TenantReport;
-use crate::story::screen::recovery;
 use crate::story::stage::{Stage, Tenant};
-use crate::story::watch::{PolicyWatch, Transition, path};
+use crate::story::watch::{PolicyWatch, path};
 
 /// Rows that each tenant of the policy must have been told are stored before the fault.
 pub(super) const MIN_WRITES: u64 = 100;
 /// The home of the tenant that no fault concerns.
-const BYSTANDERS: &str = "us-east";
+pub(super) const BYSTANDERS: &str = "us-east";
 /// Rows by which a tenant shows that it writes again.
 const AGAIN: u64 = 20;
+/// Heartbeats of the operator before the fault, one a second.
+const HEARTBEATS: i64 = 4;
 const TRAFFIC_LIMIT: Duration = Duration::from_mins(1);
-/// States in which tenants may be on their way.
-const MOVING: [&str; 8] = [
-    "Draining",
-    "Fencing",
-    "CatchingUp",
-    "Promoting",
-    "Rerouting",
-    "Verifying",
-    "Aborting",
-    "Halted",
-];
-
 /// Where cycles take place: a stage, and what is known of it.
 #[derive(Debug)]
 pub(super) struct World {
@@ -63,6 +49,7 @@ impl World {
             standby,
         };
         fault.prepare()?;
+        let mut steps = Steps::begin()?;
         let start = monotonic()?;
         let inside = if kind.has_writer_inside() {
             Some(self.stage.write_inside(primary.name)?)
@@ -70,8 +57,12 @@ impl World {
             None
         };
         self.await_writes(primary.name, MIN_WRITES)?;
-        let happened = fault.play()?;
+        self.await_heartbeats(standby.name)?;
+        steps.done("traffic")?;
+        let begun = fault.play()?;
+        steps.done("fault")?;
         let moved = self.settle(primary, standby)?;
+        steps.done("settle")?;
         if let Some((inside, _)) = inside {
             inside.end()?;
         }
@@ -79,8 +70,12 @@ impl World {
         if moved {
             self.stage.rejoin(now_standby.name, self.synchronous)?;
         }
+        steps.done("rejoin")?;
         self.await_writes(now_primary.name, AGAIN)?;
-        let report = self.judge((start, &happened), dice.cycle, (kind, primary, moved))?;
+        steps.done("traffic again")?;
+        let mut report = self.judge_cycle((start, begun), dice.cycle, (kind, primary, moved))?;
+        steps.done("judge")?;
+        report.steps = steps.done;
         if !self.synchronous {
             // What asynchronous replication lost is told once.
             self.since = monotonic()?;
@@ -119,6 +114,37 @@ impl World {
         }
     }
 
+    /// Waits until a standby has replayed some more of the operator's heartbeats: then an operator
+    /// leads, and has looked at both servers. One that begins after the fault knows of no server
+    /// in sync, and rightly moves nobody.
+    fn await_heartbeats(&self, standby: &str) -> Result<()> {
+        let patience = Patience::new(format!("heartbeats in {standby}"), TRAFFIC_LIMIT);
+        let mut first = self.heartbeat(standby)?;
+        loop {
+            let now = self.heartbeat(standby)?;
+            if now.0 != first.0 {
+                // Each leader counts its own.
+                first.clone_from(&now);
+            }
+            if now.1 >= first.1 + HEARTBEATS {
+                return Ok(());
+            }
+            for _ in 0..10 {
+                patience.pause(|| format!("first {first:?}, then {now:?}"))?;
+            }
+        }
+    }
+
+    /// The leader of the last heartbeat that a standby has replayed, and its number.
+    fn heartbeat(&self, standby: &str) -> Result<(String, i64)> {
+        let sql = "SELECT leader, sequence FROM domicile.heartbeat";
+        let told = self.stage.sql(standby, sql)?;
+        let beat = told.split_once('|');
+        let beat =
+            beat.and_then(|(leader, number)| Some((leader.to_owned(), number.parse().ok()?)));
+        beat.ok_or_else(|| LabError::State(format!("{standby} answers {told:?} for a heartbeat")))
+    }
+
     /// Rows by tenant; a tenant whose server does not answer has none.
     fn rows(&self, region: &str, tenants: &[&Tenant]) -> BTreeMap<String, u64> {
         let count = |tenant: &&&Tenant| {
@@ -151,143 +177,29 @@ impl World {
         })?;
         Ok(self.stage.active()? == other)
     }
-
-    fn judge(
-        &self,
-        (start, happened): (u64, &Happened),
-        number: u64,
-        (kind, primary, moved): (Kind, &Region, bool),
-    ) -> Result<CycleReport> {
-        let until = monotonic()?;
-        let reports = self.stage.judge(self.since, &[])?;
-        let (others, moving): (Vec<&TenantReport>, Vec<_>) = reports
-            .values()
-            .partition(|report| report.tenant.home == BYSTANDERS);
-        let mut report = CycleReport::new(number, kind, primary.name);
-        report.seconds = (until - start) as f64 / 1e9;
-        report.fault_to_mended = (happened.mended - happened.fault) as f64 / 1e9;
-        let seen = self.watch.seen();
-        report.path = path(&seen, happened.fault);
-        count(&mut report, &moving, (start, happened, until));
-        let told = self.bound(moved)?;
-        report.bound_seconds = told;
-        report.problems = self.problems(&report, &moving, &others, start);
-        report
-            .problems
-            .extend(outcome(kind, moved, &seen, happened));
-        if moved && let Some(way) = Moved::read(&seen, happened.fault) {
-            let address = Region::named(&way.to)?.address.to_string();
-            report.recovery = recovery(&way, &moving, &address);
-            if report.recovery.is_none() {
-                let text = format!("a tenant never wrote again in {}", way.to);
-                report.problems.push(text);
-            }
-        }
-        report.outcome = if moved {
-            Outcome::Moved
-        } else {
-            Outcome::Stayed
-        };
-        report.needless = moved && kind.expected() == Expected::Stays;
-        Ok(report)
-    }
-
-    /// What the policy told of the loss of a move, in seconds: 0 when nobody moved.
-    fn bound(&self, moved: bool) -> Result<i64> {
-        if moved { self.stage.told_loss() } else { Ok(0) }
-    }
-
-    fn problems(
-        &self,
-        report: &CycleReport,
-        moving: &[&TenantReport],
-        others: &[&TenantReport],
-        start: u64,
-    ) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for one in moving.iter().chain(others) {
-            let name = &one.tenant.name;
-            let found = one.verdict.violations().into_iter();
-            wrong.extend(found.map(|text| format!("tenant {name}: {text}")));
-        }
-        if report.loss_seconds > report.bound_seconds as f64 || self.synchronous && report.lost > 0
-        {
-            wrong.push(format!(
-                "{} acknowledged rows are lost, the oldest {:.2} s old, and {} s were told",
-                report.lost, report.loss_seconds, report.bound_seconds
-            ));
-        }
-        for one in others {
-            let (restarts, lost) = (one.restarts(start, u64::MAX), one.verdict.lost.len());
-            let refused = one.refused(start, u64::MAX);
-            if restarts + lost + refused > 0 {
-                wrong.push(format!(
-                    "tenant {} of {BYSTANDERS} was hit: {restarts} restarts, {lost} lost, \
-                     {refused} refused",
-                    one.tenant.name
-                ));
-            }
-        }
-        wrong
-    }
 }
 
-/// Adds what the writers of the tenants say.
-fn count(
-    report: &mut CycleReport,
-    moving: &[&TenantReport],
-    (start, happened, until): (u64, &Happened, u64),
-) {
-    for one in moving {
-        let history = one.history.since(start);
-        for attempt in &history.attempts {
-            match attempt.outcome {
-                Answer::Acknowledged { .. } => report.acknowledged += 1,
-                Answer::Failed { .. } => report.refused += 1,
-                Answer::Unknown => report.unknown += 1,
-            }
-        }
-        let before = one.rate(start, happened.fault);
-        let written = before * (happened.fault - start) as f64 / 1e9;
-        let enough = before >= MIN_RATE && written.round() as u64 >= MIN_WRITES;
-        report.void |= !enough;
-        report.rate += before;
-        report.lost += one.verdict.lost.len() as u64;
-        report.dual += one.verdict.dual.len() as u64;
-        report.dual_ms = one
-            .verdict
-            .dual
-            .iter()
-            .map(|dual| dual.late / 1_000_000)
-            .fold(report.dual_ms, u64::max);
-        let loss = one.verdict.loss_seconds(happened.fault);
-        report.loss_seconds = report.loss_seconds.max(loss);
-        let gap = longest_silence(&history, happened.fault, until) as f64 / 1e9;
-        report.gap_seconds = report.gap_seconds.max(gap);
-    }
+/// How long the steps of a cycle took.
+struct Steps {
+    since: u64,
+    done: Vec<(&'static str, f64)>,
 }
 
-/// What is wrong with where the tenants went.
-fn outcome(kind: Kind, moved: bool, seen: &[Transition], happened: &Happened) -> Vec<String> {
-    let since = |one: &&Transition| one.at >= happened.fault;
-    let promotions = seen.iter().filter(since);
-    let promotions = promotions.filter(|one| one.state == "Promoting").count();
-    let way = path(seen, happened.fault);
-    let mut wrong = Vec::new();
-    if promotions > 1 {
-        wrong.push(format!("{promotions} promotions for one fault: {way}"));
+impl Steps {
+    fn begin() -> Result<Self> {
+        let since = monotonic()?;
+        Ok(Self {
+            since,
+            done: Vec::new(),
+        })
     }
-    match kind.expected() {
-        Expected::Moves if !moved => wrong.push(format!("nobody moved: {way}")),
-        Expected::Stays => {
-            let began = seen.iter().filter(since);
-            if began.clone().any(|one| MOVING.contains(&&*one.state)) {
-                wrong.push(format!("a move began though nothing was lost: {way}"));
-            }
-        }
-        Expected::Moves | Expected::MovesOnceOrStays => {}
+
+    fn done(&mut self, step: &'static str) -> Result<()> {
+        let now = monotonic()?;
+        self.done.push((step, (now - self.since) as f64 / 1e9));
+        self.since = now;
+        Ok(())
     }
-    wrong
 }
 
 /// What helps to understand a failure.

@@ -11,6 +11,7 @@ use crate::error::{LabError, Result};
 use crate::process::interrupted;
 use crate::regions::{How, REGIONS, Region};
 use crate::story::moves::Moved;
+use crate::story::objects::is;
 use crate::story::operator::{kill_all, processes, signal};
 use crate::story::stage::Stage;
 use crate::story::watch::{PolicyWatch, Transition};
@@ -24,8 +25,9 @@ const RETURNED_MS: u64 = 1000;
 const REACTION_LIMIT: Duration = Duration::from_secs(40);
 /// How often the region flaps.
 const FLAPS: u64 = 3;
-/// A cooldown that no flapping outlasts.
-const LONG_COOLDOWN: u64 = 300;
+/// The cooldown in seconds of a region that flaps, which lasts as long as the longest flapping:
+/// without one every flap may move the tenants.
+const COOLDOWN: u64 = 25;
 
 /// The fault of one cycle.
 #[derive(Debug)]
@@ -38,27 +40,19 @@ pub(super) struct Fault<'a> {
     pub(super) standby: &'static Region,
 }
 
-/// What came of it.
-#[derive(Clone, Debug)]
-pub(super) struct Happened {
-    /// When the fault began (monotonic nanoseconds).
-    pub(super) fault: u64,
-    /// When all was mended (monotonic nanoseconds).
-    pub(super) mended: u64,
-}
-
 impl Fault<'_> {
-    /// What must be so before tenants' traffic is waited for.
+    /// Brings about what must be so before tenants' traffic is waited for: the cooldown of the
+    /// kind, and a policy that says it could fail over. Errors: it does not come to that.
     pub(super) fn prepare(&self) -> Result<()> {
-        self.cooldown(if self.kind == Kind::Flap {
-            LONG_COOLDOWN
-        } else {
-            0
+        self.cooldown(if self.kind == Kind::Flap { COOLDOWN } else { 0 })?;
+        self.stage.await_policy("ready to fail over", |policy| {
+            is(policy, "FailoverReady", "True")
         })
     }
 
-    /// Breaks, waits and mends. Errors: what must come did not come.
-    pub(super) fn play(&self) -> Result<Happened> {
+    /// Breaks, waits and mends; returns when the fault began (monotonic nanoseconds). Errors: what
+    /// must come did not come.
+    pub(super) fn play(&self) -> Result<u64> {
         let fault = monotonic()?;
         match self.kind {
             Kind::Kill => self.lost(How::Kill, || Ok(()))?,
@@ -67,8 +61,8 @@ impl Fault<'_> {
             Kind::CutIn => self.lost(How::CutIn, || Ok(()))?,
             Kind::CutOut => self.lost(How::CutOut, || Ok(()))?,
             Kind::DiskFull => self.lost(How::Full, || Ok(()))?,
-            Kind::OperatorKilled => self.lost(How::Kill, || self.kill_operators(1))?,
-            Kind::OperatorsKilled => self.lost(How::Kill, || self.kill_operators(2))?,
+            Kind::OperatorKilled => self.lost(How::Kill, || self.kill_operators(1, fault))?,
+            Kind::OperatorsKilled => self.lost(How::Kill, || self.kill_operators(2, fault))?,
             Kind::ApiserverAway => self.lost(How::Kill, || {
                 self.pause("apiserver", 3000)?;
                 self.away(&["kube-apiserver"], 3000 + self.dice.below("away", 4000))
@@ -104,8 +98,7 @@ impl Fault<'_> {
             }
             Kind::Switchover => self.switch_over()?,
         }
-        let mended = monotonic()?;
-        Ok(Happened { fault, mended })
+        Ok(fault)
     }
 
     /// The primary is lost and something else happens meanwhile; tenants move, and the old primary
@@ -145,7 +138,7 @@ impl Fault<'_> {
             self.regions().lose(self.primary.name, How::Cut)?;
             rest(2500 + self.dice.below(&format!("down {number}"), 3000))?;
             self.regions().restore(self.primary.name)?;
-            rest(2000 + self.dice.below(&format!("up {number}"), 2000))?;
+            rest(2000 + self.dice.below(&format!("up {number}"), 1000))?;
         }
         Ok(())
     }
@@ -168,8 +161,12 @@ impl Fault<'_> {
         held
     }
 
-    fn kill_operators(&self, most: usize) -> Result<()> {
-        self.pause("kill", 5000)?;
+    fn kill_operators(&self, most: usize, since: u64) -> Result<()> {
+        // From the first suspicion on, which is stored with what is known of the servers.
+        let suspects = |one: &Transition| one.at >= since && one.state != "Steady";
+        self.watch
+            .wait("a suspicion", since, REACTION_LIMIT, suspects)?;
+        self.pause("kill", 6000)?;
         let mut running = processes(self.stage.space());
         running.sort_by_key(|process| process.pid);
         if running.len() > most && self.dice.below("operator", 2) == 1 {

@@ -5,6 +5,7 @@ mod controls;
 mod cycle;
 mod fault;
 mod inject;
+mod judge;
 mod tally;
 
 use std::fs;
@@ -17,8 +18,9 @@ pub use tally::{CycleReport, Failure, Tally};
 
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
-use crate::lab::{Lab, Options};
+use crate::lab::{Lab, Options, Postgres, Setup};
 use crate::process::run_ok;
+use crate::regions::REGIONS;
 use crate::state::write_atomically;
 use crate::story::stage::{Parts, Stage};
 use crate::story::watch::PolicyWatch;
@@ -68,21 +70,21 @@ pub fn run(
         transcript.push('\n');
     };
     let ended = soak.cycles(&mut step);
-    Lab::down(&options.places.dir)?;
-    ended?;
+    let down = Lab::down(&options.places.dir);
     for line in soak.tally.lines() {
         step(&line);
     }
-    let well = soak.tally.well();
+    let well = soak.tally.well() && ended.is_ok();
     step(if well {
         "All is well."
     } else {
         "The soak failed."
     });
+    // Also of a soak that was ended, what was seen is kept.
     soak.write()?;
     let log = plan.report.with_extension("log");
     write_atomically(&log, transcript.as_bytes())?;
-    Ok(well)
+    ended.and(down).map(|()| well)
 }
 
 fn tally(options: &Options, parts: &Parts, plan: &Plan) -> Tally {
@@ -221,6 +223,8 @@ impl Soak<'_> {
         for line in diagnosis(world) {
             step(&line);
         }
+        let kept = self.keep(world, dice.cycle)?;
+        step(&format!("the logs are in {}", kept.display()));
         self.fail(dice.cycle, kind.to_string(), problems);
         self.write()?;
         Ok(None)
@@ -244,11 +248,15 @@ impl Soak<'_> {
 
     fn fail(&mut self, cycle: u64, what: String, why: Vec<String>) {
         let seed = self.plan.seed;
-        let asynchronous = if self.options.setup.synchronous {
-            ""
-        } else {
-            " --async"
+        let Setup {
+            postgres,
+            synchronous,
+        } = self.options.setup;
+        let version = match postgres {
+            Postgres::System => "",
+            Postgres::V18 => " --postgres 18",
         };
+        let asynchronous = if synchronous { "" } else { " --async" };
         let range = match cycle {
             0 => format!("--cycles {}", self.plan.last),
             _ => format!("--first {cycle} --cycles {cycle}"),
@@ -257,8 +265,27 @@ impl Soak<'_> {
             cycle,
             what,
             why,
-            replay: format!("domicile-lab soak --seed {seed} {range}{asynchronous}"),
+            replay: format!("domicile-lab soak --seed {seed} {range}{version}{asynchronous}"),
         });
+    }
+
+    /// Keeps the logs of operators, tenants and servers of a cycle that went wrong beside the
+    /// report; returns the folder.
+    fn keep(&self, world: &World, cycle: u64) -> Result<PathBuf> {
+        let folder = self.plan.report.with_extension(format!("cycle-{cycle}"));
+        fs::create_dir_all(&folder).map_err(LabError::file("create", &folder))?;
+        let mut logs: Vec<_> = world.stage.logs.logs()?;
+        logs.retain(|log| log.file.exists());
+        for log in logs {
+            let name = log.file.file_name().unwrap_or_default();
+            fs::copy(&log.file, folder.join(name)).map_err(LabError::file("copy", &log.file))?;
+        }
+        for region in &REGIONS {
+            let log = world.stage.lab.regions().server(region.name)?.log();
+            let name = format!("postgres-{}.log", region.name);
+            fs::copy(&log, folder.join(name)).map_err(LabError::file("copy", &log))?;
+        }
+        Ok(folder)
     }
 
     fn write(&self) -> Result<()> {

@@ -36,8 +36,8 @@ pub struct CycleReport {
     pub path: String,
     /// How long all of it took, in seconds.
     pub seconds: f64,
-    /// How long the fault took until it was mended, in seconds.
-    pub fault_to_mended: f64,
+    /// How long its steps took, in seconds.
+    pub steps: Vec<(&'static str, f64)>,
     /// Acknowledged writes per second before the fault.
     pub rate: f64,
     /// Writes that were acknowledged.
@@ -142,7 +142,7 @@ impl CycleReport {
             void: false,
             path: String::new(),
             seconds: 0.0,
-            fault_to_mended: 0.0,
+            steps: Vec::new(),
             rate: 0.0,
             acknowledged: 0,
             unknown: 0,
