@@ -114,7 +114,8 @@ pub(super) fn part(space: &Space, region: &Region, from: &[String]) -> Result<()
         &format!(
             "{}table inet {APART} {{\n\
              chain input {{ type filter hook input priority -9; ip saddr {{ {them} }} drop; }}\n\
-             chain output {{ type filter hook output priority -9; ip daddr {{ {them} }} drop; }}\n}}\n",
+             chain output {{ type filter hook output priority -9; ip daddr {{ {them} }} drop; }}\n\
+             }}\n",
             without(APART)
         ),
     )
@@ -129,7 +130,8 @@ pub(super) fn thin(space: &Space, region: &Region, percent: u8) -> Result<()> {
         &format!(
             "{}table inet {LOSS} {{\n\
              chain input {{ type filter hook input priority -8; iifname != \"lo\" {chance} }}\n\
-             chain output {{ type filter hook output priority -8; oifname != \"lo\" {chance} }}\n}}\n",
+             chain output {{ type filter hook output priority -8; oifname != \"lo\" {chance} }}\n\
+             }}\n",
             without(LOSS)
         ),
     )
