@@ -5,7 +5,9 @@
     reason = "a program for a terminal"
 )]
 
-use std::path::{Path, PathBuf};
+mod stories;
+
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -13,9 +15,10 @@ use domicile_lab::lab::find_program;
 use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
 use domicile_lab::regions::{How, RegionStatus};
-use domicile_lab::story::{self, Parts};
 use domicile_lab::{Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
+
+use stories::SoakArguments;
 
 /// Real servers for demo and tests, on one Linux machine as root: Kubernetes with a node that
 /// runs pods, and PostgreSQL in three regions.
@@ -51,6 +54,18 @@ enum Verb {
         /// Leave the lab up at the end.
         #[arg(long)]
         keep: bool,
+        /// The folder with `charts` and `examples`.
+        #[arg(long, default_value = ".")]
+        repository: PathBuf,
+    },
+    /// Break one thing after another in a lab of its own (the lab's folder with the ending `soak`,
+    /// unless `--dir` says another) while tenants write, and judge what they were told.
+    Soak {
+        #[command(flatten)]
+        soak: SoakArguments,
+        /// 15 is the system's own (15 or newer), 18 is 18.4.
+        #[arg(long, default_value = "15")]
+        postgres: Version,
         /// The folder with `charts` and `examples`.
         #[arg(long, default_value = ".")]
         repository: PathBuf,
@@ -117,6 +132,19 @@ enum Version {
     V18,
 }
 
+impl Version {
+    fn setup(self, synchronous: bool) -> Setup {
+        let postgres = match self {
+            Self::System => Postgres::System,
+            Self::V18 => Postgres::V18,
+        };
+        Setup {
+            postgres,
+            synchronous,
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Form {
     Text,
@@ -127,8 +155,11 @@ enum Form {
 pub(crate) fn main() -> ExitCode {
     let Arguments { dir, verb } = Arguments::parse();
     let mut places = Places::from_env(|name| std::env::var_os(name));
-    if let Some(dir) = dir {
-        places.dir = dir;
+    match (dir, &verb) {
+        (Some(dir), _) => places.dir = dir,
+        // Not the folder of a lab that a person has up.
+        (None, Verb::Soak { .. }) => drop(places.dir.set_extension("soak")),
+        (None, _) => {}
     }
     let ended = std::path::absolute(&places.dir)
         .map_err(LabError::file("resolve", &places.dir))
@@ -148,24 +179,23 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             postgres,
             asynchronous,
         } => {
-            let postgres = match postgres {
-                Version::System => Postgres::System,
-                Version::V18 => Postgres::V18,
-            };
-            up(
-                places,
-                Setup {
-                    postgres,
-                    synchronous: !asynchronous,
-                },
-            )
+            let synchronous = !asynchronous;
+            up(places, postgres.setup(synchronous))
         }
         Verb::Demo {
             how,
             postgres,
             keep,
             repository,
-        } => demo(places, postgres, (how, keep), &repository),
+        } => stories::demo(places, postgres.setup(true), (how, keep), &repository),
+        Verb::Soak {
+            soak,
+            postgres,
+            repository,
+        } => {
+            let setup = postgres.setup(!soak.asynchronous);
+            stories::soak(places, setup, soak, &repository)
+        }
         Verb::Down => {
             heed_signals()?;
             Lab::down(&places.dir)?;
@@ -226,43 +256,6 @@ fn up(places: Places, setup: Setup) -> Result<ExitCode> {
     };
     println!("{said}, with {setup}");
     Ok(ExitCode::SUCCESS)
-}
-
-fn demo(
-    places: Places,
-    postgres: Version,
-    (how, keep): (How, bool),
-    repository: &Path,
-) -> Result<ExitCode> {
-    heed_signals()?;
-    let program = find_program(&this_program()?)?;
-    let parts = Parts {
-        programs: program.parent().unwrap_or(&program).to_owned(),
-        repository: std::path::absolute(repository)
-            .map_err(LabError::file("resolve", repository))?,
-        policy: "20-policy-demo.yaml",
-        log_statements: false,
-        owned: false,
-    };
-    let postgres = match postgres {
-        Version::System => Postgres::System,
-        Version::V18 => Postgres::V18,
-    };
-    let setup = Setup {
-        postgres,
-        synchronous: true,
-    };
-    let options = Options {
-        places,
-        program,
-        setup,
-    };
-    let well = story::demo::run(&options, parts, (how, keep), &mut |line| println!("{line}"))?;
-    Ok(if well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 fn status(places: &Places, output: Form) -> Result<ExitCode> {

@@ -150,17 +150,25 @@ impl Cluster {
 
     /// The servers and whether each runs.
     pub fn processes(&self) -> Result<BTreeMap<String, bool>> {
-        let path = self.files.dir.join(PROCESSES_FILE);
-        let text = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
-        let known: BTreeMap<String, ProcessId> =
-            serde_json::from_str(&text).map_err(|source| LabError::Json {
-                what: path.display().to_string(),
-                source,
-            })?;
+        let known = self.known()?.into_iter();
         Ok(known
-            .into_iter()
             .map(|(name, process)| (name, process.alive()))
             .collect())
+    }
+
+    /// The process of a server, such as `kube-apiserver`. Errors: there is none.
+    pub fn process(&self, name: &str) -> Result<ProcessId> {
+        let absent = || LabError::State(format!("the cluster has no {name}"));
+        self.known()?.remove(name).ok_or_else(absent)
+    }
+
+    fn known(&self) -> Result<BTreeMap<String, ProcessId>> {
+        let path = self.files.dir.join(PROCESSES_FILE);
+        let text = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+        serde_json::from_str(&text).map_err(|source| LabError::Json {
+            what: path.display().to_string(),
+            source,
+        })
     }
 
     /// Whether all servers run and the node is Ready.

@@ -19,7 +19,7 @@ use super::process::{Activity, Process, spawn_owned};
 use super::settings::{ADMIN, REPLICATOR, SUPERUSER};
 use super::spec::{Passwords, ServerSpec};
 use crate::error::{LabError, Result};
-use crate::process::{Patience, run_firm, tail};
+use crate::process::{self, Patience, run_firm, tail};
 use crate::space::Daemon;
 
 /// How long initdb, a base backup, or a rewind may take.
@@ -169,6 +169,27 @@ impl Server {
         if let Some(running) = self.process().as_ref() {
             running.freeze();
         }
+    }
+
+    /// Has the kernel refuse every further byte that the server would write to a file, until it is
+    /// started anew. Errors: the limit cannot be set.
+    pub fn fill(&self) -> Result<()> {
+        let Some(family) = self.process().as_ref().map(Process::family) else {
+            return Ok(());
+        };
+        for pid in family {
+            // Only the owner of a process may lower its limits where root lacks CAP_SYS_RESOURCE.
+            let mut command = Command::new("/usr/bin/setpriv");
+            clean_environment(&mut command);
+            command.args(server_uid().map(drop_privileges).into_iter().flatten());
+            command.args(["prlimit", "--fsize=0:0", "--pid", &pid.to_string()]);
+            match process::run_ok(&mut command, STOP_LIMIT) {
+                // A child may end meanwhile; its parent forks the next one under the limit.
+                Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => {}
+                outcome => drop(outcome?),
+            }
+        }
+        Ok(())
     }
 
     /// Lets a frozen server go on.

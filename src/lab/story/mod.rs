@@ -3,11 +3,13 @@
 pub mod agents;
 pub mod collect;
 pub mod demo;
+pub mod hands;
 pub mod moves;
 pub mod objects;
 pub mod operator;
 pub mod report;
 pub mod screen;
+pub mod soak;
 pub mod stage;
 mod tables;
 pub mod watch;
