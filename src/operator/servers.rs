@@ -65,7 +65,19 @@ struct Fetched {
 impl Ctx {
     /// A way to the server `id`, each of whose calls ends within `deadline`.
     pub async fn open(&self, id: &ServerId, deadline: Duration) -> Result<Generic, OpenError> {
-        let endpoint = self.endpoint(id).await?;
+        let region = self.stores.regions.get(id.region.as_str());
+        let region = region.ok_or_else(|| region_not_found(id))?;
+        self.open_in(&region, id, deadline).await
+    }
+
+    /// The same, by the Region as the caller read it.
+    pub async fn open_in(
+        &self,
+        region: &Region,
+        id: &ServerId,
+        deadline: Duration,
+    ) -> Result<Generic, OpenError> {
+        let endpoint = self.endpoint_in(region, id).await?;
         Generic::new(endpoint, deadline).map_err(|error| OpenError {
             reason: Reason::parse(error.reason()).unwrap_or(Reason::SecretInvalid),
             class: error.class(),
@@ -79,7 +91,11 @@ impl Ctx {
     pub async fn endpoint(&self, id: &ServerId) -> Result<Endpoint, OpenError> {
         let region = self.stores.regions.get(id.region.as_str());
         let region = region.ok_or_else(|| region_not_found(id))?;
-        let server = entry(&region, id)?;
+        self.endpoint_in(&region, id).await
+    }
+
+    async fn endpoint_in(&self, region: &Region, id: &ServerId) -> Result<Endpoint, OpenError> {
+        let server = entry(region, id)?;
         let of = format!("Server {id}");
         let ca = &server.tls.ca_secret_ref;
         let ca_key = self.key(ca.namespace.as_deref(), &ca.name);
@@ -97,7 +113,7 @@ impl Ctx {
                 .expose_secret()
                 .to_owned(),
             password: text(&of, &login_key, &login_secret, "password")?,
-            identifiers: identifiers(&region, &id.server),
+            identifiers: identifiers(region, &id.server),
         })
     }
 

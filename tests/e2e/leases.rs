@@ -1,6 +1,5 @@
 //! Agents beside the primary: they fence it before another is promoted, and the hub can be lost.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use domicile_lab::clock::monotonic;
@@ -8,9 +7,10 @@ use domicile_lab::cluster::SmallCluster;
 use domicile_lab::process::run_ok;
 use domicile_lab::regions::{How, Region};
 use domicile_lab::story::agents::give_cluster;
-use domicile_lab::story::operator::Stopped;
+use domicile_lab::story::operator::signal;
 use domicile_lab::story::{Agents, TenantReport};
 use domicile_lab::{LabError, Result};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::world::{HOME, OTHER, World, acknowledged, ensure, one_writer, recovery, rest};
@@ -34,7 +34,7 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
     let mut agents = Agents::begin(stage, HOME, &[])?;
     pledged(world, false)?;
     let start = monotonic()?;
-    let (inside, log) = world.write_inside()?;
+    let (inside, log) = stage.write_inside(HOME)?;
     rest(3000);
     let fault = stage.lose(HOME, How::Cut)?;
     at_the_cut(&mut agents);
@@ -48,9 +48,13 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
         format!("void: the writer inside wrote {before} rows before and {alone} after the cut")
     })?;
     ensure(after == 0, || {
-        format!("{after} rows were acknowledged beside the new primary\n{}", said())
+        format!(
+            "{after} rows were acknowledged beside the new primary\n{}",
+            said()
+        )
     })?;
-    let bound = told(world)?;
+    rests_on_the_lease(world)?;
+    let bound = stage.told_loss()?;
     let reports = world.judge(start, &[])?;
     let mut lost = 0;
     for (name, report) in &reports {
@@ -89,14 +93,14 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
     let epoch = stage.policy()?["status"]["epoch"].clone();
     without_hub(world)?;
     let (ours, promise) = (row(world)?, promise(&cluster, &stage.policy)?);
-    ensure(promise["epoch"] == epoch && promise["permitted"] == false, || {
-        format!("the promise is {promise}, the epoch {epoch}")
-    })?;
+    ensure(
+        promise["epoch"] == epoch && promise["permitted"] == false,
+        || format!("the promise is {promise}, the epoch {epoch}"),
+    )?;
     ensure(ours == format!("{epoch}|t"), || {
         format!("the row is {ours}\n{}", agents.logs().join("\n"))
     })?;
     steady(world)?;
-    world.ready_again()?;
     let refused: u64 = (world.judge(start, &[])?.values())
         .map(|report| report.verdict.failed)
         .sum();
@@ -114,7 +118,10 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
         patience.pause(|| agents.logs().join("\n"))?;
     }
     ensure(theirs == format!("{epoch}|f"), || {
-        format!("without promises the row is {theirs}\n{}", agents.logs().join("\n"))
+        format!(
+            "without promises the row is {theirs}\n{}",
+            agents.logs().join("\n")
+        )
     })?;
     drop(agents);
     end(world)?;
@@ -126,7 +133,7 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
 /// Asynchronous, with short leases, and no weaker proof than their end.
 fn begin(world: &World) -> Result<()> {
     world.set_synchronous(false)?;
-    world.change_policy(&json!({"fencing": {
+    world.stage.change_policy(&json!({"fencing": {
         "minimumProof": "LeaseExpired", "leaseSeconds": 12, "renewSeconds": 3,
     }}))?;
     rest(2500);
@@ -134,7 +141,7 @@ fn begin(world: &World) -> Result<()> {
 }
 
 fn end(world: &World) -> Result<()> {
-    world.change_policy(&json!({"fencing": {
+    world.stage.change_policy(&json!({"fencing": {
         "minimumProof": "SynchronousReplication", "leaseSeconds": 30, "renewSeconds": 10,
     }}))?;
     world.set_synchronous(true)
@@ -161,9 +168,11 @@ fn steady(world: &World) -> Result<()> {
 
 /// The hub's API server and its store stand still for twice the lease.
 fn without_hub(world: &World) -> Result<()> {
-    let stopped = Stopped::begin(&world.stage, &["kube-apiserver", "etcd"])?;
+    let cluster = world.stage.lab.cluster();
+    let servers = [cluster.process("kube-apiserver")?, cluster.process("etcd")?];
+    signal(&servers, Signal::SIGSTOP);
     rest(26_000);
-    drop(stopped);
+    signal(&servers, Signal::SIGCONT);
     Ok(())
 }
 
@@ -176,7 +185,15 @@ fn row(world: &World) -> Result<String> {
 fn promise(cluster: &SmallCluster, policy: &str) -> Result<Value> {
     let lease = format!("{policy}-promise");
     let mut kubectl = cluster.kubectl();
-    kubectl.args(["--namespace", "domicile-system", "get", "lease", &lease, "-o", "json"]);
+    kubectl.args([
+        "--namespace",
+        "domicile-system",
+        "get",
+        "lease",
+        &lease,
+        "-o",
+        "json",
+    ]);
     let lease: Value = read(&run_ok(&mut kubectl, CALL)?.stdout)?;
     let record = lease["metadata"]["annotations"]["domicile.dev/authority"].as_str();
     read(record.unwrap_or_default())
@@ -187,18 +204,20 @@ fn read(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|source| LabError::Json { what, source })
 }
 
-/// The loss that the last move told, and that it rests on the lease.
-fn told(world: &World) -> Result<i64> {
+/// The history says so of the last move.
+fn rests_on_the_lease(world: &World) -> Result<()> {
     let policy = world.stage.policy()?;
     let past = &policy["status"]["history"][0];
-    ensure(past["proof"] == "LeaseExpired", || format!("the history says {past}"))?;
-    let untold = || LabError::State(format!("the history tells no loss: {past}"));
-    past["lossSeconds"].as_i64().ok_or_else(untold)
+    ensure(past["proof"] == "LeaseExpired", || {
+        format!("the history says {past}")
+    })
 }
 
 /// Seconds between the first and the last acknowledged row that a tenant lost.
 fn span(report: &TenantReport) -> f64 {
     let times = report.verdict.lost.iter().map(|row| row.at);
     let (first, last) = (times.clone().min(), times.max());
-    first.zip(last).map_or(0.0, |(first, last)| (last - first) as f64 / 1e9)
+    first
+        .zip(last)
+        .map_or(0.0, |(first, last)| (last - first) as f64 / 1e9)
 }

@@ -1,7 +1,6 @@
 //! One policy, as the agent of one region serves it: look, renew, fence.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::policy::FailoverPolicy;
@@ -41,7 +40,7 @@ pub(super) struct Post {
     policy: String,
     region: RegionName,
     clusters: BTreeMap<RegionName, Api<Lease>>,
-    server: Option<ServerId>,
+    server: Option<(ServerId, Region)>,
     refreshed: Option<Mono>,
     terms: Terms,
     memory: Memory,
@@ -214,8 +213,11 @@ impl Post {
 
     /// A way to the own server with this deadline.
     async fn generic(&self, ctx: &Ctx, limit: Duration) -> Option<Generic> {
-        let id = self.server.as_ref()?;
-        match ctx.open(id, limit.max(Duration::from_millis(500))).await {
+        let (id, region) = self.server.as_ref()?;
+        match ctx
+            .open_in(region, id, limit.max(Duration::from_millis(500)))
+            .await
+        {
             Ok(server) => Some(server),
             Err(error) => {
                 warn!(policy = self.policy, %error, "The own server cannot be tried");
@@ -240,16 +242,15 @@ impl Post {
             client::call(&ctx.clock, limit, regions.get(self.region.as_str())),
             client::call(&ctx.clock, limit, policies.get(&self.policy)),
         );
-        match region {
-            Ok(region) => ctx.stores.regions.wrote(Arc::new(region)),
-            Err(error) => debug!(%error, "The Region was not read"),
-        }
-        match policy {
-            Ok(policy) => {
+        match (region, policy) {
+            (Ok(region), Ok(policy)) => {
                 let mut servers = members(&policy).into_iter();
-                self.server = servers.find(|id| id.region == self.region);
+                let own = servers.find(|id| id.region == self.region);
+                self.server = own.map(|id| (id, region));
             }
-            Err(error) => debug!(policy = self.policy, %error, "The policy was not read"),
+            (Err(error), _) | (_, Err(error)) => {
+                debug!(policy = self.policy, %error, "The hub did not tell of the server");
+            }
         }
     }
 }
