@@ -167,7 +167,8 @@ impl Regions {
         network::part(&self.space, Region::named(region)?, from)
     }
 
-    /// Drops that many of a hundred packets of a region by chance, until [`Self::mend`].
+    /// Drops that many of a hundred packets of a region by chance, at most 99, until
+    /// [`Self::mend`].
     pub fn thin(&self, region: &str, percent: u8) -> Result<()> {
         network::thin(&self.space, Region::named(region)?, percent)
     }

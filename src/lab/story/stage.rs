@@ -239,6 +239,10 @@ impl Stage {
             &agents(),
             "--set",
             "image.repository=local.test/domicile,image.tag=dev,image.pullPolicy=Never",
+            // The kernel weighs a container by its request, and against each process of the
+            // machine: with the chart's, a build beside the lab stops the probes for seconds.
+            "--set",
+            "resources.requests.cpu=500m",
         ])?;
         self.await_operator()
     }
