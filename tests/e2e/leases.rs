@@ -48,7 +48,10 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
         format!("void: the writer inside wrote {before} rows before and {alone} after the cut")
     })?;
     ensure(after == 0, || {
-        format!("{after} rows were acknowledged beside the new primary\n{}", said())
+        format!(
+            "{after} rows were acknowledged beside the new primary\n{}",
+            said()
+        )
     })?;
     let bound = told(world)?;
     let reports = world.judge(start, &[])?;
@@ -89,9 +92,10 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
     let epoch = stage.policy()?["status"]["epoch"].clone();
     without_hub(world)?;
     let (ours, promise) = (row(world)?, promise(&cluster, &stage.policy)?);
-    ensure(promise["epoch"] == epoch && promise["permitted"] == false, || {
-        format!("the promise is {promise}, the epoch {epoch}")
-    })?;
+    ensure(
+        promise["epoch"] == epoch && promise["permitted"] == false,
+        || format!("the promise is {promise}, the epoch {epoch}"),
+    )?;
     ensure(ours == format!("{epoch}|t"), || {
         format!("the row is {ours}\n{}", agents.logs().join("\n"))
     })?;
@@ -114,7 +118,10 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
         patience.pause(|| agents.logs().join("\n"))?;
     }
     ensure(theirs == format!("{epoch}|f"), || {
-        format!("without promises the row is {theirs}\n{}", agents.logs().join("\n"))
+        format!(
+            "without promises the row is {theirs}\n{}",
+            agents.logs().join("\n")
+        )
     })?;
     drop(agents);
     end(world)?;
@@ -176,7 +183,15 @@ fn row(world: &World) -> Result<String> {
 fn promise(cluster: &SmallCluster, policy: &str) -> Result<Value> {
     let lease = format!("{policy}-promise");
     let mut kubectl = cluster.kubectl();
-    kubectl.args(["--namespace", "domicile-system", "get", "lease", &lease, "-o", "json"]);
+    kubectl.args([
+        "--namespace",
+        "domicile-system",
+        "get",
+        "lease",
+        &lease,
+        "-o",
+        "json",
+    ]);
     let lease: Value = read(&run_ok(&mut kubectl, CALL)?.stdout)?;
     let record = lease["metadata"]["annotations"]["domicile.dev/authority"].as_str();
     read(record.unwrap_or_default())
@@ -191,7 +206,9 @@ fn read(text: &str) -> Result<Value> {
 fn told(world: &World) -> Result<i64> {
     let policy = world.stage.policy()?;
     let past = &policy["status"]["history"][0];
-    ensure(past["proof"] == "LeaseExpired", || format!("the history says {past}"))?;
+    ensure(past["proof"] == "LeaseExpired", || {
+        format!("the history says {past}")
+    })?;
     let untold = || LabError::State(format!("the history tells no loss: {past}"));
     past["lossSeconds"].as_i64().ok_or_else(untold)
 }
@@ -200,5 +217,7 @@ fn told(world: &World) -> Result<i64> {
 fn span(report: &TenantReport) -> f64 {
     let times = report.verdict.lost.iter().map(|row| row.at);
     let (first, last) = (times.clone().min(), times.max());
-    first.zip(last).map_or(0.0, |(first, last)| (last - first) as f64 / 1e9)
+    first
+        .zip(last)
+        .map_or(0.0, |(first, last)| (last - first) as f64 / 1e9)
 }

@@ -49,7 +49,8 @@ impl SmallCluster {
     /// the account that it makes.
     pub fn promise_kubeconfig(&self, chart: &Path) -> Result<String> {
         let mut helm = self.space.command(None, "helm");
-        helm.arg("--kubeconfig").arg(self.dir.join("admin.kubeconfig"));
+        helm.arg("--kubeconfig")
+            .arg(self.dir.join("admin.kubeconfig"));
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             helm.env(variable, self.dir.join("helm"));
         }
@@ -59,7 +60,14 @@ impl SmallCluster {
         run_ok(&mut helm, CALL_LIMIT)?;
         let account = "domicile-promise";
         let mut token = self.kubectl();
-        token.args(["create", "token", account, "--namespace", NAMESPACE, "--duration=24h"]);
+        token.args([
+            "create",
+            "token",
+            account,
+            "--namespace",
+            NAMESPACE,
+            "--duration=24h",
+        ]);
         let token = run_ok(&mut token, CALL_LIMIT)?.stdout;
         let server = format!("https://{}:{API_PORT}", self.region.address);
         Ok(kubeconfig(&server, &self.ca, token.trim()))
@@ -68,7 +76,9 @@ impl SmallCluster {
     /// A kubectl command with the administrator's rights.
     pub fn kubectl(&self) -> Command {
         let mut command = self.space.command(None, "kubectl");
-        command.arg("--kubeconfig").arg(self.dir.join("admin.kubeconfig"));
+        command
+            .arg("--kubeconfig")
+            .arg(self.dir.join("admin.kubeconfig"));
         command.env("KUBECACHEDIR", self.dir.join("cache"));
         command
     }
@@ -132,7 +142,10 @@ impl SmallCluster {
             format!("--tls-private-key-file={}", file("apiserver.key")),
             format!("--client-ca-file={}", file("ca.crt")),
             format!("--service-account-key-file={}", file("service-account.pub")),
-            format!("--service-account-signing-key-file={}", file("service-account.key")),
+            format!(
+                "--service-account-signing-key-file={}",
+                file("service-account.key")
+            ),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),

@@ -76,7 +76,9 @@ impl Agents {
             .space()
             .command(Some(region), stage.parts.programs.join("domicile"));
         command.args(["agent", "--region", region, "--policy", &stage.policy]);
-        command.args(["--namespace", SYSTEM_NAMESPACE, "--hub-kubeconfig"]).arg(hub);
+        command
+            .args(["--namespace", SYSTEM_NAMESPACE, "--hub-kubeconfig"])
+            .arg(hub);
         command.arg(format!("--listen=127.0.0.1:{}", FIRST_PORT + number));
         for (standby, file) in standbys {
             command.arg(format!("--standby-cluster={standby}={}", file.display()));
@@ -140,7 +142,9 @@ pub fn give_cluster(stage: &Stage, region: &'static Region) -> Result<(SmallClus
         "stringData": {"kubeconfig": text},
     })])?;
     let patch = json!({"spec": {"cluster": {"kubeconfigSecretRef": {"name": secret}}}});
-    stage.objects.merge(kinds::REGION, None, region.name, &patch)?;
+    stage
+        .objects
+        .merge(kinds::REGION, None, region.name, &patch)?;
     Ok((cluster, file))
 }
 
@@ -156,5 +160,6 @@ fn secret_file(path: &Path, text: &str) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(path).map_err(LabError::file("create", path))?;
-    file.write_all(text.as_bytes()).map_err(LabError::file("write", path))
+    file.write_all(text.as_bytes())
+        .map_err(LabError::file("write", path))
 }
