@@ -1,0 +1,142 @@
+//! The setting of a run, drawn from its seed: all of it that is not a fault.
+
+use domicile_core::facts::Epoch;
+use domicile_core::failover::{
+    FailbackMode, Mode, Promotion, Proof, Settings, Standby, State, Stored,
+};
+use domicile_core::lease::Terms;
+use domicile_core::names::{Jurisdiction, ServerId};
+use jiff::Timestamp;
+
+use crate::chance::{Chance, Who};
+use crate::fault::Ms;
+use crate::world::database::NAMES;
+
+/// Short leases: a taker waits 9.6 s.
+pub(crate) const TERMS: Terms = Terms {
+    lease_seconds: 6,
+    renew_seconds: 2,
+};
+
+/// All of a run that is not its faults.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub seed: u64,
+    pub operators: usize,
+    pub synchronous: bool,
+    pub settings: Settings,
+    pub third_is_lawful: bool,
+    /// How late each client sees a change of its Secret.
+    pub delays: [Ms; 3],
+    /// How often somebody rejoins what waits for it; never while faults last, when absent.
+    pub administrator: Option<Ms>,
+    pub uptimes: [Ms; 3],
+    pub drifts: [i64; 3],
+}
+
+impl Setup {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut draw = |limit| chance.below(Who::Setup, limit);
+        let mode = match draw(8) {
+            0 => Mode::SemiAutomatic,
+            1 => Mode::Manual,
+            _most => Mode::Automatic,
+        };
+        let minimum = if draw(2) == 0 {
+            Proof::Assumed
+        } else {
+            Proof::SynchronousReplication
+        };
+        let failback = if draw(3) == 0 {
+            FailbackMode::Manual
+        } else {
+            FailbackMode::Automatic
+        };
+        let cooldown = [5, 60][draw(2) as usize];
+        let delays = [0, 5_000, 60_000];
+        Self {
+            seed,
+            operators: 2 + draw(2) as usize,
+            synchronous: draw(2) == 0,
+            settings: settings(mode, minimum, failback, cooldown, draw(2) == 0),
+            third_is_lawful: draw(2) == 0,
+            delays: [
+                delays[draw(3) as usize],
+                delays[draw(3) as usize],
+                delays[draw(2) as usize],
+            ],
+            administrator: [None, Some(4_000), Some(15_000)][draw(3) as usize],
+            uptimes: std::array::from_fn(|_| 1_000 + draw(100_000_000)),
+            drifts: std::array::from_fn(|_| draw(2_000) as i64 - 1_000),
+        }
+    }
+
+    pub(crate) fn law(&self, at: usize) -> Jurisdiction {
+        let abroad = at == 2 && !self.third_is_lawful;
+        Jurisdiction::new(if abroad { "US" } else { "EU" })
+    }
+
+    pub(crate) fn stored() -> Stored {
+        Stored {
+            state: State::Steady,
+            since: Timestamp::from_second(1_000_000).unwrap_or(Timestamp::UNIX_EPOCH),
+            epoch: Epoch(1),
+            active: server(0).region,
+            claim: None,
+            restore_synchronous: false,
+            journal: None,
+            evidence: None,
+            cooldown_until: None,
+            history: Vec::new(),
+        }
+    }
+}
+
+/// One of the servers, by its number.
+pub(crate) fn server(at: usize) -> ServerId {
+    ServerId::new(NAMES[at], "main")
+}
+
+fn settings(
+    mode: Mode,
+    minimum_proof: Proof,
+    failback: FailbackMode,
+    cooldown_seconds: u32,
+    prefers_third: bool,
+) -> Settings {
+    let standby = |at: usize, promotion| Standby {
+        server: ServerId::new(NAMES[at], "main"),
+        priority: 10,
+        promotion,
+    };
+    let third = if prefers_third {
+        Promotion::Prefer
+    } else {
+        Promotion::Neutral
+    };
+    Settings {
+        name: "p".into(),
+        home: ServerId::new(NAMES[0], "main"),
+        standbys: vec![standby(2, third), standby(1, Promotion::Neutral)],
+        mode,
+        paused: false,
+        interval_seconds: 1,
+        timeout_seconds: 1,
+        failure_threshold: 2,
+        success_threshold: 2,
+        max_data_loss_seconds: 8,
+        heartbeat_seconds: 1,
+        minimum_proof,
+        drain_seconds: 1,
+        max_freeze_seconds: 20,
+        failback,
+        stable_seconds: 5,
+        max_stable_seconds: 5,
+        cooldown_seconds,
+        max_automatic_per_day: 100,
+        approval_seconds: 10,
+        quorum: 2,
+        lease: TERMS,
+    }
+}
