@@ -365,9 +365,11 @@ fn proof(seen: &Observation, ask: Question<'_>) -> Guard {
             "the operation accepts UnprovenFencing; the proof is {proof}"
         ))
     } else {
+        let lease = leases::unarmed(seen, ask.target).filter(|_| minimum == Proof::LeaseExpired);
+        let why = lease.map_or_else(String::new, |why| format!(": {why}"));
         Err(format!(
-            "only {proof} is to be had and `spec.fencing.minimumProof` is {minimum}; an operation \
-             can accept UnprovenFencing"
+            "only {proof} is to be had and `spec.fencing.minimumProof` is {minimum}{why}; an \
+             operation can accept UnprovenFencing"
         ))
     };
     guard(GuardName::FencingProof, result)

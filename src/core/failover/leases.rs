@@ -41,12 +41,40 @@ fn pledge_for<'a>(
 }
 
 /// True when the loss of the active region could now be proven by the end of its write lease: its
-/// agent is alive and pledged, and `target` may then be promoted.
+/// agent is alive and pledged, `target` may then be promoted, and its region can be asked for the
+/// permit, if one is needed.
 pub fn is_armed(seen: &Observation, target: &RegionName) -> bool {
-    let alive = |lease: &Watched<WriteLease>| {
-        seen.now.mono.since(lease.renewed) <= lease.record.terms.fresh_ms()
+    unarmed(seen, target).is_none()
+}
+
+/// Why it could not.
+pub(super) fn unarmed(seen: &Observation, target: &RegionName) -> Option<String> {
+    let active = &seen.stored.active;
+    let Some((lease, pledge)) = pledge_for(seen, target) else {
+        return Some(match &seen.lease {
+            Look::Unread => "the write lease cannot be read".to_owned(),
+            Look::Absent | Look::There(_) => {
+                format!("no agent of {active} has pledged the write lease for {target}")
+            }
+        });
     };
-    pledge_for(seen, target).is_some_and(|(lease, _)| alive(lease))
+    if seen.now.mono.since(lease.renewed) > lease.record.terms.fresh_ms() {
+        return Some(format!(
+            "the agent of {active} does not renew the write lease"
+        ));
+    }
+    match seen.promises.get(target) {
+        _any if !pledge.promises => None,
+        Some(Look::Absent | Look::There(_)) => None,
+        Some(Look::Unread) => Some(format!(
+            "the cluster of {target} cannot be asked for its permit: see the operator's log and \
+             `spec.cluster` of Region {target}"
+        )),
+        None => Some(format!(
+            "the agent of {active} relies on a promise of {target}, whose Region has no \
+             `spec.cluster`"
+        )),
+    }
 }
 
 /// The same during an outage, before the lease is taken: the agent was alive when it began.

@@ -122,6 +122,14 @@ fn only_a_living_agent_arms_the_lease() {
     assert!(!is_armed(&seen, &"abroad".into()));
     seen.lease = there(pledged(&seen, false), 6_001);
     assert!(!is_armed(&seen, &central));
+    // A cluster that cannot be asked for its permit is known before it is needed.
+    seen.lease = there(pledged(&seen, true), 1_000);
+    for (look, armed) in [(Look::Unread, false), (Look::Absent, true)] {
+        seen.promises = [(central.clone(), look)].into();
+        assert_eq!(is_armed(&seen, &central), armed);
+    }
+    seen.promises.clear();
+    assert!(!is_armed(&seen, &central));
     // What no living agent stands for is not left there to be believed in an outage.
     seen.lease = there(pledged(&seen, false), 9_601);
     assert_eq!(

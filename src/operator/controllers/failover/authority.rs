@@ -2,6 +2,7 @@
 //! machine says, disarmed before the policy is gone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domicile_api::policy::FailoverPolicy;
 use domicile_core::facts::Epoch;
@@ -55,23 +56,37 @@ fn tell(policy: &str, error: &ReadError) {
     }
 }
 
-/// The promises of the standbys whose region has a cluster of its own: asked only while a move
-/// waits for one or counts its loss by one.
+/// The promises of the standbys whose region has a cluster of its own: of all that a pledge relies
+/// on while all is calm, so that a cluster that cannot be asked is known before it is needed, and
+/// of the target of a move that waits for one or counts its loss by one.
 pub(super) async fn promises(
     ctx: &Ctx,
     memory: &Memory,
     settings: &Settings,
     stored: &Stored,
+    lease: &Look<WriteLease>,
 ) -> BTreeMap<RegionName, Look<Promise>> {
-    let asked = matches!(stored.state, State::Fencing | State::CatchingUp);
-    let journal = stored.journal.as_ref().filter(|_| asked);
-    let standbys = settings.servers().into_iter().map(|s| s.server.region);
-    let wanted = standbys.filter(|region| journal.is_some_and(|journal| journal.to == *region));
+    let moving = matches!(stored.state, State::Fencing | State::CatchingUp);
+    let journal = stored.journal.as_ref().filter(|_| moving);
+    let pledge = lease.there().and_then(|lease| lease.record.in_force());
+    let calm = stored.state == State::Steady;
+    let relied = pledge.filter(|pledge| calm && pledge.promises);
+    let wanted = settings
+        .servers()
+        .into_iter()
+        .map(|s| s.server.region)
+        .filter(|region| {
+            journal.is_some_and(|journal| journal.to == *region)
+                || relied.is_some_and(|pledge| pledge.members.contains(region))
+        });
     let looks = wanted.map(async |region| {
         let look = match ctx.region_leases(&region).await {
             Ok(None) => return None,
             Ok(Some(api)) => {
-                let book = Book { api, ..hub(ctx) };
+                // A pass must not wait long for a region that is lost.
+                let limit = Duration::from_secs(u64::from(settings.timeout_seconds));
+                let clock = &ctx.clock;
+                let book = Book { api, clock, limit };
                 match book.promise(&settings.name).await {
                     Ok(found) => {
                         let key = key(&region, &settings.name);

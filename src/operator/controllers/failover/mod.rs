@@ -167,7 +167,7 @@ async fn reconcile(
         };
         return begin(&ctx, &policy, adopted, now.wall).await;
     };
-    let promises = authority::promises(&ctx, &memory, &settings, &stored).await;
+    let promises = authority::promises(&ctx, &memory, &settings, &stored, &lease).await;
     let records = observe::Records { lease, promises };
     let seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, records);
     let decision = decide(&seen);
