@@ -155,7 +155,9 @@ pub fn renewals(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
 /// The epoch at which the own server must be fenced now, if it must. To be asked after the
 /// renewals: what they confirmed counts.
 pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
-    if let Some(lease) = heard(seen, memory).filter(|lease| !is_mine(seen, lease)) {
+    // Taken for this very region, the lease ends another's right and not this server's: it is being
+    // promoted, and is offered the lease once it serves.
+    if let Some(lease) = heard(seen, memory).filter(|lease| lease.holder != seen.region) {
         // The hub gave the right to write to another region.
         return Some(lease.epoch).filter(|epoch| is_open(seen, *epoch));
     }

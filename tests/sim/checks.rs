@@ -21,6 +21,9 @@ use crate::world::{Decided, World};
 /// What happened so lately that an operator may not have read it yet.
 const LATELY: Ms = 2_200;
 
+/// How long an agent may take to see its server again, to take its seat and to fence it.
+const BACK: Ms = 3_500;
+
 /// A promotion that happened.
 #[derive(Debug, Clone)]
 pub(crate) struct Promoted {
@@ -62,6 +65,8 @@ pub(crate) struct Checks {
     rerouting_since: Ms,
     /// Longest time for which two servers acknowledged, where that was assumed away.
     pub overlap: Ms,
+    /// Writes that a returned server acknowledged before its agent fenced it.
+    returns: u64,
     only_operators: bool,
     wall_jumps: bool,
 }
@@ -84,6 +89,7 @@ impl Checks {
             last_automatic: None,
             rerouting_since: 0,
             overlap: 0,
+            returns: 0,
             only_operators: false,
             wall_jumps: false,
         }
@@ -106,14 +112,20 @@ impl Checks {
     }
 
     /// I1 and the ledger for I5: a server told a client that its write is safe.
-    pub(crate) fn acknowledges(&mut self, now: Ms, at: usize, term: u32, commit: u32, hole: bool) {
+    pub(crate) fn acknowledges(&mut self, now: Ms, server: &Server, commit: u32, hole: bool) {
+        let (at, term) = (server.at, server.term);
         let Some(superseder) = self.promotions.get(term as usize).cloned() else {
             if !hole {
                 self.acknowledged.push(Acknowledged { commit, at: now });
             }
             return;
         };
-        if superseder.proof == Proof::Assumed || superseder.hole {
+        // Case 21 of `failover.md`: a server that stood still, or was down, when its agent had to
+        // fence it takes writes until that agent sees it again.
+        let back = server.settled + BACK > now && server.settled + BACK > superseder.when;
+        if superseder.proof == Proof::LeaseExpired && back {
+            self.returns += 1;
+        } else if superseder.proof == Proof::Assumed || superseder.hole {
             self.overlap = self.overlap.max(now - superseder.when);
         } else if !hole {
             self.fail(format!(
@@ -358,7 +370,10 @@ impl Checks {
             .count();
         coverage.failovers += failovers as u64;
         coverage.planned += (self.promotions.len() - failovers) as u64;
+        let expired = |p: &&Promoted| p.proof == Proof::LeaseExpired;
+        coverage.lease_expired = self.promotions.iter().filter(expired).count() as u64;
         coverage.overlap = self.overlap;
+        coverage.returns = self.returns;
     }
 
     /// I13: at rest nothing is written, heartbeats aside.

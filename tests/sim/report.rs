@@ -34,6 +34,11 @@ pub(crate) fn reached(coverage: &Coverage, took: Duration) {
         per_second(coverage.failovers + coverage.planned),
         coverage.overlap / 1000,
     );
+    println!(
+        "{} promotions on the end of a lease; agents fenced their server {} times; \
+         {} writes in the hole of case 21",
+        coverage.lease_expired, coverage.self_fences, coverage.returns
+    );
     for ((from, to), times) in &coverage.edges {
         println!("  {from} -> {to}: {times}");
     }

@@ -17,6 +17,8 @@ pub(crate) struct Replay {
     /// Why it is kept.
     pub why: String,
     pub seed: u64,
+    /// What was drawn for the setting: later draws must not change a replay.
+    pub setup: Vec<u64>,
     pub faults: Vec<Fault>,
 }
 
@@ -30,7 +32,18 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn run(seed: u64, faults: &[Fault], machine: Machine, aloud: bool) -> Outcome {
-    let setup = Setup::of(seed);
+    of(Setup::of(seed), faults, machine, aloud)
+}
+
+impl Replay {
+    /// Does it again.
+    pub(crate) fn run(&self, aloud: bool) -> Outcome {
+        let setup = Setup::with(self.seed, &self.setup);
+        of(setup, &self.faults, Machine::built(), aloud)
+    }
+}
+
+fn of(setup: Setup, faults: &[Fault], machine: Machine, aloud: bool) -> Outcome {
     let mut world = World::new(setup, faults.to_vec(), machine.decide, machine.process);
     world.aloud = aloud;
     let broken = world.run().err();
@@ -99,9 +112,13 @@ pub(crate) fn shrink(seed: u64, faults: &[Fault], machine: Machine, broken: &str
     least
 }
 
-/// The folder of replays that are run for ever.
-pub(crate) fn kept() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("replays")
+/// The replays in a folder beside this file.
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Writes a replay below the build folder, and answers where.

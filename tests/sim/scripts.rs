@@ -5,11 +5,50 @@ use domicile_core::failover::State;
 use crate::chance::{Chance, Who};
 use crate::draw::pick;
 use crate::fault::{Effect, Fault, Kind, Ms, Place, Side, Wish};
+use crate::setup::Profile;
 
 const HOME: Kind = Kind::Isolate { server: 0 };
 
 /// How many scripts there are; the rarer the place, the more numbers lead to it.
-const SCRIPTS: u64 = 15;
+const SCRIPTS: u64 = 19;
+
+/// What a profile is about, early in the run.
+pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+    let side = if chance.percent(who, 50) {
+        Side::Before
+    } else {
+        Side::After
+    };
+    let crash = |effect| Fault {
+        at: 1_000,
+        duration: 90_000,
+        kind: Kind::Crash { side, effect },
+    };
+    match profile {
+        Profile::Any => Vec::new(),
+        Profile::Leased => {
+            let effect = pick(chance, &[Effect::Permit, Effect::Permit, Effect::Lease]);
+            let mut faults = promised(8_000, 90, chance);
+            faults.push(crash(effect));
+            faults
+        }
+        Profile::Homeward => {
+            let effects = [
+                Effect::Ask,
+                Effect::Ask,
+                Effect::SetSynchronous,
+                Effect::Drain,
+            ];
+            let lost = Fault {
+                at: 6_000,
+                duration: chance.between(who, 4_000, 8_000),
+                kind: Kind::KillServer { server: 0 },
+            };
+            vec![lost, crash(pick(chance, &effects))]
+        }
+    }
+}
 
 /// One of the scripts, begun at this time.
 pub(crate) fn script(at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
@@ -86,6 +125,11 @@ pub(crate) fn script(at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
             };
             (0..3).map(back).chain([fault(100, 15_000, HOME)]).collect()
         }
+        // The hub and the standbys lose the primary, and its agent does not lose their clusters;
+        // half of the time it loses them later.
+        13 | 14 => promised(at, 50, chance),
+        // The primary's region is lost for longer than its lease.
+        15 | 16 => vec![fault(0, chance.between(who, 14_000, 30_000), HOME)],
         // The next leader hears from the old primary later than from all others.
         _late => {
             let slow = |operator| {
@@ -100,6 +144,35 @@ pub(crate) fn script(at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
             (0..3).map(slow).chain(begin).collect()
         }
     }
+}
+
+/// The primary lives on its promises, and then perhaps loses those, too.
+fn promised(at: Ms, percent: u64, chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+    let duration = chance.between(who, 20_000, 40_000);
+    let lost = [
+        (Place::Inside(0), Place::Hub),
+        (Place::Operator(0), Place::Server(0)),
+        (Place::Operator(1), Place::Server(0)),
+        (Place::Operator(2), Place::Server(0)),
+        (Place::Server(1), Place::Server(0)),
+        (Place::Server(2), Place::Server(0)),
+    ];
+    let later = [1, 2].map(|other| (Place::Inside(0), Place::Cluster(other)));
+    let both = |at: Ms, (one, other): (Place, Place)| {
+        [(one, other), (other, one)].map(|(from, to)| Fault {
+            at,
+            duration,
+            kind: Kind::Cut { from, to },
+        })
+    };
+    let after = at + chance.between(who, 2_000, 12_000);
+    let more = later.into_iter().filter(|_| chance.percent(who, percent));
+    let more: Vec<_> = more.flat_map(|way| both(after, way)).collect();
+    lost.into_iter()
+        .flat_map(|way| both(at, way))
+        .chain(more)
+        .collect()
 }
 
 fn when(state: State, then: Kind) -> Kind {

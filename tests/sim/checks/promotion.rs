@@ -112,7 +112,14 @@ impl Checks {
         } else {
             self.bounded_at
         };
-        let age = decided.saturating_sub(oldest).div_ceil(1000);
+        // What a lease ends, ends before the promotion: the bound runs back from the last write.
+        let newest = lost.iter().map(|a| a.at).max().unwrap_or(decided);
+        let until = if proof == Proof::LeaseExpired {
+            newest
+        } else {
+            decided
+        };
+        let age = until.saturating_sub(oldest).div_ceil(1000);
         match journal.loss {
             None => self.fail("I5: promoted without a loss bound"),
             Some(LossBound::Unknown) => {}

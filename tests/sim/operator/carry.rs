@@ -104,6 +104,10 @@ impl World {
     }
 
     fn act(&mut self, at: usize, seen: &Observation, step: Step) {
+        if matches!(step, Step::WriteLease(..) | Step::Permit(..)) {
+            self.writes_record(at, step);
+            return;
+        }
         let effect = effect_of(&step);
         if let Step::Promote(to, _) = &step {
             let to = index(&to.region);
@@ -153,10 +157,7 @@ impl World {
                 let set = Statement::SetSynchronous(epoch, standby);
                 (place(&server), set, Purpose::Act, short)
             }
-            Step::WriteLease(..) | Step::Permit(..) => {
-                self.ends_pass(at, AFTER_FAILURE);
-                return;
-            }
+            Step::WriteLease(..) | Step::Permit(..) => return,
             Step::Ask {
                 name,
                 kind,
@@ -225,7 +226,8 @@ fn effect_of(step: &Step) -> Effect {
         Step::TakeAuthority(..) => Effect::TakeAuthority,
         Step::Canary(..) => Effect::Canary,
         Step::SetSynchronous(..) => Effect::SetSynchronous,
-        Step::WriteLease(..) | Step::Permit(..) => Effect::Store,
+        Step::WriteLease(..) => Effect::Lease,
+        Step::Permit(..) => Effect::Permit,
         Step::Ask { .. } => Effect::Ask,
     }
 }

@@ -144,6 +144,12 @@ impl World {
                     ..known
                 })
             }
+            Request::GetRecord(None) => Reply::Ok(Object::WriteLease(self.lease.clone())),
+            Request::GetRecord(Some(at)) => Reply::Ok(Object::Promise(self.promises[at])),
+            Request::PutRecord(record, version) => match self.put_record(record, version) {
+                Ok(version) => Reply::Ok(Object::Version(version)),
+                Err(()) => Reply::Conflict,
+            },
             Request::GetSecret => Reply::Ok(Object::Secret(self.hub.secret)),
             Request::PutSecret(version, seat) => self.put_secret(version, seat),
             Request::PutPlacement(version, active, epoch) => {

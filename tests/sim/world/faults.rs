@@ -4,6 +4,7 @@ use super::net::beyond;
 use domicile_core::failover::State;
 
 use super::{Event, Trap, Trigger, WAITS, World};
+use crate::agent::REPLICAS;
 use crate::chance::Who;
 use crate::fault::{Fault, Kind, Ms, Place, Side};
 use crate::operator::Tick;
@@ -41,6 +42,17 @@ impl World {
             Kind::FreezeOperator { operator } => {
                 let frozen = &mut self.at(operator).frozen_until;
                 *frozen = until.max(*frozen);
+            }
+            Kind::KillAgent { region } => {
+                let number = region * REPLICAS;
+                if number < self.agents.len() {
+                    self.kill_agent(number);
+                }
+            }
+            Kind::FreezeAgent { region } => {
+                if let Some(agent) = self.agents.get_mut(region * REPLICAS) {
+                    agent.frozen_until = until.max(agent.frozen_until);
+                }
             }
             Kind::HubAway => self.hub_away += 1,
             Kind::WatchLag {
@@ -94,6 +106,8 @@ impl World {
             // These end by themselves, or are over when they begin.
             Kind::FreezeServer { .. }
             | Kind::PauseReplay { .. }
+            | Kind::KillAgent { .. }
+            | Kind::FreezeAgent { .. }
             | Kind::KillOperator { .. }
             | Kind::Crash { .. }
             | Kind::FreezeBefore { .. }
@@ -152,7 +166,11 @@ impl World {
     }
 
     fn isolate(&mut self, server: usize, begins: bool) {
-        let here = [Place::Server(server), Place::Inside(server)];
+        let here = [
+            Place::Server(server),
+            Place::Inside(server),
+            Place::Cluster(server),
+        ];
         for inside in here {
             for outside in beyond(server) {
                 self.net.cut(self.now, inside, outside, begins);
@@ -168,6 +186,7 @@ impl World {
         server.starts += 1;
         server.frozen_until = 0;
         server.stream = None;
+        server.seat = None;
         server.sessions.clear();
         server.waiting.clear();
         server.confirmed = Default::default();
