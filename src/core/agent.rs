@@ -77,8 +77,10 @@ impl Memory {
     /// forgotten, one that another replica gave is known from now on.
     pub fn note(&mut self, seen: &Sight) {
         let Hub::Says(record) = &seen.hub else { return };
-        // Without a record, or with a disarmed one, nobody can promote on its expiry.
-        let Some(lease) = record.as_ref().filter(|lease| !disarmed(lease)) else {
+        // Without a record, or with its own disarmed, nobody can promote on its expiry. Another
+        // region's releases nothing: this one's server may come back open.
+        let released = |lease: &WriteLease| disarmed(lease) && lease.holder == seen.region;
+        let Some(lease) = record.as_ref().filter(|lease| !released(lease)) else {
             *self = Self::default();
             return;
         };

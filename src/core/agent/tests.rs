@@ -253,3 +253,24 @@ fn a_server_that_is_being_promoted_is_not_fenced_by_its_own_agent() {
     let away = taken.taken_for(Epoch(5), &"central".into());
     assert_eq!(look(&mut memory, &told(2, away)).1, Some(Epoch(5)));
 }
+
+#[test]
+fn a_lease_that_another_region_holds_disarmed_releases_nothing() {
+    let mut memory = Memory::default();
+    look(&mut memory, &told(1, offer(4)));
+    assert!(memory.pledge.is_some());
+    let none = BTreeSet::new();
+    let theirs = WriteLease::offer(Epoch(5), "central".into(), none.clone(), TERMS);
+    let standby = Sight {
+        database: Database::Silent,
+        ..told(20, theirs)
+    };
+    look(&mut memory, &standby);
+    // The server comes back open, and the hub is out of reach.
+    assert_eq!(look(&mut memory, &cut_off(40)).1, Some(Epoch(4)));
+    look(
+        &mut memory,
+        &told(50, WriteLease::offer(Epoch(4), "west".into(), none, TERMS)),
+    );
+    assert_eq!(memory.pledge, None);
+}

@@ -164,7 +164,10 @@ impl World {
                 target,
                 epoch,
             } => {
-                self.checks.asks_for_failback(self.now, &self.setup);
+                let stable = Ms::from(self.setup.settings.stable_seconds) * 1000;
+                let stood_still = self.operators[at].frozen_until + stable > self.now;
+                self.checks
+                    .asks_for_failback(self.now, &self.setup, stood_still);
                 let request = Request::Create(Rc::new(own(name, kind, target, epoch)));
                 self.tick(at, self.now, Tick::Call(request, Purpose::Asked));
                 return;
