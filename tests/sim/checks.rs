@@ -1,6 +1,7 @@
 //! The invariants of `faults.md`, checked where each can break.
 
 mod promotion;
+mod rest;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,15 +9,14 @@ use domicile_core::facts::{Authority, Epoch, Facts, Role};
 use domicile_core::failover::{Journal, MoveKind, Proof, State, Stored};
 use domicile_core::health::Verdict;
 
-use crate::coverage::Coverage;
 use crate::draw::is_operators_own;
 use crate::fault::{Ms, Place};
 use crate::setup::Setup;
+use crate::world::Decided;
 use crate::world::database::{HOME, MEMBERS, Server};
 use crate::world::hub::{Hub, Secret};
 use crate::world::net::Net;
 use crate::world::people::index;
-use crate::world::{Decided, World};
 
 /// What happened so lately that an operator may not have read it yet.
 const LATELY: Ms = 2_200;
@@ -369,35 +369,5 @@ impl Checks {
         if setup.law(next.region) != setup.law(HOME) {
             self.fail("I4: the Secret names a server under another law");
         }
-    }
-
-    pub(crate) fn count(&self, coverage: &mut Coverage) {
-        let failovers = self
-            .promotions
-            .iter()
-            .filter(|p| p.kind == MoveKind::Failover)
-            .count();
-        coverage.failovers += failovers as u64;
-        coverage.planned += (self.promotions.len() - failovers) as u64;
-        let expired = |p: &&Promoted| p.proof == Proof::LeaseExpired;
-        coverage.lease_expired = self.promotions.iter().filter(expired).count() as u64;
-        coverage.overlap = self.overlap;
-        coverage.returns = self.returns;
-    }
-
-    /// I13: at rest nothing is written, heartbeats aside.
-    pub(crate) fn at_rest(&self, world: &World) -> Result<(), String> {
-        if self.last_row_change + 5_000 > world.now {
-            return Err("I13: at rest, and rows are written".into());
-        }
-        let secret = world.hub.secret;
-        let stored = &world.hub.policy.stored;
-        if (secret.region, secret.epoch) != (index(&stored.active), stored.epoch) {
-            return Err(format!(
-                "I3: at rest, and {secret:?} is not of {}",
-                stored.epoch
-            ));
-        }
-        Ok(())
     }
 }

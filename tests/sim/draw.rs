@@ -263,26 +263,7 @@ fn kind(group: u64, chance: &mut Chance) -> Kind {
                 },
             }
         }
-        7 => match chance.below(who, 9) {
-            0 => Kind::KillOperator {
-                operator,
-                reboot: chance.percent(who, 30),
-            },
-            1 | 2 => Kind::FreezeOperator { operator },
-            3 => Kind::HubAway,
-            7 => Kind::KillAgent { region: at },
-            8 => Kind::FreezeAgent { region: at },
-            4 => link(chance, Place::Operator(operator), Place::Hub),
-            5 => Kind::LostReply {
-                operator,
-                percent: 50,
-            },
-            _lag => Kind::WatchLag {
-                operator,
-                watch: pick(chance, &Watch::ALL),
-                by: chance.between(who, 200, 12_000),
-            },
-        },
+        7 => around(operator, at, chance),
         8 => match chance.below(who, 4) {
             0 => Kind::Linger {
                 operator,
@@ -305,6 +286,31 @@ fn kind(group: u64, chance: &mut Chance) -> Kind {
             2 => Kind::PauseReplay { server: at },
             3 => link(chance, Place::Server(at), Place::Outside),
             _rejoin => Kind::Rejoin { server: at },
+        },
+    }
+}
+
+/// What happens to processes, and between them and the API server.
+fn around(operator: usize, at: usize, chance: &mut Chance) -> Kind {
+    let who = Who::Schedule;
+    match chance.below(who, 9) {
+        0 => Kind::KillOperator {
+            operator,
+            reboot: chance.percent(who, 30),
+        },
+        1 | 2 => Kind::FreezeOperator { operator },
+        3 => Kind::HubAway,
+        7 => Kind::KillAgent { region: at },
+        8 => Kind::FreezeAgent { region: at },
+        4 => link(chance, Place::Operator(operator), Place::Hub),
+        5 => Kind::LostReply {
+            operator,
+            percent: 50,
+        },
+        _lag => Kind::WatchLag {
+            operator,
+            watch: pick(chance, &Watch::ALL),
+            by: chance.between(who, 200, 12_000),
         },
     }
 }

@@ -94,6 +94,18 @@ pub(crate) fn script(at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
                 fault(100, back, Kind::KillServer { server: 0 }),
             ]
         }
+        number => rarer(number, at, chance),
+    }
+}
+
+fn rarer(number: u64, at: Ms, chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+    let fault = |after: Ms, duration: Ms, kind: Kind| Fault {
+        at: at + after,
+        duration,
+        kind,
+    };
+    match number {
         // Two regions are lost one after the other, and the third was never rejoined.
         9 | 10 => vec![
             fault(0, 35_000, HOME),

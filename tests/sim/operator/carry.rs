@@ -150,10 +150,7 @@ impl World {
                 )
             }
             Step::SetSynchronous(server, epoch, name) => {
-                let standby = NAMES[..MEMBERS]
-                    .iter()
-                    .position(|n| name == *n)
-                    .unwrap_or(0);
+                let standby = named(&name);
                 let set = Statement::SetSynchronous(epoch, standby);
                 (place(&server), set, Purpose::Act, short)
             }
@@ -219,6 +216,14 @@ impl World {
         };
         self.ends_pass(at, rest);
     }
+}
+
+/// The server of this name in the settings of another.
+fn named(name: &str) -> usize {
+    NAMES[..MEMBERS]
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or(0)
 }
 
 fn effect_of(step: &Step) -> Effect {

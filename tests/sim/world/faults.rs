@@ -43,17 +43,8 @@ impl World {
                 let frozen = &mut self.at(operator).frozen_until;
                 *frozen = until.max(*frozen);
             }
-            Kind::KillAgent { region } => {
-                let number = region * REPLICAS;
-                if number < self.agents.len() {
-                    self.kill_agent(number);
-                }
-            }
-            Kind::FreezeAgent { region } => {
-                if let Some(agent) = self.agents.get_mut(region * REPLICAS) {
-                    agent.frozen_until = until.max(agent.frozen_until);
-                }
-            }
+            Kind::KillAgent { region } => self.agent_fault(region, None),
+            Kind::FreezeAgent { region } => self.agent_fault(region, Some(until)),
             Kind::HubAway => self.hub_away += 1,
             Kind::WatchLag {
                 operator,
@@ -136,6 +127,18 @@ impl World {
             });
             self.push(at, Event::Begins(number));
             self.push(at + lasts, Event::Ends(number));
+        }
+    }
+
+    /// The first agent of a region stands still, or ends.
+    fn agent_fault(&mut self, region: usize, frozen_until: Option<Ms>) {
+        let number = region * REPLICAS;
+        let Some(agent) = self.agents.get_mut(number) else {
+            return;
+        };
+        match frozen_until {
+            Some(until) => agent.frozen_until = until.max(agent.frozen_until),
+            None => self.kill_agent(number),
         }
     }
 
