@@ -40,6 +40,8 @@ pub(crate) struct Promoted {
 struct Acknowledged {
     commit: u32,
     at: Ms,
+    /// By a server that had just come back.
+    back: bool,
 }
 
 #[derive(Debug)]
@@ -119,7 +121,12 @@ impl Checks {
         let (at, term) = (server.at, server.term);
         let Some(superseder) = self.promotions.get(term as usize).cloned() else {
             if !hole {
-                self.acknowledged.push(Acknowledged { commit, at: now });
+                let back = server.settled > 0 && server.settled + BACK > now;
+                self.acknowledged.push(Acknowledged {
+                    commit,
+                    at: now,
+                    back,
+                });
             }
             return;
         };

@@ -33,6 +33,11 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
             faults.push(crash(effect));
             faults
         }
+        Profile::Caught => {
+            let number = pick(chance, &[1, 4]);
+            numbered(number, 8_000, 12_000, chance)
+        }
+        Profile::Asked => numbered(7, 8_000, 12_000, chance),
         Profile::Homeward => {
             let effects = [
                 Effect::Ask,
@@ -52,6 +57,11 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
 
 /// One of the scripts, begun at this time.
 pub(crate) fn script(at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
+    let number = chance.below(Who::Schedule, SCRIPTS);
+    numbered(number, at, duration, chance)
+}
+
+fn numbered(number: u64, at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
     let who = Who::Schedule;
     let fault = |after: Ms, duration: Ms, kind: Kind| Fault {
         at: at + after,
@@ -59,7 +69,7 @@ pub(crate) fn script(at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault> {
         kind,
     };
     let long = chance.between(who, 12_000, 40_000);
-    match chance.below(who, SCRIPTS) {
+    match number {
         // A person's failover, and the primary dies before it is fenced.
         0 => vec![
             fault(

@@ -26,6 +26,10 @@ pub(crate) enum Profile {
     Leased,
     /// The way home.
     Homeward,
+    /// An asynchronous move that is overtaken by what comes back, or cut off.
+    Caught,
+    /// A person is asked first.
+    Asked,
 }
 
 /// All of a run that is not its faults.
@@ -91,6 +95,8 @@ impl Setup {
         let profile = match draw(10) {
             0 => Profile::Leased,
             1 => Profile::Homeward,
+            2 => Profile::Caught,
+            3 => Profile::Asked,
             _any => Profile::Any,
         };
         let mut setup = Self {
@@ -126,6 +132,16 @@ impl Setup {
                 self.settings.mode = Mode::Automatic;
                 self.settings.minimum_proof = Proof::LeaseExpired;
                 self.settings.max_data_loss_seconds = 20;
+            }
+            Profile::Caught => {
+                (self.agents, self.synchronous) = (false, false);
+                self.settings.mode = Mode::Automatic;
+                self.settings.minimum_proof = Proof::Assumed;
+                self.settings.max_data_loss_seconds = 8;
+            }
+            Profile::Asked => {
+                self.synchronous = true;
+                self.settings.mode = Mode::SemiAutomatic;
             }
             Profile::Homeward => {
                 self.settings.mode = Mode::Automatic;

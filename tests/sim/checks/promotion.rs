@@ -97,12 +97,14 @@ impl Checks {
     /// I5: what was acknowledged and is missing is no older than the bound that was decided on.
     fn judges_loss(&mut self, now: Ms, server: &Server, journal: &Journal, proof: Proof) {
         let held: BTreeSet<u32> = server.log.iter().filter_map(|entry| entry.commit).collect();
-        let lost: Vec<_> = self
+        let mut lost: Vec<_> = self
             .acknowledged
             .iter()
             .filter(|a| !held.contains(&a.commit))
             .copied()
             .collect();
+        // Case 21 of `failover.md`, as in `acknowledges`.
+        lost.retain(|a| !(a.back && proof == Proof::LeaseExpired));
         self.acknowledged.retain(|a| held.contains(&a.commit));
         let Some(oldest) = lost.iter().map(|a| a.at).min() else {
             return;
