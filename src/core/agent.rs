@@ -77,8 +77,10 @@ impl Memory {
     /// forgotten, one that another replica gave is known from now on.
     pub fn note(&mut self, seen: &Sight) {
         let Hub::Says(record) = &seen.hub else { return };
-        // Without a record, or with a disarmed one, nobody can promote on its expiry.
-        let Some(lease) = record.as_ref().filter(|lease| !disarmed(lease)) else {
+        // Without a record, or with its own disarmed, nobody can promote on its expiry. Another
+        // region's releases nothing: this one's server may come back open.
+        let released = |lease: &WriteLease| disarmed(lease) && lease.holder == seen.region;
+        let Some(lease) = record.as_ref().filter(|lease| !released(lease)) else {
             *self = Self::default();
             return;
         };
@@ -155,7 +157,9 @@ pub fn renewals(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
 /// The epoch at which the own server must be fenced now, if it must. To be asked after the
 /// renewals: what they confirmed counts.
 pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
-    if let Some(lease) = heard(seen, memory).filter(|lease| !is_mine(seen, lease)) {
+    // Taken for this very region, the lease ends another's right and not this server's: it is being
+    // promoted, and is offered the lease once it serves.
+    if let Some(lease) = heard(seen, memory).filter(|lease| lease.holder != seen.region) {
         // The hub gave the right to write to another region.
         return Some(lease.epoch).filter(|epoch| is_open(seen, *epoch));
     }

@@ -17,6 +17,7 @@ pub(crate) enum Who {
     Server(usize),
     Client(usize),
     Operator(usize),
+    Agent(usize),
     Person,
 }
 
@@ -31,7 +32,8 @@ impl Who {
             Self::Server(number) => (3, number),
             Self::Client(number) => (4, number),
             Self::Operator(number) => (5, number),
-            Self::Person => (6, 0),
+            Self::Agent(number) => (6, number),
+            Self::Person => (7, 0),
         };
         kind * PER_KIND + number % PER_KIND
     }
@@ -41,7 +43,7 @@ impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
-            counters: vec![0; 7 * PER_KIND],
+            counters: vec![0; 8 * PER_KIND],
         }
     }
 

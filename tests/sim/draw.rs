@@ -29,7 +29,7 @@ pub(crate) fn schedule(setup: &Setup) -> Vec<Fault> {
     };
     let horizon = chance.between(who, 20_000, 80_000);
     let count = chance.between(who, 3, 12);
-    let mut faults = Vec::new();
+    let mut faults = scripts::about(setup.profile, &mut chance);
     for _ in 0..=chance.below(who, 3) {
         let (at, kind) = (chance.between(who, 4_000, horizon), mover(&mut chance));
         let duration = chance.between(who, 4_000, 20_000);
@@ -108,6 +108,8 @@ pub(crate) fn is_operators_own(kind: &Kind) -> bool {
         Kind::KillServer { .. }
         | Kind::FreezeServer { .. }
         | Kind::PauseReplay { .. }
+        | Kind::KillAgent { .. }
+        | Kind::FreezeAgent { .. }
         | Kind::Isolate { .. }
         | Kind::Ask { .. }
         | Kind::Relax
@@ -161,7 +163,11 @@ fn ask(chance: &mut Chance) -> Kind {
 }
 
 /// Effects before or after which an operator ends: the rare ones more often.
-const CRASHES: [Effect; 18] = [
+const CRASHES: [Effect; 22] = [
+    Effect::Lease,
+    Effect::Permit,
+    Effect::Permit,
+    Effect::Permit,
     Effect::Store,
     Effect::Drain,
     Effect::Drain,
@@ -257,24 +263,7 @@ fn kind(group: u64, chance: &mut Chance) -> Kind {
                 },
             }
         }
-        7 => match chance.below(who, 7) {
-            0 => Kind::KillOperator {
-                operator,
-                reboot: chance.percent(who, 30),
-            },
-            1 | 2 => Kind::FreezeOperator { operator },
-            3 => Kind::HubAway,
-            4 => link(chance, Place::Operator(operator), Place::Hub),
-            5 => Kind::LostReply {
-                operator,
-                percent: 50,
-            },
-            _lag => Kind::WatchLag {
-                operator,
-                watch: pick(chance, &Watch::ALL),
-                by: chance.between(who, 200, 12_000),
-            },
-        },
+        7 => around(operator, at, chance),
         8 => match chance.below(who, 4) {
             0 => Kind::Linger {
                 operator,
@@ -297,6 +286,31 @@ fn kind(group: u64, chance: &mut Chance) -> Kind {
             2 => Kind::PauseReplay { server: at },
             3 => link(chance, Place::Server(at), Place::Outside),
             _rejoin => Kind::Rejoin { server: at },
+        },
+    }
+}
+
+/// What happens to processes, and between them and the API server.
+fn around(operator: usize, at: usize, chance: &mut Chance) -> Kind {
+    let who = Who::Schedule;
+    match chance.below(who, 9) {
+        0 => Kind::KillOperator {
+            operator,
+            reboot: chance.percent(who, 30),
+        },
+        1 | 2 => Kind::FreezeOperator { operator },
+        3 => Kind::HubAway,
+        7 => Kind::KillAgent { region: at },
+        8 => Kind::FreezeAgent { region: at },
+        4 => link(chance, Place::Operator(operator), Place::Hub),
+        5 => Kind::LostReply {
+            operator,
+            percent: 50,
+        },
+        _lag => Kind::WatchLag {
+            operator,
+            watch: pick(chance, &Watch::ALL),
+            by: chance.between(who, 200, 12_000),
         },
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Place {
     /// The clients of a region; they stand beside its server.
     Inside(usize),
     Outside,
+    /// The region's own API server.
+    Cluster(usize),
 }
 
 /// What an effect is, for a crash right before or after it.
@@ -41,10 +43,12 @@ pub(crate) enum Effect {
     Record,
     Secret,
     Placement,
+    Lease,
+    Permit,
 }
 
 impl Effect {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Store,
         Self::Drain,
         Self::Fence,
@@ -56,6 +60,8 @@ impl Effect {
         Self::Record,
         Self::Secret,
         Self::Placement,
+        Self::Lease,
+        Self::Permit,
     ];
 }
 
@@ -120,6 +126,10 @@ pub(crate) enum Kind {
     FreezeOperator { operator: usize },
     /// The first operator that is about to do this stands still there, for the duration.
     FreezeBefore { effect: Effect },
+    /// The first agent of the region ends and is started anew.
+    KillAgent { region: usize },
+    /// The first agent of the region stands still.
+    FreezeAgent { region: usize },
     /// The API server answers nobody.
     HubAway,
     /// One watch of one operator shows everything so much later.

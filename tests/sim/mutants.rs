@@ -46,6 +46,8 @@ pub(crate) struct Process {
     pub counts_on_the_wall: bool,
     /// Judges before each server was probed.
     pub judges_unprobed: bool,
+    /// An agent that lost everything goes on.
+    pub agent_never_fences: bool,
     /// Statements do not look at the authority row: nothing stops a zombie.
     pub rows_unchecked: bool,
 }
@@ -87,6 +89,7 @@ const RIGHT: Process = Process {
     overwrites_secrets: false,
     counts_on_the_wall: false,
     judges_unprobed: false,
+    agent_never_fences: false,
     rows_unchecked: false,
 };
 

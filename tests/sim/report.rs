@@ -34,6 +34,11 @@ pub(crate) fn reached(coverage: &Coverage, took: Duration) {
         per_second(coverage.failovers + coverage.planned),
         coverage.overlap / 1000,
     );
+    println!(
+        "{} promotions on the end of a lease; agents fenced their server {} times; \
+         {} writes in the hole of case 21; {} runs with a known bug",
+        coverage.lease_expired, coverage.self_fences, coverage.returns, coverage.known
+    );
     for ((from, to), times) in &coverage.edges {
         println!("  {from} -> {to}: {times}");
     }

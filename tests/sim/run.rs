@@ -17,6 +17,8 @@ pub(crate) struct Replay {
     /// Why it is kept.
     pub why: String,
     pub seed: u64,
+    /// What was drawn for the setting: later draws must not change a replay.
+    pub setup: Vec<u64>,
     pub faults: Vec<Fault>,
 }
 
@@ -24,13 +26,26 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub broken: Option<String>,
+    /// What broke in a way that is known.
+    pub known: Option<String>,
     pub coverage: Coverage,
     /// Equal for equal runs.
     pub trace: u64,
 }
 
 pub(crate) fn run(seed: u64, faults: &[Fault], machine: Machine, aloud: bool) -> Outcome {
-    let setup = Setup::of(seed);
+    of(Setup::of(seed), faults, machine, aloud)
+}
+
+impl Replay {
+    /// Does it again.
+    pub(crate) fn run(&self, aloud: bool) -> Outcome {
+        let setup = Setup::with(self.seed, &self.setup);
+        of(setup, &self.faults, Machine::built(), aloud)
+    }
+}
+
+fn of(setup: Setup, faults: &[Fault], machine: Machine, aloud: bool) -> Outcome {
     let mut world = World::new(setup, faults.to_vec(), machine.decide, machine.process);
     world.aloud = aloud;
     let broken = world.run().err();
@@ -38,9 +53,11 @@ pub(crate) fn run(seed: u64, faults: &[Fault], machine: Machine, aloud: bool) ->
     world.checks.count(&mut coverage);
     coverage.events = world.events;
     coverage.runs = 1;
+    coverage.known = u64::from(world.checks.known.is_some());
     coverage.milliseconds = world.now;
     Outcome {
         broken,
+        known: world.checks.known.take(),
         coverage,
         trace: world.trace,
     }
@@ -99,9 +116,13 @@ pub(crate) fn shrink(seed: u64, faults: &[Fault], machine: Machine, broken: &str
     least
 }
 
-/// The folder of replays that are run for ever.
-pub(crate) fn kept() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("replays")
+/// The replays in a folder beside this file.
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Writes a replay below the build folder, and answers where.

@@ -18,10 +18,30 @@ pub(crate) const TERMS: Terms = Terms {
     renew_seconds: 2,
 };
 
+/// What a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Any,
+    /// The end of a lease, and the promises of other regions.
+    Leased,
+    /// The way home.
+    Homeward,
+    /// An asynchronous move that is overtaken by what comes back, or cut off.
+    Caught,
+    /// A person is asked first.
+    Asked,
+}
+
 /// All of a run that is not its faults.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent parts of a setting, not states"
+)]
 pub(crate) struct Setup {
     pub seed: u64,
+    /// What was drawn for all of it, for its replay.
+    pub draws: Vec<u64>,
     pub operators: usize,
     pub synchronous: bool,
     pub settings: Settings,
@@ -32,21 +52,38 @@ pub(crate) struct Setup {
     pub administrator: Option<Ms>,
     pub uptimes: [Ms; 3],
     pub drifts: [i64; 3],
+    /// Each region has two agents beside its server.
+    pub agents: bool,
+    /// Each region has a cluster of its own, and the agents were given the others'.
+    pub clusters: bool,
+    pub profile: Profile,
 }
 
 impl Setup {
     pub(crate) fn of(seed: u64) -> Self {
+        Self::with(seed, &[])
+    }
+
+    /// The setting of a replay: its own draws, and the seed's where it has none.
+    pub(crate) fn with(seed: u64, given: &[u64]) -> Self {
         let mut chance = Chance::new(seed);
-        let mut draw = |limit| chance.below(Who::Setup, limit);
+        let mut draws = Vec::new();
+        let mut draw = |limit| {
+            let drawn = chance.below(Who::Setup, limit);
+            let drawn = given.get(draws.len()).copied().unwrap_or(drawn);
+            draws.push(drawn);
+            drawn
+        };
         let mode = match draw(8) {
             0 => Mode::SemiAutomatic,
             1 => Mode::Manual,
             _most => Mode::Automatic,
         };
-        let minimum = if draw(2) == 0 {
-            Proof::Assumed
-        } else {
-            Proof::SynchronousReplication
+        let (agents, clusters) = (draw(2) == 0, draw(2) == 0);
+        let minimum = match (draw(2), agents) {
+            (0, false) => Proof::Assumed,
+            (0, true) => Proof::LeaseExpired,
+            _strict => Proof::SynchronousReplication,
         };
         let failback = if draw(3) == 0 {
             FailbackMode::Manual
@@ -55,11 +92,19 @@ impl Setup {
         };
         let cooldown = [5, 60][draw(2) as usize];
         let delays = [0, 5_000, 60_000];
-        Self {
+        let profile = match draw(10) {
+            0 => Profile::Leased,
+            1 => Profile::Homeward,
+            2 => Profile::Caught,
+            3 => Profile::Asked,
+            _any => Profile::Any,
+        };
+        let mut setup = Self {
             seed,
+            draws: Vec::new(),
             operators: 2 + draw(2) as usize,
             synchronous: draw(2) == 0,
-            settings: settings(mode, minimum, failback, cooldown, draw(2) == 0),
+            settings: settings(mode, minimum, failback, cooldown, draw(2) == 0, agents),
             third_is_lawful: draw(2) == 0,
             delays: [
                 delays[draw(3) as usize],
@@ -68,7 +113,41 @@ impl Setup {
             ],
             administrator: [None, Some(4_000), Some(15_000)][draw(3) as usize],
             uptimes: std::array::from_fn(|_| 1_000 + draw(100_000_000)),
+            agents,
+            clusters,
+            profile,
             drifts: std::array::from_fn(|_| draw(2_000) as i64 - 1_000),
+        };
+        setup.draws = draws;
+        setup.fits(profile);
+        setup
+    }
+
+    /// What the schedule of this profile is about can happen.
+    fn fits(&mut self, profile: Profile) {
+        match profile {
+            Profile::Any => {}
+            Profile::Leased => {
+                (self.agents, self.clusters, self.synchronous) = (true, true, false);
+                self.settings.mode = Mode::Automatic;
+                self.settings.minimum_proof = Proof::LeaseExpired;
+                self.settings.max_data_loss_seconds = 20;
+            }
+            Profile::Caught => {
+                (self.agents, self.synchronous) = (false, false);
+                self.settings.mode = Mode::Automatic;
+                self.settings.minimum_proof = Proof::Assumed;
+                self.settings.max_data_loss_seconds = 8;
+            }
+            Profile::Asked => {
+                self.synchronous = true;
+                self.settings.mode = Mode::SemiAutomatic;
+            }
+            Profile::Homeward => {
+                self.settings.mode = Mode::Automatic;
+                self.settings.failback = FailbackMode::Automatic;
+                self.administrator = Some(4_000);
+            }
         }
     }
 
@@ -104,6 +183,7 @@ fn settings(
     failback: FailbackMode,
     cooldown_seconds: u32,
     prefers_third: bool,
+    agents: bool,
 ) -> Settings {
     let standby = |at: usize, promotion| Standby {
         server: ServerId::new(NAMES[at], "main"),
@@ -125,7 +205,8 @@ fn settings(
         timeout_seconds: 1,
         failure_threshold: 2,
         success_threshold: 2,
-        max_data_loss_seconds: 8,
+        // A lease that is waited for costs its time.
+        max_data_loss_seconds: if agents { 20 } else { 8 },
         heartbeat_seconds: 1,
         minimum_proof,
         drain_seconds: 1,

@@ -241,3 +241,36 @@ fn a_hub_that_can_be_read_and_not_written_is_replaced_by_promises() {
         [Renewal::Lease(_), Renewal::Promise(_, _)]
     ));
 }
+
+#[test]
+fn a_server_that_is_being_promoted_is_not_fenced_by_its_own_agent() {
+    // The lease is taken for `west` itself: it is offered to its agent once the server serves.
+    let before = WriteLease::offer(Epoch(3), "central".into(), ["west".into()].into(), TERMS);
+    let taken = before.taken_for(Epoch(4), &"west".into());
+    let mut memory = Memory::default();
+    assert_eq!(look(&mut memory, &told(1, taken.clone())), (vec![], None));
+    // Taken for another region, it ends this server's right.
+    let away = taken.taken_for(Epoch(5), &"central".into());
+    assert_eq!(look(&mut memory, &told(2, away)).1, Some(Epoch(5)));
+}
+
+#[test]
+fn a_lease_that_another_region_holds_disarmed_releases_nothing() {
+    let mut memory = Memory::default();
+    look(&mut memory, &told(1, offer(4)));
+    assert!(memory.pledge.is_some());
+    let none = BTreeSet::new();
+    let theirs = WriteLease::offer(Epoch(5), "central".into(), none.clone(), TERMS);
+    let standby = Sight {
+        database: Database::Silent,
+        ..told(20, theirs)
+    };
+    look(&mut memory, &standby);
+    // The server comes back open, and the hub is out of reach.
+    assert_eq!(look(&mut memory, &cut_off(40)).1, Some(Epoch(4)));
+    look(
+        &mut memory,
+        &told(50, WriteLease::offer(Epoch(4), "west".into(), none, TERMS)),
+    );
+    assert_eq!(memory.pledge, None);
+}

@@ -10,8 +10,6 @@ mod fixtures;
 mod guards;
 #[cfg(test)]
 mod hazards;
-#[cfg(test)]
-mod histories;
 mod leases;
 mod moving;
 mod observation;

@@ -97,12 +97,14 @@ impl Checks {
     /// I5: what was acknowledged and is missing is no older than the bound that was decided on.
     fn judges_loss(&mut self, now: Ms, server: &Server, journal: &Journal, proof: Proof) {
         let held: BTreeSet<u32> = server.log.iter().filter_map(|entry| entry.commit).collect();
-        let lost: Vec<_> = self
+        let mut lost: Vec<_> = self
             .acknowledged
             .iter()
             .filter(|a| !held.contains(&a.commit))
             .copied()
             .collect();
+        // Case 21 of `failover.md`, as in `acknowledges`.
+        lost.retain(|a| !(a.back && proof == Proof::LeaseExpired));
         self.acknowledged.retain(|a| held.contains(&a.commit));
         let Some(oldest) = lost.iter().map(|a| a.at).min() else {
             return;
@@ -112,7 +114,14 @@ impl Checks {
         } else {
             self.bounded_at
         };
-        let age = decided.saturating_sub(oldest).div_ceil(1000);
+        // What a lease ends, ends before the promotion: the bound runs back from the last write.
+        let newest = lost.iter().map(|a| a.at).max().unwrap_or(decided);
+        let until = if proof == Proof::LeaseExpired {
+            newest
+        } else {
+            decided
+        };
+        let age = until.saturating_sub(oldest).div_ceil(1000);
         match journal.loss {
             None => self.fail("I5: promoted without a loss bound"),
             Some(LossBound::Unknown) => {}

@@ -1,7 +1,9 @@
 //! More of the machine with one rule broken: what the histories could not find.
 
 use domicile_core::facts::Role;
-use domicile_core::failover::{Answer, Decision, LossBound, MoveKind, Observation, State, decide};
+use domicile_core::failover::{
+    Answer, Decision, Look, LossBound, MoveKind, Observation, State, decide,
+};
 use domicile_core::health::Verdict;
 
 use super::machines::{each, on, storing};
@@ -67,6 +69,40 @@ pub(crate) fn asks_no_second_vantage(seen: &Observation) -> Decision {
             .is_some_and(|active| active.verdict == Verdict::Down);
         if calm && down {
             each(blind, |facts| facts.receiver = None);
+        }
+    })
+}
+
+/// The wait for the lease of the old primary is over at once.
+pub(crate) fn skips_the_lease_wait(seen: &Observation) -> Decision {
+    on(seen, |blind| {
+        if let Look::There(lease) = &mut blind.lease {
+            let wait = lease.record.terms.wait_ms();
+            lease.renewed.0 = lease.renewed.0.saturating_sub(wait);
+            lease.since = lease.renewed;
+        }
+    })
+}
+
+/// Nobody asks the standby's region for its permit.
+pub(crate) fn asks_no_permit(seen: &Observation) -> Decision {
+    on(seen, |blind| {
+        if let Look::There(lease) = &mut blind.lease
+            && let Some(pledge) = lease.record.pledge.as_mut()
+            && lease.record.taken
+        {
+            pledge.promises = false;
+        }
+    })
+}
+
+/// The lease is not taken: its holder may go on renewing it.
+pub(crate) fn leaves_the_lease(seen: &Observation) -> Decision {
+    let epoch = seen.stored.epoch;
+    let to = seen.journal().map(|journal| journal.to.clone());
+    on(seen, |blind| {
+        if let (Look::There(lease), Some(to)) = (&mut blind.lease, to) {
+            lease.record = lease.record.taken_for(epoch, &to);
         }
     })
 }

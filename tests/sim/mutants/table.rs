@@ -114,7 +114,18 @@ pub(super) const DECISIONS: [Mutant; 24] = [
     ),
 ];
 
-pub(super) const MORE: [Mutant; 7] = [
+pub(super) const MORE: [Mutant; 10] = [
+    decides(
+        "skips the wait for the lease",
+        more::skips_the_lease_wait,
+        &["I1", "I5"],
+    ),
+    decides("asks no permit", more::asks_no_permit, &["I1", "I5"]),
+    decides(
+        "does not take the lease",
+        more::leaves_the_lease,
+        &["I1", "I5", "I12"],
+    ),
     decides("forgets the cooldown", more::forgets_the_cooldown, &["I9"]),
     decides(
         "takes a standby of any timeline",
@@ -140,7 +151,15 @@ pub(super) const MORE: [Mutant; 7] = [
     ),
 ];
 
-pub(super) const PROCESSES: [Mutant; 8] = [
+pub(super) const PROCESSES: [Mutant; 9] = [
+    does(
+        "never fences itself",
+        Process {
+            agent_never_fences: true,
+            ..RIGHT
+        },
+        &["I1", "I5"],
+    ),
     does(
         "decides on samples alone",
         Process {

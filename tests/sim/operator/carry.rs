@@ -104,6 +104,10 @@ impl World {
     }
 
     fn act(&mut self, at: usize, seen: &Observation, step: Step) {
+        if matches!(step, Step::WriteLease(..) | Step::Permit(..)) {
+            self.writes_record(at, step);
+            return;
+        }
         let effect = effect_of(&step);
         if let Step::Promote(to, _) = &step {
             let to = index(&to.region);
@@ -146,24 +150,21 @@ impl World {
                 )
             }
             Step::SetSynchronous(server, epoch, name) => {
-                let standby = NAMES[..MEMBERS]
-                    .iter()
-                    .position(|n| name == *n)
-                    .unwrap_or(0);
+                let standby = named(&name);
                 let set = Statement::SetSynchronous(epoch, standby);
                 (place(&server), set, Purpose::Act, short)
             }
-            Step::WriteLease(..) | Step::Permit(..) => {
-                self.ends_pass(at, AFTER_FAILURE);
-                return;
-            }
+            Step::WriteLease(..) | Step::Permit(..) => return,
             Step::Ask {
                 name,
                 kind,
                 target,
                 epoch,
             } => {
-                self.checks.asks_for_failback(self.now, &self.setup);
+                let stable = Ms::from(self.setup.settings.stable_seconds) * 1000;
+                let stood_still = self.operators[at].frozen_until + stable > self.now;
+                self.checks
+                    .asks_for_failback(self.now, &self.setup, stood_still);
                 let request = Request::Create(Rc::new(own(name, kind, target, epoch)));
                 self.tick(at, self.now, Tick::Call(request, Purpose::Asked));
                 return;
@@ -217,6 +218,14 @@ impl World {
     }
 }
 
+/// The server of this name in the settings of another.
+fn named(name: &str) -> usize {
+    NAMES[..MEMBERS]
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or(0)
+}
+
 fn effect_of(step: &Step) -> Effect {
     match step {
         Step::Drain(..) => Effect::Drain,
@@ -225,7 +234,8 @@ fn effect_of(step: &Step) -> Effect {
         Step::TakeAuthority(..) => Effect::TakeAuthority,
         Step::Canary(..) => Effect::Canary,
         Step::SetSynchronous(..) => Effect::SetSynchronous,
-        Step::WriteLease(..) | Step::Permit(..) => Effect::Store,
+        Step::WriteLease(..) => Effect::Lease,
+        Step::Permit(..) => Effect::Permit,
         Step::Ask { .. } => Effect::Ask,
     }
 }

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use domicile_core::facts::Epoch;
-use domicile_core::failover::{MoveKind, State};
+use domicile_core::failover::{MoveKind, State, Stored};
 
 use super::carry::own;
 use super::{Following, Purpose, Seat, Tick};
 use crate::fault::{Effect, Ms, Watch};
-use crate::world::World;
 use crate::world::hub::Secret;
 use crate::world::hub::{Lease, Object, Operation, Placement, Policy, Progress, Reply, Request};
 use crate::world::messages::{Outcome, Ticket};
+use crate::world::{Decided, World};
 
 const AFTER_FAILURE: Ms = 250;
 
@@ -89,32 +89,7 @@ impl World {
                 Reply::Ok(self.hub.list(watch))
             }
             Request::Store(version, stored, decided) => {
-                if version != self.hub.policy.version && !self.process.no_compare_and_swap {
-                    return Reply::Conflict;
-                }
-                let before = Rc::clone(&self.hub.policy);
-                self.checks
-                    .stores(self.now, &before.stored, &stored, &decided, &self.hub);
-                self.tell(|| {
-                    let (from, to) = (before.stored.state, stored.state);
-                    format!(
-                        "operator {} stores {from} -> {to} at {}",
-                        ticket.operator, stored.epoch
-                    )
-                });
-                self.checks.finished(self.now, &before.stored, &stored);
-                self.coverage.edge(before.stored.state, stored.state);
-                let policy = Rc::new(Policy {
-                    version: self.writes(),
-                    stored: stored.as_ref().clone(),
-                });
-                if before.stored.state != stored.state {
-                    self.comes_to(stored.state);
-                }
-                self.hub.policy = Rc::clone(&policy);
-                let object = Object::Policy(policy);
-                self.shows(Watch::Policy, &object);
-                Reply::Ok(object)
+                self.put_policy(from, version, &stored, &decided)
             }
             Request::Create(operation) => {
                 if self.hub.operations.contains_key(&operation.name) {
@@ -144,23 +119,65 @@ impl World {
                     ..known
                 })
             }
+            Request::GetRecord(None) => Reply::Ok(Object::WriteLease(self.lease.clone())),
+            Request::GetRecord(Some(at)) => Reply::Ok(Object::Promise(self.promises[at])),
+            Request::PutRecord(record, version) => match self.put_record(record, version) {
+                Ok(version) => Reply::Ok(Object::Version(version)),
+                Err(()) => Reply::Conflict,
+            },
             Request::GetSecret => Reply::Ok(Object::Secret(self.hub.secret)),
             Request::PutSecret(version, seat) => self.put_secret(version, seat),
             Request::PutPlacement(version, active, epoch) => {
-                if self.hub.placement.version != version {
-                    return Reply::Conflict;
-                }
-                let version = self.writes();
-                self.hub.placement = Rc::new(Placement {
-                    version,
-                    active,
-                    epoch,
-                });
-                let object = Object::Placement(Rc::clone(&self.hub.placement));
-                self.shows(Watch::Placements, &object);
-                Reply::Ok(object)
+                self.put_placement(version, active, epoch)
             }
         }
+    }
+
+    fn put_policy(
+        &mut self,
+        from: usize,
+        version: u64,
+        stored: &Stored,
+        decided: &Decided,
+    ) -> Reply {
+        if version != self.hub.policy.version && !self.process.no_compare_and_swap {
+            return Reply::Conflict;
+        }
+        let before = Rc::clone(&self.hub.policy);
+        self.checks
+            .stores(self.now, &before.stored, stored, decided, &self.hub);
+        self.tell(|| {
+            let (old, new) = (before.stored.state, stored.state);
+            format!("operator {from} stores {old} -> {new} at {}", stored.epoch)
+        });
+        self.checks.finished(self.now, &before.stored, stored);
+        self.coverage.edge(before.stored.state, stored.state);
+        let policy = Rc::new(Policy {
+            version: self.writes(),
+            stored: stored.clone(),
+        });
+        if before.stored.state != stored.state {
+            self.comes_to(stored.state);
+        }
+        self.hub.policy = Rc::clone(&policy);
+        let object = Object::Policy(policy);
+        self.shows(Watch::Policy, &object);
+        Reply::Ok(object)
+    }
+
+    fn put_placement(&mut self, version: u64, active: usize, epoch: Epoch) -> Reply {
+        if self.hub.placement.version != version {
+            return Reply::Conflict;
+        }
+        let version = self.writes();
+        self.hub.placement = Rc::new(Placement {
+            version,
+            active,
+            epoch,
+        });
+        let object = Object::Placement(Rc::clone(&self.hub.placement));
+        self.shows(Watch::Placements, &object);
+        Reply::Ok(object)
     }
 
     fn put_lease(&mut self, ticket: Ticket, version: u64) -> Reply {

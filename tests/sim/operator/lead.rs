@@ -197,7 +197,11 @@ impl World {
                     it.placement = Some(new);
                 }
             }
-            Object::Lease(_) | Object::Secret(_) => {}
+            Object::Lease(_)
+            | Object::Secret(_)
+            | Object::WriteLease(_)
+            | Object::Promise(_)
+            | Object::Version(_) => {}
         }
     }
 }

@@ -6,6 +6,7 @@
     reason = "an answer is handed on whole, whatever is read of it"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod carry;
 pub(crate) mod follow;
 pub(crate) mod lead;
@@ -17,8 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use domicile_core::facts::Facts;
-use domicile_core::failover::Stored;
+use domicile_core::failover::{Look, Stored};
 use domicile_core::health::Verdict;
+use domicile_core::lease::WriteLease;
 use domicile_core::time::{Mono, Now};
 use jiff::Timestamp;
 
@@ -26,9 +28,10 @@ use crate::chance::Who;
 use crate::fault::{Ms, Watch};
 use crate::setup::Setup;
 use crate::world::World;
-use crate::world::database::SERVERS;
+use crate::world::database::{MEMBERS, SERVERS};
 use crate::world::hub::{Object, Operation, Placement, Policy, Request};
 use crate::world::messages::{Outcome, Statement};
+use crate::world::records::Sighting;
 
 /// What happens in one process.
 #[derive(Debug)]
@@ -66,6 +69,9 @@ pub(crate) enum Purpose {
     Stored(Rc<Following>),
     Recorded(Rc<Following>),
     Beat,
+    LeaseRead,
+    PromiseRead(usize),
+    RecordWritten(usize),
     TryLogin(Seat),
     GetSecret(Seat),
     PutSecret(Seat),
@@ -120,6 +126,7 @@ pub(crate) struct Reading {
     pub fresh: BTreeMap<usize, Option<Rc<Facts>>>,
     pub pending: usize,
     pub others: VecDeque<usize>,
+    pub lease: Option<Look<WriteLease>>,
 }
 
 #[derive(Debug)]
@@ -155,6 +162,8 @@ pub(crate) struct Operator {
     pub tenant_busy: bool,
     pub tenant_again: bool,
     pub beats: i64,
+    /// Of the promise of each region, and last of the write lease.
+    pub sightings: [Option<Sighting>; MEMBERS + 1],
     waiting: BTreeMap<u64, Purpose>,
     numbers: u64,
 }
@@ -189,6 +198,7 @@ impl Operator {
             tenant_busy: false,
             tenant_again: false,
             beats: 0,
+            sightings: [None; MEMBERS + 1],
             waiting: BTreeMap::new(),
             numbers: 0,
         }
@@ -206,6 +216,7 @@ impl Operator {
         (self.tenant_busy, self.tenant_again) = (false, false);
         self.waiting.clear();
         self.beats = 0;
+        self.sightings = [None; MEMBERS + 1];
     }
 
     pub(crate) fn leads(&self) -> bool {
@@ -304,6 +315,9 @@ impl World {
             Purpose::Stored(following) => self.stored(at, &following, outcome),
             Purpose::Recorded(following) => self.recorded(at, &following, outcome),
             Purpose::Beat => {}
+            Purpose::LeaseRead => self.lease_read(at, outcome),
+            Purpose::PromiseRead(to) => self.promise_read(at, to, outcome),
+            Purpose::RecordWritten(place) => self.record_written(at, place, outcome),
             Purpose::TryLogin(seat) => self.login_tried(at, seat, outcome),
             Purpose::GetSecret(seat) => self.secret_read(at, seat, outcome),
             Purpose::PutSecret(seat) => self.secret_written(at, seat, outcome),

@@ -8,6 +8,7 @@ use domicile_core::failover::{
     Look, MoveKind, Observation, Request, ServerView, State, Stored, Tenant, stream_broken,
 };
 use domicile_core::health::Verdict;
+use domicile_core::lease::{Promise, WriteLease};
 use domicile_core::names::RegionName;
 use domicile_core::time::Now;
 
@@ -56,6 +57,7 @@ impl World {
             fresh: BTreeMap::new(),
             pending: 0,
             others: wanted,
+            lease: None,
         });
         match first {
             Some(server) => self.reads(at, &[server]),
@@ -80,7 +82,7 @@ impl World {
         };
         let others: Vec<_> = std::mem::take(&mut reading.others).into();
         if others.is_empty() {
-            self.decides(at);
+            self.reads_records(at);
         } else {
             self.reads(at, &others);
         }
@@ -104,12 +106,18 @@ impl World {
         }
     }
 
-    fn decides(&mut self, at: usize) {
+    pub(crate) fn decides(
+        &mut self,
+        at: usize,
+        lease: Look<WriteLease>,
+        promises: BTreeMap<RegionName, Look<Promise>>,
+    ) {
         let Some(reading) = self.operators[at].reading.take() else {
             return;
         };
         let now = self.clocks(at);
-        let seen = self.observation(at, &reading, now);
+        let mut seen = self.observation(at, &reading, now);
+        (seen.lease, seen.promises) = (lease, promises);
         let decision = (self.decide)(&seen);
         self.carry_out(at, &reading.policy, &seen, decision);
     }

@@ -109,8 +109,7 @@ impl World {
     pub(crate) fn acknowledge(&mut self, at: usize, commit: u32, client: usize) {
         self.clients[client].acknowledged = Some((self.now, at));
         let declared = self.relaxed_unseen(at);
-        let term = self.servers[at].term;
-        self.checks
-            .acknowledges(self.now, at, term, commit, declared);
+        let server = &self.servers[at];
+        self.checks.acknowledges(self.now, server, commit, declared);
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Server {
     pub term: u32,
     /// Started as a process so often; what was begun before is gone.
     pub starts: u32,
+    /// The agent that acts for it, and when it last did.
+    pub seat: Option<((usize, u32), Ms)>,
     /// Since when it runs as it does.
     pub settled: Ms,
 }
@@ -102,6 +104,7 @@ impl Server {
             confirmed: [(0, None); SERVERS],
             term: 0,
             starts: 0,
+            seat: None,
             settled: 0,
         }
     }

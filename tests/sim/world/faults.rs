@@ -4,6 +4,7 @@ use super::net::beyond;
 use domicile_core::failover::State;
 
 use super::{Event, Trap, Trigger, WAITS, World};
+use crate::agent::REPLICAS;
 use crate::chance::Who;
 use crate::fault::{Fault, Kind, Ms, Place, Side};
 use crate::operator::Tick;
@@ -42,6 +43,8 @@ impl World {
                 let frozen = &mut self.at(operator).frozen_until;
                 *frozen = until.max(*frozen);
             }
+            Kind::KillAgent { region } => self.agent_fault(region, None),
+            Kind::FreezeAgent { region } => self.agent_fault(region, Some(until)),
             Kind::HubAway => self.hub_away += 1,
             Kind::WatchLag {
                 operator,
@@ -94,6 +97,8 @@ impl World {
             // These end by themselves, or are over when they begin.
             Kind::FreezeServer { .. }
             | Kind::PauseReplay { .. }
+            | Kind::KillAgent { .. }
+            | Kind::FreezeAgent { .. }
             | Kind::KillOperator { .. }
             | Kind::Crash { .. }
             | Kind::FreezeBefore { .. }
@@ -125,6 +130,18 @@ impl World {
         }
     }
 
+    /// The first agent of a region stands still, or ends.
+    fn agent_fault(&mut self, region: usize, frozen_until: Option<Ms>) {
+        let number = region * REPLICAS;
+        let Some(agent) = self.agents.get_mut(number) else {
+            return;
+        };
+        match frozen_until {
+            Some(until) => agent.frozen_until = until.max(agent.frozen_until),
+            None => self.kill_agent(number),
+        }
+    }
+
     /// A fault names an operator by a number that may be greater than there are.
     fn at(&mut self, operator: usize) -> &mut crate::operator::Operator {
         let number = operator % self.operators.len();
@@ -152,7 +169,11 @@ impl World {
     }
 
     fn isolate(&mut self, server: usize, begins: bool) {
-        let here = [Place::Server(server), Place::Inside(server)];
+        let here = [
+            Place::Server(server),
+            Place::Inside(server),
+            Place::Cluster(server),
+        ];
         for inside in here {
             for outside in beyond(server) {
                 self.net.cut(self.now, inside, outside, begins);
@@ -168,6 +189,7 @@ impl World {
         server.starts += 1;
         server.frozen_until = 0;
         server.stream = None;
+        server.seat = None;
         server.sessions.clear();
         server.waiting.clear();
         server.confirmed = Default::default();

@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use domicile_core::facts::Epoch;
 use domicile_core::failover::{Accept, MoveKind, Stored};
+use domicile_core::lease::{Promise, WriteLease};
 use domicile_core::names::RegionName;
 
+use super::records::Record;
 use crate::fault::{Ms, Watch};
 
 #[derive(Debug, Clone)]
@@ -77,6 +79,9 @@ pub(crate) enum Request {
     GetSecret,
     PutSecret(u64, crate::operator::Seat),
     PutPlacement(u64, usize, Epoch),
+    /// The write lease, or the promise of this region.
+    GetRecord(Option<usize>),
+    PutRecord(Record, Option<u64>),
 }
 
 /// What the API server answers; also what a watch shows.
@@ -88,6 +93,9 @@ pub(crate) enum Object {
     Operations(Vec<Rc<Operation>>),
     Placement(Rc<Placement>),
     Secret(Secret),
+    WriteLease(Option<(WriteLease, u64)>),
+    Promise(Option<(Promise, u64)>),
+    Version(u64),
 }
 
 #[derive(Debug, Clone)]

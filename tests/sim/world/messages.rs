@@ -4,9 +4,11 @@ use domicile_core::facts::{Epoch, Facts, Heartbeat};
 use domicile_core::time::Mono;
 
 use super::hub::{Reply, Request};
+use super::records::Record;
 use super::{Event, Trap, World};
 use crate::chance::Who;
 use crate::fault::{Effect, Ms, Place, Side};
+use crate::operator::authority::place_of;
 use crate::operator::{Purpose, Tick};
 
 /// Whom an answer is for.
@@ -187,8 +189,8 @@ impl World {
 
     pub(crate) fn call(&mut self, operator: usize, request: Request, purpose: Purpose) {
         let ticket = self.ticket(operator, purpose, CALL);
-        let (here, hub) = (Place::Operator(operator), Place::Hub);
-        if self.hub_away > 0 {
+        let (here, hub) = (Place::Operator(operator), place_of(&request));
+        if self.hub_away > 0 && hub == Place::Hub {
             self.answer(ticket, Outcome::Api(Reply::Nothing), 5);
             return;
         }
@@ -200,7 +202,9 @@ impl World {
     }
 
     pub(crate) fn call_arrives(&mut self, ticket: Ticket, request: Request) {
-        if self.hub_away > 0 || !self.net.open(Place::Operator(ticket.operator), Place::Hub) {
+        let (here, there) = (Place::Operator(ticket.operator), place_of(&request));
+        let away = self.hub_away > 0 && there == Place::Hub;
+        if away || !self.net.open(here, there) {
             return;
         }
         let effect = match &request {
@@ -209,17 +213,20 @@ impl World {
             Request::Record(..) => Some(Effect::Record),
             Request::PutSecret(..) => Some(Effect::Secret),
             Request::PutPlacement(..) => Some(Effect::Placement),
+            Request::PutRecord(Record::Lease(_), _) => Some(Effect::Lease),
+            Request::PutRecord(Record::Promise(..), _) => Some(Effect::Permit),
             Request::GetLease
             | Request::PutLease(_)
             | Request::List(_)
             | Request::Create(_)
+            | Request::GetRecord(_)
             | Request::GetSecret => None,
         };
         let reply = self.hub_does(ticket, request);
         let done = matches!(reply, Reply::Ok(_));
         let lost = self.operators[ticket.operator].lost_replies;
         let lost = effect.is_some() && self.chance.percent(Who::Link(ticket.operator), lost);
-        if !lost && self.net.open(Place::Hub, Place::Operator(ticket.operator)) {
+        if !lost && self.net.open(there, here) {
             self.answer(ticket, Outcome::Api(reply), 0);
         }
         if let Some(effect) = effect.filter(|_| done) {

@@ -7,6 +7,7 @@ pub(crate) mod hub;
 pub(crate) mod messages;
 pub(crate) mod net;
 pub(crate) mod people;
+pub(crate) mod records;
 pub(crate) mod replication;
 pub(crate) mod statements;
 
@@ -17,6 +18,10 @@ use domicile_core::facts::{Epoch, Heartbeat};
 use domicile_core::failover::{Decision, Observation, Stored};
 use domicile_core::health::Verdict;
 
+use domicile_core::agent::Renewal;
+use domicile_core::lease::{Promise, WriteLease};
+
+use crate::agent::{self, Agent, Turn};
 use crate::chance::{Chance, Who, mix};
 use crate::checks::Checks;
 use crate::coverage::Coverage;
@@ -49,6 +54,8 @@ pub(crate) enum Event {
     Call(Ticket, Request),
     Operator(usize, u32, Tick),
     Administrator,
+    Agent(usize, u32, Turn),
+    Renewal(usize, u32, Renewal, Option<u64>),
 }
 
 /// What the operator knew when it decided, for the checks.
@@ -101,6 +108,10 @@ pub(crate) struct World {
     pub hub_away: u32,
     pub operators: Vec<Operator>,
     pub clients: Vec<Client>,
+    pub agents: Vec<Agent>,
+    /// The write lease, and what each region's cluster promised, with their versions.
+    pub lease: Option<(WriteLease, u64)>,
+    pub promises: [Option<(Promise, u64)>; MEMBERS],
     pub traps: Vec<Trap>,
     pub triggers: Vec<Trigger>,
     pub checks: Checks,
@@ -152,6 +163,7 @@ impl World {
             .map(|at| Operator::new(at, &setup))
             .collect();
         let clients = clients::all(&setup);
+        let agents = agent::all(&setup);
         let mut world = Self {
             now: 0,
             checks: Checks::new(&stored),
@@ -167,6 +179,9 @@ impl World {
             hub_away: 0,
             operators,
             clients,
+            agents,
+            lease: None,
+            promises: [None; MEMBERS],
             traps: Vec::new(),
             triggers: Vec::new(),
             coverage: Coverage::default(),
@@ -200,6 +215,10 @@ impl World {
         for operator in 0..self.operators.len() {
             let at = self.chance.below(Who::Operator(operator), 500);
             self.tick(operator, at, Tick::Lease);
+        }
+        for number in 0..self.agents.len() {
+            let at = self.chance.below(Who::Agent(number), 300);
+            self.turn(number, at, Turn::Round);
         }
         if let Some(every) = self.setup.administrator {
             self.push(every, Event::Administrator);
@@ -253,6 +272,10 @@ impl World {
                 self.operator_ticks(operator, process, tick);
             }
             Event::Administrator => self.administrator(),
+            Event::Agent(number, process, turn) => self.agent_turns(number, process, turn),
+            Event::Renewal(number, process, renewal, version) => {
+                self.renewal_arrives(number, process, renewal, version);
+            }
         }
     }
 
@@ -294,7 +317,7 @@ impl World {
         let since = self.hub.last_write.max(horizon + 4_000);
         let led = self.operators.iter().any(|it| {
             let holds = self.hub.lease.holder == Some((it.at, it.process));
-            holds && it.filled() && it.frozen_until <= self.now
+            holds && it.filled() && it.frozen_until + QUIET <= self.now
         });
         led && self.now > since + QUIET
             && self.hub.policy.stored.state == domicile_core::failover::State::Steady
@@ -327,5 +350,7 @@ fn event_number(event: &Event) -> u64 {
         Event::Call(ticket, _) => 8 + (ticket.operator as u64) * 16,
         Event::Operator(at, ..) => 9 + (*at as u64) * 16,
         Event::Administrator => 10,
+        Event::Agent(at, ..) => 11 + (*at as u64) * 16,
+        Event::Renewal(at, ..) => 12 + (*at as u64) * 16,
     }
 }

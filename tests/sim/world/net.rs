@@ -2,7 +2,7 @@
 
 use crate::fault::{Ms, Place};
 
-const PLACES: usize = 13;
+const PLACES: usize = 15;
 
 /// What is wrong with each link.
 #[derive(Debug, Clone)]
@@ -74,8 +74,10 @@ pub(crate) fn beyond(server: usize) -> Vec<Place> {
     let operators = (0..3).map(Place::Operator);
     let servers = (0..4).filter(|at| *at != server).map(Place::Server);
     let inside = (0..3).filter(|at| *at != server).map(Place::Inside);
+    let clusters = (0..3).filter(|at| *at != server).map(Place::Cluster);
     let rest = [Place::Hub, Place::Outside];
-    operators.chain(servers).chain(inside).chain(rest).collect()
+    let servers = servers.chain(inside).chain(clusters);
+    operators.chain(servers).chain(rest).collect()
 }
 
 fn number(place: Place) -> usize {
@@ -85,5 +87,6 @@ fn number(place: Place) -> usize {
         Place::Hub => 7,
         Place::Inside(at) => 8 + at.min(2),
         Place::Outside => 11,
+        Place::Cluster(at) => 12 + at.min(2),
     }
 }

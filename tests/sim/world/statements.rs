@@ -74,7 +74,7 @@ impl World {
     }
 
     /// The row of a primary, unless it is of a newer epoch.
-    fn set_row(&mut self, at: usize, epoch: Epoch, writable: bool) -> bool {
+    pub(crate) fn set_row(&mut self, at: usize, epoch: Epoch, writable: bool) -> bool {
         let server = &self.servers[at];
         let newer = server.row().epoch > epoch && !self.process.rows_unchecked;
         if server.role == Role::Standby || newer {
