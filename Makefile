@@ -1,14 +1,18 @@
 # The menu. Every recipe is what CI runs too.
 
+# Cycles of `make soak`: every kind of fault once.
+CYCLES = 20
+
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart
 
-.PHONY: menu install demo test check lab update
+.PHONY: menu install demo test check soak lab update sim
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
 	@echo "make test    everything, as CI does (Linux, root)"
-	@echo "make check   what needs no server; also: make lab, make update"
+	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
+	@echo "make check   what needs no server; also: make sim, make lab, make update"
 
 install:
 	@.ci/install
@@ -20,11 +24,20 @@ demo: install
 test: install check
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --no-fail-fast
+	target/debug/domicile-lab soak --cycles $(CYCLES)
 
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked -p domicile-core -p domicile-api -p domicile-cli -p domicile-tests --lib $(OFFLINE)
+
+soak: install
+	cargo build --locked --workspace --bins
+	target/debug/domicile-lab soak --cycles $(CYCLES)
+
+# SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
+sim:
+	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS REPLAY MUTANTS,$(if $($v),$v=$($v)))
 
 lab: install
 	cargo build --locked --workspace --bins

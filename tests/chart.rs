@@ -14,6 +14,10 @@ const HINT: &str = "run `make update`";
 #[test]
 fn the_chart_s_roles_are_the_operator_s_table() {
     check("charts/domicile/templates/roles.yaml", &roles(&rules()));
+    check(
+        "charts/domicile/templates/agent-roles.yaml",
+        &agent_roles(&rules()),
+    );
 }
 
 #[test]
@@ -86,8 +90,10 @@ fn roles(rules: &[Rule]) -> String {
             out.push_str("---\n");
         }
         let namespace = match scope {
-            Scope::Cluster | Scope::Tenant => "",
-            Scope::Operator => "  namespace: {{ .Release.Namespace }}\n",
+            Scope::Cluster | Scope::Tenant | Scope::Agent => "",
+            Scope::Operator | Scope::AgentHub | Scope::Promise => {
+                "  namespace: {{ .Release.Namespace }}\n"
+            }
         };
         let _ = write!(
             out,
@@ -103,22 +109,78 @@ fn roles(rules: &[Rule]) -> String {
     out
 }
 
+/// What the agents of other regions may do here: a role of its own for each, by name.
+fn agent_roles(rules: &[Rule]) -> String {
+    let mut out = String::from(
+        "{{- /* Generated from src/operator/rbac.rs by tests/chart.rs; `make update`. */ -}}\n\
+         {{- range .Values.agents }}\n{{- $name := printf \"%s-agent-%s\" \
+         (include \"domicile.fullname\" $) .region }}\n",
+    );
+    let scopes = [
+        (Scope::Agent, "ClusterRole", ""),
+        (
+            Scope::AgentHub,
+            "Role",
+            "  namespace: {{ $.Release.Namespace }}\n",
+        ),
+    ];
+    for (scope, kind, namespace) in scopes {
+        out.push_str(&head(kind, "{{ $name }}", namespace, "$"));
+        let of_scope = rules.iter().filter(|rule| rule.scope == scope);
+        of_scope.for_each(|rule| out.push_str(&one(rule)));
+    }
+    out.push_str("{{- end }}\n{{- if .Values.promises }}\n");
+    let name = "{{ include \"domicile.fullname\" . }}-promise";
+    out.push_str(&head(
+        "Role",
+        name,
+        "  namespace: {{ .Release.Namespace }}\n",
+        ".",
+    ));
+    let promise = rules.iter().filter(|rule| rule.scope == Scope::Promise);
+    promise.for_each(|rule| out.push_str(&one(rule)));
+    out.push_str("{{- end }}\n");
+    out
+}
+
+fn head(kind: &str, name: &str, namespace: &str, root: &str) -> String {
+    format!(
+        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  \
+         name: {name}\n{namespace}  labels:\n    {{{{- include \"domicile.labels\" {root} | \
+         nindent 4 }}}}\nrules:\n"
+    )
+}
+
+/// The names that a rule is narrowed to: a line of the template, or none.
+fn narrowed(rule: &Rule) -> &'static str {
+    let named = |resource| rule.resources.contains(&resource);
+    match rule.scope {
+        // The operator's own namespace may hold other Secrets too.
+        Scope::Operator if named("secrets") => {
+            "    {{- with .Values.secretNames }}\n    resourceNames: {{ toJson . }}\n    \
+             {{- end }}\n"
+        }
+        Scope::Agent if named("regions") => "    resourceNames: [{{ .region }}]\n",
+        Scope::Agent => "    resourceNames: {{ toJson .policies }}\n",
+        Scope::AgentHub if named("secrets") => "    resourceNames: {{ toJson .secretNames }}\n",
+        Scope::AgentHub => {
+            "    resourceNames: [{{ range $at, $policy := .policies }}{{ if $at }}, {{ end }}\
+             {{ $policy }}-write{{ end }}]\n"
+        }
+        Scope::Operator | Scope::Cluster | Scope::Tenant | Scope::Promise => "",
+    }
+}
+
 fn one(rule: &Rule) -> String {
     let Rule {
-        scope,
+        scope: _,
         group,
         resources,
         verbs,
         why,
     } = rule;
     let group = if group.is_empty() { "\"\"" } else { group };
-    // The operator's own namespace may hold other Secrets too; a list of names narrows the right.
-    let narrowed = *scope == Scope::Operator && resources.contains(&"secrets");
-    let names = if narrowed {
-        "    {{- with .Values.secretNames }}\n    resourceNames: {{ toJson . }}\n    {{- end }}\n"
-    } else {
-        ""
-    };
+    let names = narrowed(rule);
     format!(
         "  # {why}\n  - apiGroups: [{group}]\n    resources: [{}]\n{names}    verbs: [{}]\n",
         resources.join(", "),

@@ -11,6 +11,7 @@
 mod e2e {
     pub(crate) mod asynchronous;
     pub(crate) mod crash;
+    pub(crate) mod leases;
     pub(crate) mod loss;
     pub(crate) mod outputs;
     pub(crate) mod patroni;
@@ -28,7 +29,7 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::{Engine, LabError, Postgres, Result};
 
 use e2e::world::World;
-use e2e::{asynchronous, crash, loss, outputs, patroni, planned, settled, veto};
+use e2e::{asynchronous, crash, leases, loss, outputs, patroni, planned, settled, veto};
 
 /// A scenario: its name says the fact, its function returns what is worth telling.
 struct Scenario {
@@ -51,7 +52,7 @@ const fn scenario(
 }
 
 /// In this order: the last ones look at what all the others left.
-const SCENARIOS: [Scenario; 24] = [
+const SCENARIOS: [Scenario; 27] = [
     scenario(
         "killed_primary_loses_no_row_and_tenants_come_home",
         true,
@@ -97,6 +98,21 @@ const SCENARIOS: [Scenario; 24] = [
         "without_a_fence_the_checker_sees_two_writers",
         true,
         asynchronous::control,
+    ),
+    scenario(
+        "agent_fences_a_cut_asynchronous_primary_before_another_is_promoted",
+        true,
+        leases::cut,
+    ),
+    scenario(
+        "agent_killed_with_its_region_cut_leaves_the_fence_to_the_other",
+        false,
+        leases::cut_and_killed,
+    ),
+    scenario(
+        "losing_the_hub_stops_no_primary_that_lives_on_promises",
+        false,
+        leases::hub_lost,
     ),
     scenario("operator_killed_while_suspect", false, crash::suspect),
     scenario("operator_killed_in_outage", false, crash::outage),

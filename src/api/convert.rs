@@ -11,6 +11,7 @@ use std::fmt;
 
 use domicile_core::facts::{Epoch, Lsn};
 use domicile_core::failover::{LossBound, Settings, Standby};
+use domicile_core::lease::Terms;
 use domicile_core::names::ServerId;
 use kube::ResourceExt;
 
@@ -74,7 +75,12 @@ impl TryFrom<&FailoverPolicy> for Settings {
                 "spec.objectives.heartbeatSeconds",
                 spec.objectives.heartbeat_seconds,
             )?,
+            quorum: natural("spec.detection.quorum", detection.quorum)?,
             minimum_proof: spec.fencing.minimum_proof.into(),
+            lease: Terms {
+                lease_seconds: natural("spec.fencing.leaseSeconds", spec.fencing.lease_seconds)?,
+                renew_seconds: natural("spec.fencing.renewSeconds", spec.fencing.renew_seconds)?,
+            },
             drain_seconds: natural(
                 "spec.switchover.drainSeconds",
                 spec.switchover.drain_seconds,

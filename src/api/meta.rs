@@ -33,6 +33,9 @@ pub const OWNER_UID: &str = "domicile.dev/owner-uid";
 /// Annotation on a Secret: the epoch of the server whose credentials it carries.
 pub const EPOCH: &str = "domicile.dev/epoch";
 
+/// Annotation on a Lease: the record of a write lease or a promise.
+pub const AUTHORITY: &str = "domicile.dev/authority";
+
 /// Annotation on a Secret and on pod templates: the hash of the Secret's content.
 pub const SECRET_HASH: &str = "domicile.dev/secret-hash";
 
@@ -53,6 +56,8 @@ pub const PROVISIONED_SERVICE: &str = "servicebinding.io/provisioned-service";
 
 /// Field managers, one per concern.
 pub mod manager {
+    /// Write leases and promises.
+    pub const LEASE: &str = "domicile-lease";
     /// Status of `Region`.
     pub const REGION: &str = "domicile-region";
     /// Status and finalizer of `TenantPlacement`.

@@ -90,6 +90,8 @@ words!(
     ProofWord = core::Proof {
         /// Nothing: a person or the policy takes the risk.
         Assumed,
+        /// The old primary's agent, alive at its last renewal, had fenced it by then.
+        LeaseExpired,
         /// The promoted server's confirmation was needed for each commit.
         SynchronousReplication,
         /// The old primary acknowledged the fence.

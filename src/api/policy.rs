@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy_status::FailoverPolicyStatus;
+use crate::returned::RejoinRule;
 use crate::schema::{self, rules};
 use crate::words::words;
 
@@ -131,20 +132,6 @@ words!(
 );
 
 words!(
-    /// What becomes of an old primary that comes back.
-    #[derive(Default)]
-    RejoinRule = core::Rejoin {
-        /// It waits for a person.
-        #[default]
-        Manual,
-        /// It follows the new primary; what it alone holds is undone, by `pg_rewind`.
-        Rewind,
-        /// The same; where that is not possible, its data is thrown away and copied anew.
-        Reclone,
-    }
-);
-
-words!(
     /// How willing a standby is to be promoted.
     #[derive(Default)]
     PromotionRule = core::Promotion {
@@ -164,6 +151,8 @@ words!(
     MinimumProof = core::Proof {
         /// A person or the policy takes the risk of two writers.
         Assumed,
+        /// The old primary's agent, alive at its last renewal, has fenced it by now.
+        LeaseExpired,
         /// The promoted server's confirmation was needed for each commit.
         #[default]
         SynchronousReplication,
@@ -206,6 +195,12 @@ pub struct Detection {
     /// `successThreshold` is the number of good probes in a row that end it.
     #[schemars(range(min = 1, max = 100))]
     pub success_threshold: i32,
+    /// `quorum` is the number of vantages in distinct regions that must agree that the server is
+    /// gone. The operator's probes and the replication stream of the standby that is to be
+    /// promoted always must; the streams of other standbys, and the silence of the agent in the
+    /// server's own region, are further ones.
+    #[schemars(range(min = 2, max = 9))]
+    pub quorum: i32,
 }
 
 impl Default for Detection {
@@ -215,6 +210,7 @@ impl Default for Detection {
             timeout_seconds: 5,
             failure_threshold: 3,
             success_threshold: 3,
+            quorum: 2,
         }
     }
 }
@@ -242,12 +238,34 @@ impl Default for Objectives {
 }
 
 /// How surely the old primary must have stopped.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "self.renewSeconds * 3 <= self.leaseSeconds",
+    "`leaseSeconds` must be at least three times `renewSeconds`",
+)])))]
 pub struct Fencing {
     /// `minimumProof` is the weakest proof on which a standby is promoted. `Assumed` accepts that
     /// two servers may take writes.
     pub minimum_proof: MinimumProof,
+    /// `leaseSeconds` is how long the agent beside the primary may go without renewing the write
+    /// lease before it has fenced its server. A failover that rests on this waits a tenth of it
+    /// and 3 seconds longer.
+    #[schemars(range(min = 6, max = 300))]
+    pub lease_seconds: i32,
+    /// `renewSeconds` is the time between two renewals.
+    #[schemars(range(min = 1, max = 100))]
+    pub renew_seconds: i32,
+}
+
+impl Default for Fencing {
+    fn default() -> Self {
+        Self {
+            minimum_proof: MinimumProof::default(),
+            lease_seconds: 30,
+            renew_seconds: 10,
+        }
+    }
 }
 
 /// The pause of a planned move.

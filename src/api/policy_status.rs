@@ -49,6 +49,9 @@ pub struct FailoverPolicyStatus {
     /// `guarantees` is what can be claimed now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guarantees: Option<Guarantees>,
+    /// `lease` is the write lease, as last seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseStatus>,
     /// `journal` is the move under way: what is meant to be done, stored before it is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalStatus>,
@@ -147,10 +150,52 @@ pub enum SplitBrainGuarantee {
     None,
     /// The policy takes the risk.
     Assumed,
+    /// The agent beside the primary fences it when it can renew the write lease no more.
+    LeaseExpired,
     /// The standby's confirmation is needed for each commit.
     SynchronousReplication,
     /// The primary itself acknowledges a fence.
     Confirmed,
+}
+
+/// The write lease: by it the agent beside the primary knows that its server may write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseStatus {
+    /// `state` of the lease.
+    pub state: LeaseState,
+    /// `holder` is the region whose agent may renew it.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub holder: String,
+    /// `epoch` that it carries.
+    #[schemars(range(min = 0, max = schema::MAX_EXACT))]
+    pub epoch: i64,
+    /// `members` are the standbys that may be promoted on its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))
+    )]
+    pub members: Vec<String>,
+    /// `survivesHub`: while the hub is lost, the agent may live on by promises that the regions of
+    /// all members hold. Otherwise losing the hub fences the primary.
+    #[serde(default)]
+    pub survives_hub: bool,
+}
+
+/// What a write lease obliges to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LeaseState {
+    /// No standby could take over, or the policy is paused: nobody fences himself.
+    Disarmed,
+    /// No agent has answered it.
+    Offered,
+    /// An agent renews it.
+    Pledged,
+    /// An agent renewed it and is silent.
+    Silent,
+    /// It was ended for a move.
+    Taken,
 }
 
 /// Synchronous replication: each commit of the active server waits for one standby.

@@ -44,12 +44,43 @@ pub struct RegionSpec {
     /// set it.
     #[serde(default)]
     pub default: bool,
+    /// `cluster` is the region's own Kubernetes cluster. While the hub is lost, it holds the
+    /// promise by which a primary in another region lives on; the hub needs its permit to promote
+    /// a server that stands here. The region holds no promise when this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<RegionCluster>,
     /// `databaseServers` are the database servers that stand here, by name.
     #[schemars(
         length(min = 1, max = 16),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub database_servers: Vec<DatabaseServer>,
+}
+
+/// A region's own Kubernetes cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionCluster {
+    /// `kubeconfigSecretRef` names the Secret with a kubeconfig that may get, create and patch
+    /// Leases in the operator's namespace of that cluster.
+    pub kubeconfig_secret_ref: KubeconfigSecretRef,
+}
+
+/// A kubeconfig in a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeconfigSecretRef {
+    /// `namespace` of the Secret; the operator's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub namespace: Option<String>,
+    /// `name` of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `key` within the Secret.
+    #[serde(default = "default_kubeconfig_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::SECRET_KEY))]
+    pub key: String,
 }
 
 /// One database server: PostgreSQL 15 or newer.
@@ -251,6 +282,10 @@ pub enum ServerRole {
 
 fn default_port() -> i32 {
     5432
+}
+
+fn default_kubeconfig_key() -> String {
+    "kubeconfig".to_owned()
 }
 
 fn default_ca_key() -> String {

@@ -1,10 +1,26 @@
-//! What was found on an old primary that came back.
+//! An old primary that came back: what was found on it, and what becomes of it.
 
+use domicile_core::failover as core;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema;
+use crate::words::words;
+
+words!(
+    /// What becomes of an old primary that comes back.
+    #[derive(Default)]
+    RejoinRule = core::Rejoin {
+        /// It waits for a person.
+        #[default]
+        Manual,
+        /// It follows the new primary; what it alone holds is undone, by `pg_rewind`.
+        Rewind,
+        /// The same; where that is not possible, its data is thrown away and copied anew.
+        Reclone,
+    }
+);
 
 /// Where two histories part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,10 +1,12 @@
 //! What should happen, pure: no clock, no I/O, no panic.
 
 pub mod admin;
+pub mod agent;
 pub mod connection;
 pub mod facts;
 pub mod failover;
 pub mod health;
+pub mod lease;
 pub mod names;
 pub mod placement;
 pub mod time;

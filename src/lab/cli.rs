@@ -5,7 +5,9 @@
     reason = "a program for a terminal"
 )]
 
-use std::path::{Path, PathBuf};
+mod stories;
+
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -13,9 +15,10 @@ use domicile_lab::lab::find_program;
 use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
 use domicile_lab::regions::{How, RegionStatus};
-use domicile_lab::story::{self, Parts};
 use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
+
+use stories::SoakArguments;
 
 /// Real servers for demo and tests, on one Linux machine as root: Kubernetes with a node that
 /// runs pods, and PostgreSQL in three regions.
@@ -54,6 +57,18 @@ enum Verb {
         /// Leave the lab up at the end.
         #[arg(long)]
         keep: bool,
+        /// The folder with `charts` and `examples`.
+        #[arg(long, default_value = ".")]
+        repository: PathBuf,
+    },
+    /// Break one thing after another in a lab of its own (the lab's folder with the ending `soak`,
+    /// unless `--dir` says another) while tenants write, and judge what they were told.
+    Soak {
+        #[command(flatten)]
+        soak: SoakArguments,
+        /// 15 is the system's own (15 or newer), 18 is 18.4.
+        #[arg(long, default_value = "15")]
+        postgres: Version,
         /// The folder with `charts` and `examples`.
         #[arg(long, default_value = ".")]
         repository: PathBuf,
@@ -120,11 +135,16 @@ enum Version {
     V18,
 }
 
-impl From<Version> for Postgres {
-    fn from(version: Version) -> Self {
-        match version {
-            Version::System => Self::System,
-            Version::V18 => Self::V18,
+impl Version {
+    fn setup(self, synchronous: bool, engine: Engine) -> Setup {
+        let postgres = match self {
+            Self::System => Postgres::System,
+            Self::V18 => Postgres::V18,
+        };
+        Setup {
+            postgres,
+            synchronous,
+            engine,
         }
     }
 }
@@ -139,8 +159,11 @@ enum Form {
 pub(crate) fn main() -> ExitCode {
     let Arguments { dir, verb } = Arguments::parse();
     let mut places = Places::from_env(|name| std::env::var_os(name));
-    if let Some(dir) = dir {
-        places.dir = dir;
+    match (dir, &verb) {
+        (Some(dir), _) => places.dir = dir,
+        // Not the folder of a lab that a person has up.
+        (None, Verb::Soak { .. }) => drop(places.dir.set_extension("soak")),
+        (None, _) => {}
     }
     let ended = std::path::absolute(&places.dir)
         .map_err(LabError::file("resolve", &places.dir))
@@ -162,19 +185,25 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             engine,
         } => {
             let synchronous = !asynchronous && engine == Engine::Plain;
-            let setup = Setup {
-                postgres: postgres.into(),
-                synchronous,
-                engine,
-            };
-            up(places, setup)
+            up(places, postgres.setup(synchronous, engine))
         }
         Verb::Demo {
             how,
             postgres,
             keep,
             repository,
-        } => demo(places, postgres, (how, keep), &repository),
+        } => {
+            let setup = postgres.setup(true, Engine::Plain);
+            stories::demo(places, setup, (how, keep), &repository)
+        }
+        Verb::Soak {
+            soak,
+            postgres,
+            repository,
+        } => {
+            let setup = postgres.setup(!soak.asynchronous, Engine::Plain);
+            stories::soak(places, setup, soak, &repository)
+        }
         Verb::Down => {
             heed_signals()?;
             Lab::down(&places.dir)?;
@@ -235,41 +264,6 @@ fn up(places: Places, setup: Setup) -> Result<ExitCode> {
     };
     println!("{said}, with {setup}");
     Ok(ExitCode::SUCCESS)
-}
-
-fn demo(
-    places: Places,
-    postgres: Version,
-    (how, keep): (How, bool),
-    repository: &Path,
-) -> Result<ExitCode> {
-    heed_signals()?;
-    let program = find_program(&this_program()?)?;
-    let parts = Parts {
-        programs: program.parent().unwrap_or(&program).to_owned(),
-        repository: std::path::absolute(repository)
-            .map_err(LabError::file("resolve", repository))?,
-        regions: "00-regions.yaml",
-        policy: "20-policy-demo.yaml",
-        log_statements: false,
-        owned: false,
-    };
-    let setup = Setup {
-        postgres: postgres.into(),
-        synchronous: true,
-        engine: Engine::Plain,
-    };
-    let options = Options {
-        places,
-        program,
-        setup,
-    };
-    let well = story::demo::run(&options, parts, (how, keep), &mut |line| println!("{line}"))?;
-    Ok(if well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 fn status(places: &Places, output: Form) -> Result<ExitCode> {

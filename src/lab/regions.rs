@@ -20,6 +20,7 @@ use crate::postgres::{Activity, Binaries, Engine, Place, Rejoined, Server, Serve
 use crate::process::Patience;
 use crate::space::Space;
 use crate::tools::Patroni;
+use network::Direction;
 use record::{Record, Secrets};
 
 pub use catalog::{How, REGIONS, Region};
@@ -165,8 +166,27 @@ impl Regions {
                 server.freeze();
                 Ok(())
             }
-            How::Cut => network::cut(&self.space, Region::named(region)?),
+            How::Cut => network::cut(&self.space, Region::named(region)?, Direction::Both),
+            How::CutIn => network::cut(&self.space, Region::named(region)?, Direction::In),
+            How::CutOut => network::cut(&self.space, Region::named(region)?, Direction::Out),
+            How::Full => server.fill(),
         }
+    }
+
+    /// Drops what goes between a region and these addresses, until [`Self::mend`].
+    pub fn part(&self, region: &str, from: &[String]) -> Result<()> {
+        network::part(&self.space, Region::named(region)?, from)
+    }
+
+    /// Drops that many of a hundred packets of a region by chance, at most 99, until
+    /// [`Self::mend`].
+    pub fn thin(&self, region: &str, percent: u8) -> Result<()> {
+        network::thin(&self.space, Region::named(region)?, percent)
+    }
+
+    /// Undoes [`Self::part`] and [`Self::thin`]; fine when there is nothing to undo.
+    pub fn mend(&self, region: &str) -> Result<()> {
+        network::mend(&self.space, Region::named(region)?)
     }
 
     /// Undoes the loss of a region, and nothing else: its server comes back as what it was.
@@ -180,7 +200,14 @@ impl Regions {
             How::Kill if server.activity() == Activity::Ended => server.start()?,
             How::Kill => {}
             How::Freeze => server.thaw(),
-            How::Cut => network::heal(&self.space, Region::named(region)?)?,
+            How::Cut | How::CutIn | How::CutOut => {
+                network::heal(&self.space, Region::named(region)?)?;
+            }
+            How::Full => {
+                // What the limit left alive goes on under it, so that only a new process is free.
+                server.kill()?;
+                server.start()?;
+            }
         }
         self.note(region, None)?;
         Ok(Some(how))
@@ -193,7 +220,12 @@ impl Regions {
         let server = self.server(region)?;
         let alone = || LabError::State(format!("{region} has no other server to follow"));
         let peer = Region::named(region)?.peer().ok_or_else(alone)?;
-        if self.lost()?.get(region) == Some(&How::Cut) {
+        let cut = [How::Cut, How::CutIn, How::CutOut];
+        if self
+            .lost()?
+            .get(region)
+            .is_some_and(|how| cut.contains(how))
+        {
             return Err(LabError::State(format!(
                 "{region} is cut off; restore it first"
             )));

@@ -20,6 +20,7 @@ use crate::kube::cache::Cache;
 use crate::kube::client::{self, CallError};
 use crate::kube::events::Recorder;
 use crate::kube::wake::Wake;
+use crate::leases::clusters::Clusters;
 use crate::probes::Samples;
 use crate::servers::Servers;
 use crate::settings::Settings;
@@ -37,6 +38,8 @@ pub struct Ctx {
     pub stores: Stores,
     /// The way to database servers.
     pub servers: Servers,
+    /// The way to the clusters of the regions.
+    pub clusters: Clusters,
     /// What the probes found.
     pub samples: Samples,
     /// Takes events.

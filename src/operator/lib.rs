@@ -1,5 +1,6 @@
 //! The process: controllers, probes, leader election.
 
+pub mod agent;
 pub mod clock;
 pub mod context;
 pub mod controllers;
@@ -7,6 +8,7 @@ pub mod error;
 pub mod heartbeats;
 pub mod http;
 pub mod kube;
+pub mod leases;
 pub mod probes;
 pub mod rbac;
 pub mod run;

@@ -10,6 +10,12 @@ pub enum Scope {
     Operator,
     /// In each onboarded namespace: a `ClusterRole` with a `RoleBinding` per namespace.
     Tenant,
+    /// For the agent of one region, in the whole hub, by name.
+    Agent,
+    /// For the agent of one region, in the operator's namespace of the hub, by name.
+    AgentHub,
+    /// For agents and the hub, in the operator's namespace of a standby's own cluster.
+    Promise,
 }
 
 /// One rule.
@@ -107,6 +113,41 @@ const RULES: &[Rule] = &[
         resources: &["daemonsets", "deployments", "statefulsets"],
         verbs: &["get", "list", "patch"],
         why: "hand the credentials to the selected workloads",
+    },
+    Rule {
+        scope: Scope::Agent,
+        group: GROUP,
+        resources: &["regions"],
+        verbs: &["get"],
+        why: "know the servers of its own region",
+    },
+    Rule {
+        scope: Scope::Agent,
+        group: GROUP,
+        resources: &["failoverpolicies"],
+        verbs: &["get"],
+        why: "know which of them each policy means",
+    },
+    Rule {
+        scope: Scope::AgentHub,
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["get", "patch"],
+        why: "renew the write leases of its policies",
+    },
+    Rule {
+        scope: Scope::AgentHub,
+        group: "",
+        resources: &["secrets"],
+        verbs: &["get"],
+        why: "log in to the servers of its own region",
+    },
+    Rule {
+        scope: Scope::Promise,
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["create", "get", "patch"],
+        why: "promise to a primary elsewhere, or permit that it is overtaken",
     },
 ];
 

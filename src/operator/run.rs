@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::agent::FileError;
 use crate::clock::Clock;
 use crate::context::{Ctx, Pulse, Stop};
 use crate::controllers;
@@ -19,6 +20,7 @@ use crate::kube::client::{self, ConnectError};
 use crate::kube::events::{self, Outbox};
 use crate::kube::lease::{self, Held, Lost};
 use crate::kube::wake::Wake;
+use crate::leases::clusters::Clusters;
 use crate::probes::{self, Samples};
 use crate::servers::Servers;
 use crate::settings::Settings;
@@ -37,6 +39,9 @@ pub enum RunError {
     /// No way to the API server.
     #[error("cannot connect to Kubernetes")]
     Connect(#[source] ConnectError),
+    /// A kubeconfig that was named on the command line gives no client.
+    #[error("cannot connect to a cluster")]
+    File(#[source] FileError),
     /// Signals cannot be received.
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
@@ -97,6 +102,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         settings,
         stores,
         servers: Servers::default(),
+        clusters: Clusters::default(),
         samples: Samples::default(),
         events: recorder,
         metrics: Metrics::default(),
@@ -175,7 +181,7 @@ fn spawn(
     });
 }
 
-fn outcome(ended: Option<Result<Loop, tokio::task::JoinError>>) -> RunError {
+pub(crate) fn outcome(ended: Option<Result<Loop, tokio::task::JoinError>>) -> RunError {
     match ended {
         Some(Ok(Ok(name))) => RunError::LoopEnded(name),
         Some(Ok(Err(error))) => error,
@@ -208,20 +214,20 @@ async fn shut_down(ctx: &Arc<Ctx>, loops: &mut JoinSet<Loop>, held: &Held) {
 }
 
 /// SIGTERM and SIGINT.
-struct Stopping {
+pub(crate) struct Stopping {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stopping {
-    fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

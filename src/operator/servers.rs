@@ -1,16 +1,16 @@
 //! The way to a database server: its entry in the Region, and its Secrets, by name.
 
+mod engine;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domicile_api::reasons::Reason;
-use domicile_api::region::{self, DatabaseServer, ProviderType, Region};
-use domicile_core::names::ServerId;
+use domicile_api::region::{DatabaseServer, Region};
+use domicile_core::names::{RegionName, ServerId};
 use domicile_core::time::Mono;
-use domicile_providers::{
-    Endpoint, Generic, Managed, Patroni, PatroniEndpoint, ProviderError, Upstream,
-};
+use domicile_providers::{Endpoint, Generic, ProviderError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -20,6 +20,8 @@ use crate::context::Ctx;
 use crate::error::{Class, Classify};
 use crate::kube::client::{self, CallError};
 use crate::probes::plan::identifiers;
+
+pub(crate) use engine::patroni;
 
 /// How long a Secret is believed, in milliseconds. A refused login ends it at once.
 const FRESH_MS: u64 = 60_000;
@@ -67,57 +69,20 @@ struct Fetched {
 impl Ctx {
     /// A way to the server `id`, each of whose calls ends within `deadline`.
     pub async fn open(&self, id: &ServerId, deadline: Duration) -> Result<Generic, OpenError> {
-        let endpoint = self.endpoint(id).await?;
-        Generic::new(endpoint, deadline).map_err(|error| unopened(id, &error))
-    }
-
-    /// The server `id` with what promotes it.
-    pub async fn open_managed(
-        &self,
-        id: &ServerId,
-        deadline: Duration,
-    ) -> Result<Managed, OpenError> {
-        let sql = self.open(id, deadline).await?;
-        Ok(match self.open_patroni(id, deadline).await? {
-            Some(patroni) => Managed::patroni(sql, patroni),
-            None => Managed::generic(sql),
-        })
-    }
-
-    /// A way to the Patroni that runs the server `id`; none when nothing does.
-    pub async fn open_patroni(
-        &self,
-        id: &ServerId,
-        deadline: Duration,
-    ) -> Result<Option<Patroni>, OpenError> {
         let region = self.stores.regions.get(id.region.as_str());
         let region = region.ok_or_else(|| region_not_found(id))?;
-        let server = entry(&region, id)?;
-        let Some(patroni) = patroni(server) else {
-            return Ok(None);
-        };
-        let ca = patroni
-            .ca_secret_ref
-            .as_ref()
-            .unwrap_or(&server.tls.ca_secret_ref);
-        let ca_key = self.key(ca.namespace.as_deref(), &ca.name);
-        let login = &patroni.credentials_secret_ref;
-        let login_key = self.key(login.namespace.as_deref(), &login.name);
-        let ca_secret = self.secret(id, &ca_key).await?;
-        let login_secret = self.secret(id, &login_key).await?;
-        let endpoint = PatroniEndpoint {
-            server: format!("{}:{}", server.host, server.port),
-            urls: patroni.urls.clone(),
-            ca_pem: text(id, &ca_key, &ca_secret, &ca.key)?
-                .expose_secret()
-                .to_owned(),
-            username: text(id, &login_key, &login_secret, "username")?
-                .expose_secret()
-                .to_owned(),
-            password: text(id, &login_key, &login_secret, "password")?,
-        };
-        let opened = Patroni::new(endpoint, deadline).map_err(|error| unopened(id, &error));
-        opened.map(Some)
+        self.open_in(&region, id, deadline).await
+    }
+
+    /// The same, by the Region as the caller read it.
+    pub async fn open_in(
+        &self,
+        region: &Region,
+        id: &ServerId,
+        deadline: Duration,
+    ) -> Result<Generic, OpenError> {
+        let endpoint = self.endpoint_in(region, id).await?;
+        Generic::new(endpoint, deadline).map_err(|error| unopened(id, &error))
     }
 
     /// Where the server `id` listens, what it is trusted by, the operator's own login, and which
@@ -126,41 +91,46 @@ impl Ctx {
     pub async fn endpoint(&self, id: &ServerId) -> Result<Endpoint, OpenError> {
         let region = self.stores.regions.get(id.region.as_str());
         let region = region.ok_or_else(|| region_not_found(id))?;
-        let server = entry(&region, id)?;
+        self.endpoint_in(&region, id).await
+    }
+
+    async fn endpoint_in(&self, region: &Region, id: &ServerId) -> Result<Endpoint, OpenError> {
+        let server = entry(region, id)?;
+        let of = format!("Server {id}");
         let ca = &server.tls.ca_secret_ref;
         let ca_key = self.key(ca.namespace.as_deref(), &ca.name);
         let login = &server.admin_secret_ref;
         let login_key = self.key(login.namespace.as_deref(), &login.name);
-        let ca_secret = self.secret(id, &ca_key).await?;
-        let login_secret = self.secret(id, &login_key).await?;
+        let ca_secret = self.secret(&of, &ca_key).await?;
+        let login_secret = self.secret(&of, &login_key).await?;
         Ok(Endpoint {
             host: server.host.clone(),
             port: u16::try_from(server.port).map_err(|_| port_invalid(id, server.port))?,
-            ca_pem: text(id, &ca_key, &ca_secret, &ca.key)?
+            ca_pem: text(&of, &ca_key, &ca_secret, &ca.key)?
                 .expose_secret()
                 .to_owned(),
-            username: text(id, &login_key, &login_secret, "username")?
+            username: text(&of, &login_key, &login_secret, "username")?
                 .expose_secret()
                 .to_owned(),
-            password: text(id, &login_key, &login_secret, "password")?,
-            identifiers: identifiers(&region, &id.server),
+            password: text(&of, &login_key, &login_secret, "password")?,
+            identifiers: identifiers(region, &id.server),
         })
     }
 
-    /// How the server `id` is to follow the server `upstream`.
-    pub fn upstream(&self, id: &ServerId, upstream: &ServerId) -> Result<Upstream, OpenError> {
-        let found = |id: &ServerId| {
-            let region = self.stores.regions.get(id.region.as_str());
-            let region = region.ok_or_else(|| region_not_found(id))?;
-            entry(&region, id).cloned()
+    /// The kubeconfig of the region's own cluster; `None` when it has none.
+    pub async fn kubeconfig(&self, name: &RegionName) -> Result<Option<SecretString>, OpenError> {
+        let region = self.stores.regions.get(name.as_str());
+        let of = format!("Region {name}");
+        let reference = region
+            .as_ref()
+            .and_then(|region| region.spec.cluster.as_ref());
+        let Some(cluster) = reference else {
+            return Ok(None);
         };
-        let (own, other) = (found(id)?, found(upstream)?);
-        let port = u16::try_from(other.port);
-        Ok(Upstream {
-            port: port.map_err(|_| port_invalid(upstream, other.port))?,
-            host: other.host,
-            slot: patroni(&own).and_then(|patroni| patroni.slot.clone()),
-        })
+        let reference = &cluster.kubeconfig_secret_ref;
+        let key = self.key(reference.namespace.as_deref(), &reference.name);
+        let secret = self.secret(&of, &key).await?;
+        text(&of, &key, &secret, &reference.key).map(Some)
     }
 
     /// Fetches the login of the server `id` anew the next time: the server refused it.
@@ -195,7 +165,7 @@ impl Ctx {
 
     /// The Secret, from memory while it is fresh, and also when the API server cannot be asked:
     /// probes go on without it.
-    async fn secret(&self, id: &ServerId, key: &SecretKey) -> Result<Fetched, OpenError> {
+    async fn secret(&self, of: &str, key: &SecretKey) -> Result<Fetched, OpenError> {
         let known = self.servers.known(key);
         let now = self.clock.mono();
         if let Some(fetched) = &known
@@ -216,11 +186,11 @@ impl Ctx {
             },
             Ok(None) => {
                 self.servers.remove(key);
-                return Err(secret_not_found(id, key));
+                return Err(secret_not_found(of, key));
             }
             Err(error) => match known {
                 Some(known) if error.class() == Class::Transient => Fetched { at: now, ..known },
-                Some(_) | None => return Err(secret_unreadable(id, key, &error)),
+                Some(_) | None => return Err(secret_unreadable(of, key, &error)),
             },
         };
         self.servers.keep(key, &fetched);
@@ -260,14 +230,6 @@ fn values(secret: Secret) -> BTreeMap<String, SecretSlice<u8>> {
         .collect()
 }
 
-/// How Patroni is reached, where it runs the server.
-pub(crate) fn patroni(server: &DatabaseServer) -> Option<&region::Patroni> {
-    match server.provider.type_ {
-        ProviderType::Generic => None,
-        ProviderType::Patroni => server.provider.patroni.as_ref(),
-    }
-}
-
 fn unopened(id: &ServerId, error: &ProviderError) -> OpenError {
     OpenError {
         reason: Reason::parse(error.reason()).unwrap_or(Reason::SecretInvalid),
@@ -293,7 +255,7 @@ pub(crate) fn entry<'a>(
 }
 
 fn text(
-    id: &ServerId,
+    of: &str,
     secret: &SecretKey,
     fetched: &Fetched,
     key: &str,
@@ -301,7 +263,7 @@ fn text(
     let invalid = |fact: &str| OpenError {
         reason: Reason::SecretInvalid,
         message: format!(
-            "Server {id}: Secret {}/{} {fact}: correct its key {key}",
+            "{of}: Secret {}/{} {fact}: correct its key {key}",
             secret.namespace, secret.name
         ),
         class: Class::Config,
@@ -337,22 +299,22 @@ fn port_invalid(id: &ServerId, port: i32) -> OpenError {
     }
 }
 
-fn secret_not_found(id: &ServerId, key: &SecretKey) -> OpenError {
+fn secret_not_found(of: &str, key: &SecretKey) -> OpenError {
     OpenError {
         reason: Reason::SecretNotFound,
         message: format!(
-            "Server {id}: there is no Secret {}/{}: create it or correct the reference",
+            "{of}: there is no Secret {}/{}: create it or correct the reference",
             key.namespace, key.name
         ),
         class: Class::Config,
     }
 }
 
-fn secret_unreadable(id: &ServerId, key: &SecretKey, error: &CallError) -> OpenError {
+fn secret_unreadable(of: &str, key: &SecretKey, error: &CallError) -> OpenError {
     OpenError {
         reason: Reason::ApiServerError,
         message: format!(
-            "Server {id}: Secret {}/{} cannot be read: {error}",
+            "{of}: Secret {}/{} cannot be read: {error}",
             key.namespace, key.name
         ),
         class: error.class(),
@@ -373,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_bad_secret_is_named_and_its_content_is_not() {
-        let id = ServerId::new("eu", "main");
+        let of = "Server eu/main";
         let key = SecretKey {
             namespace: "ns".to_owned(),
             name: "admin".to_owned(),
@@ -384,7 +346,7 @@ mod tests {
             ("password", b""),
         ] {
             let secret = fetched(name, value);
-            let error = text(&id, &key, &secret, "password").unwrap_err();
+            let error = text(of, &key, &secret, "password").unwrap_err();
             assert_eq!(error.reason, Reason::SecretInvalid);
             let shown = format!("{error} {error:?} {secret:?}");
             assert!(shown.contains("ns/admin"), "{shown}");

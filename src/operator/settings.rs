@@ -1,9 +1,13 @@
 //! What the process is told when it starts. Read once, in `main`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use domicile_core::names::RegionName;
+
+use crate::agent::region_file;
 
 /// The command line of `domicile`.
 #[derive(Debug, Parser)]
@@ -23,8 +27,54 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the operator until it is told to stop.
     Run(Settings),
+    /// Run beside the database servers of a region: renew write leases, and fence before they end.
+    Agent(AgentSettings),
     /// Print the custom resource definitions as YAML.
     Crds,
+}
+
+/// The agent's settings.
+#[derive(Debug, Clone, Args)]
+pub struct AgentSettings {
+    /// The region whose database servers stand beside this process.
+    #[arg(long)]
+    pub region: RegionName,
+    /// A policy with a server in this region; may be given more than once.
+    #[arg(long = "policy", required = true)]
+    pub policies: Vec<String>,
+    /// Kubeconfig of the hub [default: `$KUBECONFIG`, else the pod's service account].
+    #[arg(long)]
+    pub hub_kubeconfig: Option<PathBuf>,
+    /// Kubeconfig of the cluster of a standby's region, as REGION=FILE, where promises are kept;
+    /// may be given more than once.
+    #[arg(long = "standby-cluster", value_parser = region_file)]
+    pub standby_clusters: Vec<(RegionName, PathBuf)>,
+    /// Namespace of the Leases, in the hub and in the standbys' clusters
+    /// [default: `$POD_NAMESPACE`, else domicile-system].
+    #[arg(long)]
+    pub namespace: Option<String>,
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// What to log, as a `tracing` filter.
+    #[arg(long, default_value = "info")]
+    pub log: String,
+}
+
+impl AgentSettings {
+    /// The settings of the process, for what agent and operator have in common.
+    pub fn process(&self, environment: Environment, start: u64) -> Settings {
+        let settings = Settings {
+            namespace: self.namespace.clone(),
+            identity: None,
+            lease: String::new(),
+            listen: self.listen,
+            log: self.log.clone(),
+            call_timeout_seconds: 10,
+            concurrency: 1,
+        };
+        settings.complete(environment, start)
+    }
 }
 
 /// The operator's settings.
@@ -105,7 +155,7 @@ mod tests {
     fn run(arguments: &[&str]) -> Settings {
         match CommandLine::parse_from(arguments).command {
             Command::Run(settings) => settings,
-            Command::Crds => panic!("run was asked for"),
+            Command::Crds | Command::Agent(_) => panic!("run was asked for"),
         }
     }
 

@@ -6,7 +6,7 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::regions::How;
 use domicile_lab::story::Moved;
 use domicile_lab::{LabError, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::world::{HOME, OTHER, World, ensure, one_writer, recovery, rest};
 
@@ -22,17 +22,12 @@ pub(crate) fn assumed(world: &World) -> Result<String> {
     let foretold = world.foretold()?;
     let right = foretold.fate == "Moves" && foretold.proof == "Assumed";
     ensure(right, || format!("foretold: {foretold:?}"))?;
-    let followed = world.sql(OTHER, "SHOW primary_conninfo")?;
-    stop_following(world)?;
+    let followed = stage.stop_following(OTHER)?;
     rest(1000);
     let fault = stage.lose(HOME, How::Kill)?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
-    let bound = told_loss(world)?;
-    let followed = followed.replace('\'', "''");
-    world.sql(
-        OTHER,
-        &format!("ALTER SYSTEM SET primary_conninfo = '{followed}'"),
-    )?;
+    let bound = stage.told_loss()?;
+    stage.follow(OTHER, &followed)?;
     rest(2000);
     // Judged before the old primary returns: what it alone has is lost to the tenants.
     let reports = world.judge(start, &[])?;
@@ -148,19 +143,4 @@ fn end_after_restore(world: &World) -> Result<()> {
     world.go_home(false)?;
     world.change_policy(&json!({"fencing": {"minimumProof": "SynchronousReplication"}}))?;
     world.set_synchronous(true)
-}
-
-/// The standby hears nothing more, while the primary goes on.
-fn stop_following(world: &World) -> Result<()> {
-    world.sql(OTHER, "ALTER SYSTEM SET primary_conninfo = ''")?;
-    world.sql(OTHER, "SELECT pg_reload_conf()")?;
-    Ok(())
-}
-
-/// The bound that the last move was decided on, in seconds.
-pub(crate) fn told_loss(world: &World) -> Result<i64> {
-    let policy = world.stage.policy()?;
-    let past = policy.pointer("/status/history/0").unwrap_or(&Value::Null);
-    let untold = || LabError::State(format!("the history tells no loss: {past}"));
-    past["lossSeconds"].as_i64().ok_or_else(untold)
 }

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use domicile_lab::clock::monotonic;
-use domicile_lab::lab::SYSTEM_NAMESPACE;
-use domicile_lab::process::{Patience, ProcessId};
+use domicile_lab::process::Patience;
 use domicile_lab::regions::How;
 use domicile_lab::story::objects::kinds;
-use domicile_lab::story::operator::{kill_all, processes};
+use domicile_lab::story::operator::{kill_all, processes, signal};
 use domicile_lab::{LabError, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
@@ -56,7 +54,7 @@ pub(crate) fn draining(world: &World) -> Result<String> {
     rest(3000);
     let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
     kill_when(world, "Draining")?;
-    renew(world)?;
+    world.stage.renew_operator()?;
     let ended = stage.await_end(&operation)?;
     let state = ended["status"]["state"]
         .as_str()
@@ -85,7 +83,7 @@ pub(crate) fn awaiting_approval(world: &World) -> Result<String> {
     rest(3000);
     let fault = stage.lose(HOME, How::Kill)?;
     kill_when(world, "AwaitingApproval")?;
-    renew(world)?;
+    world.stage.renew_operator()?;
     let policy = stage.policy()?;
     let operation = policy.pointer("/status/journal/operation");
     let operation = operation.and_then(Value::as_str).unwrap_or_default();
@@ -122,7 +120,7 @@ pub(crate) fn blocked(world: &World) -> Result<String> {
     rest(3000);
     let fault = stage.lose(HOME, How::Kill)?;
     kill_when(world, "Blocked")?;
-    renew(world)?;
+    world.stage.renew_operator()?;
     rest(25_000);
     let (state, active) = (stage.policy_summary(), stage.active()?);
     ensure(active == HOME, || format!("it moved: {state}"))?;
@@ -143,7 +141,7 @@ pub(crate) fn aborting(world: &World) -> Result<String> {
     let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
     stage.lab.regions().lose(OTHER, How::Kill)?;
     kill_when(world, "Aborting")?;
-    renew(world)?;
+    world.stage.renew_operator()?;
     let ended = stage.await_end(&operation)?;
     let state = &ended["status"]["state"];
     ensure(state == "Aborted", || {
@@ -182,7 +180,7 @@ fn killed_in(world: &World, state: &str) -> Result<String> {
     let fault = stage.lose(HOME, How::Kill)?;
     kill_when(world, state)?;
     let dead = monotonic()?;
-    renew(world)?;
+    world.stage.renew_operator()?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     rest(2000);
     stage.restore(HOME)?;
@@ -234,22 +232,4 @@ fn kill_when(world: &World, wanted: &str) -> Result<()> {
         });
         patience.pause(|| path.join(" > "))?;
     }
-}
-
-fn signal(processes: &[ProcessId], signal: Signal) {
-    for process in processes.iter().filter(|process| process.alive()) {
-        // Ended meanwhile: the next look tells.
-        let _ = kill(Pid::from_raw(process.pid), signal);
-    }
-}
-
-/// New pods instead of restarted containers, which would wait longer after each kill.
-fn renew(world: &World) -> Result<()> {
-    let objects = &world.stage.objects;
-    let namespace = Some(SYSTEM_NAMESPACE);
-    for pod in objects.list(kinds::POD, namespace, "")? {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        objects.delete(kinds::POD, namespace, name, true)?;
-    }
-    world.stage.await_operator()
 }

@@ -26,7 +26,7 @@ fn lose(world: &World, how: How) -> Result<String> {
     let (start, told) = (monotonic()?, world.receiver.notices().len());
     let inside = match how {
         How::Cut => Some(world.write_inside()?),
-        How::Kill | How::Freeze => None,
+        How::Kill | How::Freeze | How::CutIn | How::CutOut | How::Full => None,
     };
     rest(3000);
     let foretold = world.foretold()?;

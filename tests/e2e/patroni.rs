@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use domicile_lab::clock::monotonic;
 use domicile_lab::regions::How;
+use domicile_lab::story::hands::in_sync;
 use domicile_lab::story::objects::{is, kinds};
 use domicile_lab::{LabError, Result};
 use serde_json::Value;
 
-use super::asynchronous::told_loss;
-use super::world::{HOME, OTHER, World, ensure, in_sync, one_writer, recovery, rest};
+use super::world::{HOME, OTHER, World, ensure, one_writer, recovery, rest};
 
 /// For rejoining, five seconds in sync, and the way home, on a machine that many share.
 const HOME_LIMIT: Duration = Duration::from_mins(5);
@@ -20,7 +20,7 @@ pub(crate) fn hands_free(world: &World) -> Result<String> {
     rest(3000);
     let fault = stage.lose(HOME, How::Kill)?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
-    let bound = told_loss(world)?;
+    let bound = world.stage.told_loss()?;
     rest(2000);
     // Judged before the old primary returns: what it alone has is lost to the tenants.
     let (lost, oldest, _) = losses(world, start, fault)?;

@@ -4,16 +4,11 @@ use std::time::Duration;
 
 use domicile_lab::Result;
 use domicile_lab::clock::monotonic;
-use domicile_lab::lab::SYSTEM_NAMESPACE;
-use domicile_lab::process::run_input;
-use domicile_lab::story::objects::kinds;
 use serde_json::Value;
 
 use super::world::{HELD_UP_SECONDS, HOME, World, ensure, lossless, rest};
 
 const LIMIT: Duration = Duration::from_secs(20);
-const CALL: Duration = Duration::from_secs(10);
-const TABLE: &str = "e2e_veto";
 
 /// The standby still hears from the primary: nothing moves, and no tenant notices.
 pub(crate) fn live_stream(world: &World) -> Result<String> {
@@ -21,9 +16,10 @@ pub(crate) fn live_stream(world: &World) -> Result<String> {
     let start = monotonic()?;
     rest(3000);
     let cut = monotonic()?;
-    separate(world)?;
+    let regions = stage.lab.regions();
+    regions.part(HOME, &stage.operator_addresses()?)?;
     let outcome = stay(world, cut);
-    nft(world, &format!("delete table inet {TABLE}\n"))?;
+    regions.mend(HOME)?;
     let said = outcome?;
     let healed = monotonic()?;
     world
@@ -62,33 +58,4 @@ fn stay(world: &World, cut: u64) -> Result<String> {
     let right = veto["ok"] == false && said.contains("PrimaryAliveAtPeer");
     ensure(right, || format!("the guard says {veto}"))?;
     Ok(said.to_owned())
-}
-
-/// Drops what comes from the operator's pods at the primary, and nothing else.
-fn separate(world: &World) -> Result<()> {
-    let pods = world
-        .stage
-        .objects
-        .list(kinds::POD, Some(SYSTEM_NAMESPACE), "")?;
-    let addresses: Vec<_> = pods
-        .iter()
-        .filter_map(|pod| pod.pointer("/status/podIP")?.as_str())
-        .collect();
-    ensure(!addresses.is_empty(), || {
-        "the operator's pods have no address".to_owned()
-    })?;
-    nft(
-        world,
-        &format!(
-            "table inet {TABLE} {{\nchain input {{\n\
-             type filter hook input priority -5; policy accept;\n\
-             ip saddr {{ {} }} drop\n}}\n}}\n",
-            addresses.join(", ")
-        ),
-    )
-}
-
-fn nft(world: &World, script: &str) -> Result<()> {
-    let mut command = world.stage.space().command(Some(HOME), "nft");
-    run_input(command.args(["-f", "-"]), script, CALL).map(drop)
 }

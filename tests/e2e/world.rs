@@ -10,10 +10,11 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::lab::find_program;
 use domicile_lab::process::run_ok;
 use domicile_lab::regions::Region;
+use domicile_lab::story::hands::in_sync;
 use domicile_lab::story::objects::{is, kinds, summary};
 use domicile_lab::story::watch::{PolicyWatch, path};
-use domicile_lab::story::writer::{InsideWriter, Task};
-use domicile_lab::story::{Moved, Parts, Stage, Tenant, TenantReport, moves};
+use domicile_lab::story::writer::InsideWriter;
+use domicile_lab::story::{Moved, Parts, Stage, TenantReport};
 use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup};
 use serde_json::{Value, json};
 
@@ -152,41 +153,17 @@ impl World {
 
     /// Changes the policy's spec by a merge patch, and waits until the operator has seen it.
     pub(crate) fn change_policy(&self, spec: &Value) -> Result<()> {
-        let patch = json!({"spec": spec});
-        let policy = &self.stage.policy;
-        let changed = self
-            .stage
-            .objects
-            .merge(kinds::POLICY, None, policy, &patch)?;
-        let generation = &changed["metadata"]["generation"];
-        self.stage.await_policy("the change is observed", |policy| {
-            policy["status"]["observedGeneration"] == *generation
-        })
+        self.stage.change_policy(spec)
     }
 
     /// Turns synchronous replication of the home server on or off, as a DBA would.
     pub(crate) fn set_synchronous(&self, on: bool) -> Result<()> {
-        let names = if on {
-            format!("\"{OTHER}\"")
-        } else {
-            String::new()
-        };
-        self.sql(
-            HOME,
-            &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"),
-        )?;
-        self.sql(HOME, "SELECT pg_reload_conf()")?;
-        self.stage
-            .await_policy("the policy notices", |policy| in_sync(policy, OTHER, on))
+        self.stage.set_synchronous(HOME, OTHER, on)
     }
 
     /// Runs SQL as superuser of a region's server.
     pub(crate) fn sql(&self, region: &str, sql: &str) -> Result<String> {
-        self.stage
-            .lab
-            .regions()
-            .server(region)?
-            .superuser_sql("postgres", sql)
+        self.stage.sql(region, sql)
     }
 
     /// Runs `kubectl domicile` with nobody at the terminal. Errors: it did not end well.
@@ -224,28 +201,7 @@ impl World {
 
     /// A writer inside the home region, for the tenant `acme`.
     pub(crate) fn write_inside(&self) -> Result<(InsideWriter, PathBuf)> {
-        let tenant = self.tenant("acme")?;
-        let url = self.stage.credential(&tenant, "DATABASE_URL")?;
-        let log = self
-            .stage
-            .logs
-            .file(&format!("inside-{}.log", monotonic()?));
-        let task = Task {
-            region: HOME,
-            program: &self.stage.parts.programs.join("domicile-lab-app"),
-            writer: &tenant.name,
-            payload: "resident-of-eu-acme",
-            url: &url,
-            log: &log,
-        };
-        let writer = InsideWriter::begin(self.stage.space(), &task)?;
-        self.stage.logs.add(&tenant.namespace, &log)?;
-        Ok((writer, log))
-    }
-
-    pub(crate) fn tenant(&self, name: &str) -> Result<Tenant> {
-        let absent = || LabError::State(format!("there is no tenant {name}"));
-        self.stage.tenants()?.remove(name).ok_or_else(absent)
+        self.stage.write_inside(HOME)
     }
 
     /// Rejoins the old primary, brings tenants home, and makes the other server a standby again.
@@ -324,7 +280,7 @@ pub(crate) fn recovery(moved: &Moved, reports: &BTreeMap<String, TenantReport>) 
     }
     let reports: Vec<_> = reports.values().collect();
     let told = domicile_lab::story::screen::recovery(moved, &reports, &address);
-    Ok(told.unwrap_or_default())
+    Ok(told.map(|one| one.to_string()).unwrap_or_default())
 }
 
 /// How many rows a writer was told are stored, in a span.
@@ -369,10 +325,4 @@ pub(crate) fn one_writer(name: &str, report: &TenantReport) -> Result<()> {
     ensure(wrong.is_empty(), || {
         format!("{name}: {} {first:?}", wrong.join("; "))
     })
-}
-
-/// Whether the policy says that a region streams, and as synchronously as that.
-pub(crate) fn in_sync(policy: &Value, region: &str, synchronous: bool) -> bool {
-    moves::replication(policy, region)
-        .is_some_and(|one| one["state"] == "Streaming" && one["synchronous"] == synchronous)
 }

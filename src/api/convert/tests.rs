@@ -3,6 +3,7 @@ use domicile_core::failover::{
     Accept, Claim, Evidence, FailbackMode, Fork, Journal, LossBound, Mode, MoveKind, Past,
     Promotion, Proof, Rejoin, Returned, Settings, Standby, State, Stored,
 };
+use domicile_core::lease::Terms;
 use domicile_core::names::{RegionName, ServerId};
 use jiff::Timestamp;
 use proptest::collection::{btree_set, vec};
@@ -210,7 +211,7 @@ fn policies() -> impl Strategy<Value = Settings> {
         select(FailbackMode::ALL),
         select(&[Rejoin::Manual, Rejoin::Rewind, Rejoin::Reclone][..]),
     );
-    let numbers = vec(0..=i32::MAX as u32, 13);
+    let numbers = vec(0..=i32::MAX as u32, 16);
     (name(), (name(), name()), servers, words, numbers).prop_map(
         |(name, home, servers, words, n)| Settings {
             name,
@@ -241,6 +242,11 @@ fn policies() -> impl Strategy<Value = Settings> {
             cooldown_seconds: n[10],
             max_automatic_per_day: n[11],
             approval_seconds: n[12],
+            quorum: n[13],
+            lease: Terms {
+                lease_seconds: n[14],
+                renew_seconds: n[15],
+            },
         },
     )
 }
@@ -266,6 +272,7 @@ fn written(settings: &Settings) -> FailoverPolicy {
             timeout_seconds: settings.timeout_seconds as i32,
             failure_threshold: settings.failure_threshold as i32,
             success_threshold: settings.success_threshold as i32,
+            quorum: settings.quorum as i32,
         },
         objectives: Objectives {
             max_data_loss_seconds: settings.max_data_loss_seconds as i32,
@@ -273,6 +280,8 @@ fn written(settings: &Settings) -> FailoverPolicy {
         },
         fencing: Fencing {
             minimum_proof: settings.minimum_proof.into(),
+            lease_seconds: settings.lease.lease_seconds as i32,
+            renew_seconds: settings.lease.renew_seconds as i32,
         },
         switchover: SwitchoverSpec {
             drain_seconds: settings.drain_seconds as i32,

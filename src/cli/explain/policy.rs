@@ -80,6 +80,7 @@ fn facts(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
         format!("at most {loss} s")
     };
     report.facts.extend(fact("data loss", loss));
+    report.facts.extend(fact("write lease", lease(policy)));
     for standby in items(policy, "/status/replication") {
         let synchronous = at(standby, "/synchronous") == true;
         let how = if synchronous {
@@ -101,6 +102,20 @@ fn facts(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
     let until = status("/cooldownUntil");
     if until.parse::<Timestamp>().is_ok_and(|until| until > now) {
         report.facts.extend(fact("no automatic move before", until));
+    }
+}
+
+/// Who holds the write lease, and what its end would mean.
+fn lease(policy: &Value) -> String {
+    let state = text(policy, "/status/lease/state");
+    let holder = text(policy, "/status/lease/holder");
+    let survives = at(policy, "/status/lease/survivesHub") == true;
+    match state.as_str() {
+        "" => String::new(),
+        "Pledged" if survives => format!("Pledged by {holder}; the primary outlives the hub"),
+        "Pledged" => format!("Pledged by {holder}; losing the hub fences the primary"),
+        "Offered" => format!("Offered to {holder}; no agent has answered"),
+        _ => format!("{state}, {holder}"),
     }
 }
 

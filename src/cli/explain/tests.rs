@@ -281,3 +281,19 @@ fn collect(json: &Value, words: &mut BTreeSet<String>) {
         }
     }
 }
+
+#[test]
+fn a_policy_says_what_its_write_lease_is_worth() {
+    let mut world = world();
+    let policy = &mut world.policies[0];
+    policy["status"]["lease"] = json!({"state": "Pledged", "holder": "eu-west", "epoch": 17,
+                                       "members": ["eu-central"], "survivesHub": true});
+    let policy = policy.clone();
+    let report = report(Kind::FailoverPolicy, &policy, &world, now());
+    let fact = report.facts.iter().find(|fact| fact.name == "write lease");
+    let value = fact.map(|fact| fact.value.as_str());
+    assert_eq!(
+        value,
+        Some("Pledged by eu-west; the primary outlives the hub")
+    );
+}

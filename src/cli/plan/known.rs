@@ -1,10 +1,10 @@
 //! From objects to what `core` asks of them. What is not known is assumed, and said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{ConditionType, find};
 use domicile_api::convert::{law, policy_view, region_view};
-use domicile_api::policy_status::StreamState;
+use domicile_api::policy_status::{LeaseState, StreamState};
 use domicile_api::region::{DatabaseServerStatus, Reachable, ServerRole};
 use domicile_api::{FailoverPolicy, FailoverPolicyStatus, Region, TenantPlacement};
 use domicile_core::facts::{Epoch, Role};
@@ -146,8 +146,20 @@ impl Sites {
             conflict,
             servers,
             tenants,
+            pledged: pledged(policy),
         });
     }
+}
+
+/// The standbys that a living agent's pledge names.
+fn pledged(policy: &FailoverPolicy) -> BTreeSet<RegionName> {
+    let lease = policy
+        .status
+        .as_ref()
+        .and_then(|status| status.lease.as_ref());
+    let standing = lease.filter(|lease| lease.state == LeaseState::Pledged);
+    let members = standing.map(|lease| lease.members.iter().map(RegionName::new));
+    members.into_iter().flatten().collect()
 }
 
 fn known(

@@ -10,13 +10,15 @@ use crate::time::Now;
 
 /// Rebuilds what is stored from the authority rows of all servers. The newest epoch wins. A silent
 /// server, no primary, or two with an equal claim is an answer for a person, never a guess
-/// (RamenDR/ramen#912).
+/// (RamenDR/ramen#912). A write lease of a newer epoch than all rows, `leased`, is the trace of a
+/// move that was given up: that epoch is not issued again.
 pub fn adopt(
     settings: &Settings,
     servers: &BTreeMap<RegionName, ServerView>,
+    leased: Option<Epoch>,
     now: Now,
 ) -> Result<Stored, String> {
-    let mut epoch = Epoch(0);
+    let mut epoch = leased.unwrap_or(Epoch(0));
     let mut primaries = Vec::new();
     for listed in settings.servers() {
         let region = &listed.server.region;

@@ -2,6 +2,7 @@
 
 use super::begin::evidence;
 use super::guards;
+use super::leases;
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, halt, stray_primary};
 use super::question::Question;
@@ -45,6 +46,13 @@ pub(super) fn steady(seen: &Observation) -> Outcome {
             format!("Region {} is gone", seen.stored.active),
         );
     };
+    let leased = seen.lease.there().is_some();
+    let wait = if leased {
+        let seconds = seen.settings.interval_seconds.min(leases::LOOK_SECONDS);
+        Answer::Wait(u64::from(seconds) * 1000)
+    } else {
+        wait
+    };
     match active.verdict {
         Verdict::Failing { .. } | Verdict::Down | Verdict::Recovering { .. } => suspicion(seen),
         Verdict::Unknown => Outcome::new(wait, "NotProbedYet", "waiting for the first probe"),
@@ -81,6 +89,12 @@ fn healthy(seen: &Observation, active: &ServerView, facts: &Facts, wait: Answer)
             "SplitBrain",
             format!("{} is active and yet a standby", active.server),
         );
+    }
+    // The lease comes first: a server that gets its right back before its agent may hold the lease
+    // would be fenced at once.
+    let lease = leases::keep(seen, facts).or_else(|| leases::self_fenced(seen, facts));
+    if let Some(outcome) = lease {
+        return outcome;
     }
     let owned = facts
         .authority

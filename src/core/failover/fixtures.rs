@@ -9,6 +9,7 @@ use crate::facts::{
     Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Sender, Synchrony,
 };
 use crate::health::Verdict;
+use crate::lease::Terms;
 use crate::names::{Jurisdiction, RegionName, ServerId};
 use crate::time::{Mono, Now};
 
@@ -108,6 +109,8 @@ pub(super) fn calm() -> Observation {
         }],
         requests: Vec::new(),
         ended: BTreeSet::new(),
+        lease: Look::Unread,
+        promises: BTreeMap::new(),
         home_in_sync_ms: None,
     }
 }
@@ -129,7 +132,12 @@ pub(super) fn settings() -> Settings {
         success_threshold: 3,
         max_data_loss_seconds: 60,
         heartbeat_seconds: 1,
+        quorum: 2,
         minimum_proof: Proof::Assumed,
+        lease: Terms {
+            lease_seconds: 6,
+            renew_seconds: 2,
+        },
         drain_seconds: 1,
         max_freeze_seconds: 20,
         failback: FailbackMode::Manual,

@@ -1,14 +1,17 @@
 //! The guards: each asks one question, all are always asked.
 
+use super::leases;
 use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
-use super::standby::{standby_eligible, stream_broken};
+use super::standby::standby_eligible;
 use super::state::{
     Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof, Settings, State,
 };
+use super::vantages;
 use crate::facts::Facts;
 use crate::health::Verdict;
 use crate::names::RegionName;
+use crate::time::Mono;
 use std::collections::BTreeSet;
 
 /// All guards for one question, in order.
@@ -67,29 +70,51 @@ pub(super) fn available_proof(seen: &Observation, target: &RegionName) -> Proof 
     }
     if synchronous(seen) == Some(target) {
         Proof::SynchronousReplication
+    } else if seen
+        .journal()
+        .is_some_and(|journal| leases::is_over(seen, journal))
+    {
+        Proof::LeaseExpired
     } else {
         Proof::Assumed
     }
 }
 
+/// The proof that a move to `target` will rest on once its lease is taken and its time is over.
+pub(super) fn coming_proof(seen: &Observation, target: &RegionName) -> Proof {
+    let now = available_proof(seen, target);
+    let armed = leases::was_armed(seen, target);
+    if armed {
+        now.max(Proof::LeaseExpired)
+    } else {
+        now
+    }
+}
+
 /// Worst-case loss of a move to `target` that rests on `proof`.
 ///
-/// Under `Assumed` the old primary may have acknowledged writes until now, so the bound runs from
-/// the last heartbeat that the target replayed, on the one clock that wrote it. A heartbeat of
-/// another leader, or none, is unknown.
+/// Under `Assumed` the old primary may have acknowledged writes until now, under `LeaseExpired`
+/// until its lease was over. The bound runs from the last heartbeat that the target replayed, on
+/// the one clock that wrote it. A heartbeat of another leader, or none, is unknown.
 pub(super) fn worst_loss(seen: &Observation, target: &RegionName, proof: Proof) -> LossBound {
     match proof {
         Proof::Confirmed | Proof::SynchronousReplication => LossBound::Seconds(0),
-        Proof::Assumed => seen
-            .server(target)
-            .and_then(ServerView::now)
-            .and_then(|facts| facts.heartbeat.as_ref())
-            .filter(|beat| beat.leader == seen.leader)
-            .map_or(LossBound::Unknown, |beat| {
-                let seconds = seen.now.mono.since(beat.at).div_ceil(1000);
-                LossBound::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))
-            }),
+        Proof::LeaseExpired => leases::last_write(seen, target)
+            .map_or(LossBound::Unknown, |last| loss_until(seen, target, last)),
+        Proof::Assumed => loss_until(seen, target, seen.now.mono),
     }
+}
+
+/// The loss when the old primary acknowledged its last write at `last`.
+fn loss_until(seen: &Observation, target: &RegionName, last: Mono) -> LossBound {
+    seen.server(target)
+        .and_then(ServerView::now)
+        .and_then(|facts| facts.heartbeat.as_ref())
+        .filter(|beat| beat.leader == seen.leader)
+        .map_or(LossBound::Unknown, |beat| {
+            let seconds = last.since(beat.at).div_ceil(1000);
+            LossBound::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))
+        })
 }
 
 /// The loss of a promotion of the journal's target at this moment, with the old primary silent.
@@ -100,6 +125,9 @@ pub(super) fn loss_by_now(seen: &Observation, journal: &Journal, facts: &Facts) 
     };
     if whole {
         LossBound::Seconds(0)
+    } else if journal.proof == Some(Proof::LeaseExpired) {
+        // It takes no writes any more, so nothing is added by waiting.
+        journal.loss.unwrap_or(LossBound::Unknown)
     } else {
         worst_loss(seen, &journal.to, Proof::Assumed)
     }
@@ -154,34 +182,10 @@ fn armed(seen: &Observation, ask: Question<'_>) -> Guard {
 }
 
 fn second_vantage(seen: &Observation, ask: Question<'_>) -> Guard {
-    let down = seen
-        .active()
-        .is_some_and(|a| a.verdict == Verdict::Down && !a.live);
-    let stream = seen
-        .server(ask.target)
-        .and_then(ServerView::now)
-        .map(stream_broken);
     let result = if ask.kind != MoveKind::Failover || !ask.automatic {
         Ok("not needed: a person asked, or the move is planned".to_owned())
     } else {
-        match (down, stream) {
-            (_, None) => Err(format!(
-                "{} does not answer, so it cannot be asked",
-                ask.target
-            )),
-            (true, Some(true)) => Ok(format!(
-                "the replication stream of {} is broken too",
-                ask.target
-            )),
-            (_, Some(false)) => Err(format!(
-                "PrimaryAliveAtPeer: {} still hears from the primary over its replication stream",
-                ask.target
-            )),
-            (false, Some(true)) => Err(format!(
-                "{} has not failed `spec.detection.failureThreshold` probes",
-                seen.stored.active
-            )),
-        }
+        vantages::agree(seen, ask.target)
     };
     guard(GuardName::SecondVantage, result)
 }
@@ -226,7 +230,7 @@ fn loss(seen: &Observation, ask: Question<'_>) -> Guard {
     let bound = if ask.kind == MoveKind::Failover && seen.active().is_some_and(|a| a.live) {
         predicted_loss(seen, ask.target)
     } else {
-        worst_loss(seen, ask.target, available_proof(seen, ask.target))
+        worst_loss(seen, ask.target, coming_proof(seen, ask.target))
     };
     let result = if bound <= LossBound::Seconds(limit) {
         Ok(format!(
@@ -244,7 +248,8 @@ fn loss(seen: &Observation, ask: Question<'_>) -> Guard {
 }
 
 /// What an automatic failover would lose at most if the active server died now: nothing under
-/// synchronous replication, else the time to notice plus one heartbeat. Unknown when the standby
+/// synchronous replication, else one heartbeat plus the time until it is fenced, by its agent at
+/// the end of its lease, or by being overtaken once it is noticed. Unknown when the standby
 /// has replayed no heartbeat for longer than one that follows can be behind.
 pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
     let policy = &seen.settings;
@@ -259,13 +264,16 @@ pub fn predicted_loss(seen: &Observation, target: &RegionName) -> LossBound {
     if lags(seen, target) {
         return LossBound::Unknown;
     }
-    LossBound::Seconds(
+    let until_fenced = if leases::is_armed(seen, target) {
+        let seen_late = policy.interval_seconds.min(leases::LOOK_SECONDS);
+        policy.lease.wait_seconds().saturating_add(seen_late)
+    } else {
         policy
             .interval_seconds
             .saturating_mul(policy.failure_threshold)
             .saturating_add(policy.timeout_seconds)
-            .saturating_add(policy.heartbeat_seconds),
-    )
+    };
+    LossBound::Seconds(until_fenced.saturating_add(policy.heartbeat_seconds))
 }
 
 /// How old the last replayed heartbeat of a standby that keeps up may look, in seconds: three
@@ -339,11 +347,13 @@ fn proof(seen: &Observation, ask: Question<'_>) -> Guard {
                 .is_some_and(|c| c.standby == *ask.target);
             if claimed {
                 Proof::SynchronousReplication
+            } else if leases::is_armed(seen, ask.target) {
+                Proof::LeaseExpired
             } else {
                 Proof::Assumed
             }
         }
-        MoveKind::Failover => available_proof(seen, ask.target),
+        MoveKind::Failover => coming_proof(seen, ask.target),
         MoveKind::Switchover | MoveKind::Failback => Proof::Confirmed,
     };
     let result = if proof >= minimum {
@@ -355,9 +365,11 @@ fn proof(seen: &Observation, ask: Question<'_>) -> Guard {
             "the operation accepts UnprovenFencing; the proof is {proof}"
         ))
     } else {
+        let lease = leases::unarmed(seen, ask.target).filter(|_| minimum == Proof::LeaseExpired);
+        let why = lease.map_or_else(String::new, |why| format!(": {why}"));
         Err(format!(
-            "only {proof} is to be had and `spec.fencing.minimumProof` is {minimum}; an operation \
-             can accept UnprovenFencing"
+            "only {proof} is to be had and `spec.fencing.minimumProof` is {minimum}{why}; an \
+             operation can accept UnprovenFencing"
         ))
     };
     guard(GuardName::FencingProof, result)

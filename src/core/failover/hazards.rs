@@ -186,7 +186,7 @@ fn a_drained_server_of_a_newer_epoch_is_never_passed_over_for_an_open_older_one(
         authority: Some(drained),
         ..facts(Role::Primary)
     });
-    assert!(adopt(&seen.settings, &seen.servers, seen.now).is_err());
+    assert!(adopt(&seen.settings, &seen.servers, None, seen.now).is_err());
 }
 
 #[test]

@@ -10,8 +10,7 @@ mod fixtures;
 mod guards;
 #[cfg(test)]
 mod hazards;
-#[cfg(test)]
-mod histories;
+mod leases;
 mod moving;
 mod observation;
 mod outage;
@@ -30,13 +29,16 @@ mod scenarios;
 mod standby;
 mod state;
 mod synchrony;
+mod vantages;
 
 pub use adopt::adopt;
 pub use calm::home_is_ready;
 pub use decide::decide;
 pub use guards::predicted_loss;
+pub use leases::{disarmed, is_armed};
 pub use observation::{
-    Answer, Decision, Guard, GuardName, Observation, Refusal, Request, ServerView, Step, Tenant,
+    Answer, Decision, Guard, GuardName, Look, Observation, Refusal, Request, ServerView, Step,
+    Tenant, Watched,
 };
 pub use returned::{
     Fork, MAX_DATABASES, Rejoin, Returned, awaits_rejoin, is_rejoined_by_machine, is_to_be_examined,

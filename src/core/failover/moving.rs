@@ -2,6 +2,7 @@
 
 use super::begin::epoch_after;
 use super::guards;
+use super::leases;
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, SOON_MS, halt, is_fenced};
 use super::state::{Journal, MoveKind, Proof, State, Stored};
@@ -68,6 +69,9 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
     if journal.automatic && !planned && from.live && from.verdict == Verdict::Up {
         return abort(seen, "Recovered", "the primary is healthy again");
     }
+    if let Some(outcome) = leases::take(seen, journal) {
+        return outcome;
+    }
     if let Some(facts) = from.now() {
         if facts.role == Role::Standby {
             return abort(seen, "NotPrimary", "the old primary is a standby by now");
@@ -101,6 +105,11 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
             )
         };
     }
+    unconfirmed(seen, journal, from)
+}
+
+/// The fence of a failover whose old primary does not answer: the best proof that is to be had.
+fn unconfirmed(seen: &Observation, journal: &Journal, from: &ServerView) -> Outcome {
     if refuses(journal, from) {
         let message = "the primary lives: it refuses Domicile's login";
         return give_up(seen, "VantagesDisagree", message);
@@ -110,6 +119,13 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
         return Outcome::new(Answer::Wait(SOON_MS), "PrimarySilent", message);
     }
     let proof = guards::available_proof(seen, &journal.to);
+    let weaker = proof < Proof::LeaseExpired;
+    if let Some(outcome) = weaker
+        .then(|| leases::await_expiry(seen, journal))
+        .flatten()
+    {
+        return outcome;
+    }
     if !guards::proof_allowed(seen, proof, &journal.accept) {
         return give_up(
             seen,
@@ -168,6 +184,9 @@ pub(super) fn aborting(seen: &Observation) -> Outcome {
     let Some((journal, from)) = journal_and(seen, |j| &j.from) else {
         return lost(seen);
     };
+    if let Some(outcome) = leases::give_back(seen, journal) {
+        return outcome;
+    }
     match from.now() {
         Some(facts) if facts.role == Role::Standby => halt(
             seen,

@@ -6,8 +6,9 @@ use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
 use crate::facts::{Engine, Epoch, Facts};
 use crate::health::Verdict;
+use crate::lease::{Promise, WriteLease};
 use crate::names::{Jurisdiction, RegionName, ServerId};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 /// One of the policy's servers, as seen in this pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,41 @@ impl ServerView {
     /// What it says now; `None` when the latest read failed.
     pub fn now(&self) -> Option<&Facts> {
         self.facts.as_ref().filter(|_| self.live)
+    }
+}
+
+/// A record that is changed by compare-and-swap, as this leader sees it in this pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched<T> {
+    /// What it says.
+    pub record: T,
+    /// The version that the next write must name.
+    pub version: String,
+    /// When this leader first saw this version.
+    pub since: Mono,
+    /// When this leader first saw the last version that an agent wrote; its own first look, when
+    /// it saw none.
+    pub renewed: Mono,
+}
+
+/// What one look at a record has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look<T> {
+    /// It could not be read.
+    Unread,
+    /// There is none.
+    Absent,
+    /// It is there.
+    There(Watched<T>),
+}
+
+impl<T> Look<T> {
+    /// The record, when it was read and is there.
+    pub fn there(&self) -> Option<&Watched<T>> {
+        match self {
+            Self::There(watched) => Some(watched),
+            Self::Unread | Self::Absent => None,
+        }
     }
 }
 
@@ -92,6 +128,10 @@ pub struct Observation {
     pub requests: Vec<Request>,
     /// Names of operations for this policy that have ended.
     pub ended: BTreeSet<String>,
+    /// The write lease.
+    pub lease: Look<WriteLease>,
+    /// The promises of the standbys whose region has a cluster of its own.
+    pub promises: BTreeMap<RegionName, Look<Promise>>,
     /// How long the home server has been a streaming standby of the active one without a break, in
     /// milliseconds, by this leader's clock.
     pub home_in_sync_ms: Option<u64>,
@@ -125,6 +165,12 @@ pub enum Step {
         /// What may become of its data.
         how: Rejoin,
     },
+    /// Write this record of the write lease, if it is still of this version (none: if there is
+    /// none).
+    WriteLease(WriteLease, Option<String>),
+    /// Let this standby's region promise nothing older than this epoch any more, if its record is
+    /// still of this version.
+    Permit(RegionName, Epoch, Option<String>),
     /// Create a `FailoverOperation` on the machine's own account.
     Ask {
         /// Its name.

@@ -1,16 +1,17 @@
 //! What would happen if a region were lost: the machine's own answer, on a world imagined from
 //! what is known now. Nothing is decided here; [`decide`] is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::guards::{available_proof, lag_limit_seconds, worst_loss};
-use super::observation::{Answer, Guard, Observation, ServerView, Tenant};
+use super::guards::{coming_proof, lag_limit_seconds, worst_loss};
+use super::observation::{Answer, Guard, Look, Observation, ServerView, Tenant, Watched};
 use super::state::{Evidence, LossBound, Mode, Proof, Settings, State, Stored};
 use super::{decide, predicted_loss};
 use crate::facts::{Authority, Engine, Facts, Heartbeat, Lsn, Role, Synchrony};
 use crate::health::Verdict;
+use crate::lease::{Pledge, WriteLease};
 use crate::names::{Jurisdiction, RegionName, ServerId};
 use crate::time::{Mono, Now};
 
@@ -61,6 +62,9 @@ pub struct Policy {
     pub servers: BTreeMap<RegionName, Known>,
     /// The tenants on its servers.
     pub tenants: Vec<Tenant>,
+    /// The standbys that may be promoted on the end of the write lease: none unless a living agent
+    /// has pledged.
+    pub pledged: BTreeSet<RegionName>,
 }
 
 /// How long a move may take, in seconds, by its parts.
@@ -96,14 +100,18 @@ impl Budget {
             .fold(0, u32::saturating_add)
     }
 
-    /// Without leases a fence is proven, or assumed, at once.
-    fn of(settings: &Settings) -> Self {
+    /// Only the end of a lease is waited for.
+    fn of(settings: &Settings, proof: Proof) -> Self {
+        let fence = match proof {
+            Proof::LeaseExpired => settings.lease.wait_seconds(),
+            Proof::Assumed | Proof::SynchronousReplication | Proof::Confirmed => 0,
+        };
         Self {
             detect: settings
                 .interval_seconds
                 .saturating_mul(settings.failure_threshold),
             confirm: settings.timeout_seconds.saturating_mul(2),
-            fence: 0,
+            fence,
             catch_up: CATCH_UP_SECONDS,
             promote: PROMOTE_SECONDS,
             reroute: REROUTE_SECONDS,
@@ -191,10 +199,15 @@ pub fn fate(
             objections,
         };
     };
-    let proof = available_proof(&seen, &to);
-    let budget = Budget::of(&policy.settings);
+    let proof = coming_proof(&seen, &to);
+    let budget = Budget::of(&policy.settings, proof);
     let (crash_loss, partition_loss) = match worst_loss(&seen, &to, proof) {
         whole @ (LossBound::Seconds(0) | LossBound::Unknown) => (whole, whole),
+        // The agent has fenced the old primary by then, however long the promotion takes.
+        LossBound::Seconds(fenced) if proof == Proof::LeaseExpired => {
+            let lag = lag_limit_seconds(&policy.settings).min(fenced);
+            (LossBound::Seconds(lag), LossBound::Seconds(fenced))
+        }
         LossBound::Seconds(decided) => {
             let promoted = [budget.confirm, budget.catch_up, budget.promote]
                 .into_iter()
@@ -240,11 +253,42 @@ fn imagine(
         tenants: policy.tenants.clone(),
         requests: Vec::new(),
         ended: std::collections::BTreeSet::new(),
+        lease: pledged(policy, MOMENT),
+        promises: BTreeMap::new(),
         home_in_sync_ms: None,
     };
+    seen.servers = imagined(policy, lost, &seen);
+    // One that refuses its probes may have been told meanwhile to wait for no standby.
+    let claim = policy.stored.claim.as_ref();
+    let claim = claim.filter(|_| active.is_some_and(|known| known.answers));
+    let synchronous = claim.map(|claim| claim.standby.clone());
+    // The lease was renewed until the outage and is over when the machine decides.
+    let wait_ms = policy.settings.lease.wait_ms();
+    seen.lease = pledged(policy, Mono(MOMENT.0 - wait_ms));
+    let wait = jiff::SignedDuration::from_millis(i64::try_from(wait_ms).unwrap_or(0));
+    seen.stored.state = State::Outage;
+    seen.stored.evidence = Some(Evidence {
+        sampled: now,
+        outage_since: now.checked_sub(wait).unwrap_or(now),
+        system_identifier: identifier(active),
+        timeline: active.and_then(|known| known.timeline).unwrap_or(1),
+        major_version: active.and_then(|known| known.major_version).unwrap_or(0),
+        position: Lsn(0),
+        synchronous,
+    });
+    seen
+}
+
+/// The policy's servers as the machine would see them in that world.
+fn imagined(
+    policy: &Policy,
+    lost: &RegionName,
+    seen: &Observation,
+) -> BTreeMap<RegionName, ServerView> {
+    let active = policy.servers.get(lost);
     // Before the loss the machine would foretell this much, and that is how old the last heartbeat
     // is when it decides.
-    let bound = |seen: &Observation, known: &Known| {
+    let bound = |known: &Known| {
         if known.follows {
             predicted_loss(seen, &known.server.region)
         } else {
@@ -258,7 +302,7 @@ fn imagine(
             server: known.server.clone(),
             jurisdiction: known.jurisdiction.clone(),
             verdict: if gone { Verdict::Down } else { Verdict::Up },
-            facts: (!gone).then(|| facts(known, active, bound(&seen, known), &seen)),
+            facts: (!gone).then(|| facts(known, active, bound(known), seen)),
             live: !gone,
             engine: Engine::Sql,
             touched: None,
@@ -266,22 +310,32 @@ fn imagine(
         };
         servers.insert(region.clone(), view);
     }
-    seen.servers = servers;
-    // One that refuses its probes may have been told meanwhile to wait for no standby.
-    let claim = policy.stored.claim.as_ref();
-    let claim = claim.filter(|_| active.is_some_and(|known| known.answers));
-    let synchronous = claim.map(|claim| claim.standby.clone());
-    seen.stored.state = State::Outage;
-    seen.stored.evidence = Some(Evidence {
-        sampled: now,
-        outage_since: now,
-        system_identifier: identifier(active),
-        timeline: active.and_then(|known| known.timeline).unwrap_or(1),
-        major_version: active.and_then(|known| known.major_version).unwrap_or(0),
-        position: Lsn(0),
-        synchronous,
-    });
-    seen
+    servers
+}
+
+/// The write lease with the pledge that stands, last renewed at `renewed`.
+fn pledged(policy: &Policy, renewed: Mono) -> Look<WriteLease> {
+    let (stored, settings) = (&policy.stored, &policy.settings);
+    if policy.pledged.is_empty() {
+        return Look::Absent;
+    }
+    let members = policy.pledged.clone();
+    let pledge = Pledge {
+        region: stored.active.clone(),
+        epoch: stored.epoch,
+        members: members.clone(),
+        promises: false,
+    };
+    let offer = WriteLease::offer(stored.epoch, stored.active.clone(), members, settings.lease);
+    Look::There(Watched {
+        record: WriteLease {
+            pledge: Some(pledge),
+            ..offer
+        },
+        version: String::new(),
+        since: renewed,
+        renewed,
+    })
 }
 
 fn identifier(known: Option<&Known>) -> String {

@@ -236,14 +236,14 @@ fn a_claim_waits_until_the_standby_holds_what_came_before_it() {
 #[test]
 fn a_new_policy_takes_up_what_the_servers_hold_and_never_guesses() {
     let seen = calm();
-    let adopted = adopt(&seen.settings, &seen.servers, seen.now).unwrap();
+    let adopted = adopt(&seen.settings, &seen.servers, None, seen.now).unwrap();
     assert_eq!((adopted.active, adopted.epoch), ("west".into(), Epoch(4)));
     let mut silent = seen.servers.clone();
     silent.get_mut(&RegionName::from("central")).unwrap().live = false;
-    assert!(adopt(&seen.settings, &silent, seen.now).is_err());
+    assert!(adopt(&seen.settings, &silent, None, seen.now).is_err());
     let mut two = seen.servers.clone();
     two.get_mut(&RegionName::from("central")).unwrap().facts = Some(facts(Role::Primary));
-    assert!(adopt(&seen.settings, &two, seen.now).is_err());
+    assert!(adopt(&seen.settings, &two, None, seen.now).is_err());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::returned::{Fork, Rejoin, Returned};
 use crate::facts::{Epoch, Lsn};
+use crate::lease::Terms;
 use crate::names::{RegionName, ServerId};
 
 /// Declares a closed list of words with their text, both ways.
@@ -88,6 +89,9 @@ words!(
     Proof {
         /// Nothing: a person or the policy takes the risk of two writers.
         Assumed,
+        /// The old primary's agent, alive at its last renewal, has fenced it: the write lease is
+        /// taken and its time is over, and so is that of every promise.
+        LeaseExpired,
         /// The new primary was the only server whose confirmation let a commit be acknowledged.
         SynchronousReplication,
         /// The old primary itself acknowledged the fence and has no tenant session left.
@@ -335,8 +339,12 @@ pub struct Settings {
     pub max_data_loss_seconds: u32,
     /// Seconds between two heartbeats.
     pub heartbeat_seconds: u32,
+    /// How many vantages in distinct regions must agree that the active server is gone.
+    pub quorum: u32,
     /// The weakest fencing proof that the policy accepts.
     pub minimum_proof: Proof,
+    /// The write lease.
+    pub lease: Terms,
     /// How long old sessions may go on in a planned move, in seconds.
     pub drain_seconds: u32,
     /// How long a planned move may keep tenants from writing before it is given up, in seconds.

@@ -1,5 +1,6 @@
-//! The tenant's application of the lab: writes numbered rows to `DATABASE_URL` and reports each on
-//! standard output, before it is sent and after it is answered. It knows nothing of Domicile.
+//! The tenant's application of the lab: writes numbered rows to `DATABASE_URL`, transfers money and
+//! appends to lists, and reports each row on standard output, before it is sent and after it is
+//! answered. It knows nothing of Domicile.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,24 +11,19 @@ use domicile_lab::checker::{Event, Record};
 use domicile_lab::clock::monotonic;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
-use tokio_postgres::{Client, Config, Statement};
+use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 #[path = "tenant_app/tls.rs"]
 mod tls;
+#[path = "tenant_app/work.rs"]
+mod work;
+
+use work::{Entry, Statements};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const STATEMENT_LIMIT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS lab_rows (
-    run text, seq bigint, writer text NOT NULL, payload text NOT NULL,
-    acknowledged bigint NOT NULL, PRIMARY KEY (run, seq))";
-/// The server says itself who it is: its address, and the timeline that it writes.
-const INSERT: &str = "INSERT INTO lab_rows (run, seq, writer, payload, acknowledged)
-    VALUES ($1, $2, $3, $4, $5)
-    RETURNING pg_catalog.host(pg_catalog.inet_server_addr()),
-        substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8)";
 
 /// Writes numbered rows to `DATABASE_URL` until SIGTERM.
 #[derive(Parser)]
@@ -179,8 +175,8 @@ impl Writer {
             let mut connections = JoinSet::new();
             let opened = timeout(CONNECT_LIMIT, open(config, tls, &mut connections)).await;
             let why = match opened {
-                Ok(Ok((client, insert))) => {
-                    self.write_rows(&client, &insert, pace).await?;
+                Ok(Ok((client, statements))) => {
+                    self.write_rows(&client, &statements, pace).await?;
                     continue;
                 }
                 Ok(Err(error)) => describe(&error),
@@ -194,7 +190,7 @@ impl Writer {
     async fn write_rows(
         &mut self,
         client: &Client,
-        insert: &Statement,
+        statements: &Statements,
         pace: &mut Interval,
     ) -> Result<(), String> {
         loop {
@@ -203,7 +199,7 @@ impl Writer {
             let seq = self.seq;
             self.report(Event::Sent { seq })?;
             self.in_flight = Some(seq);
-            let answer = timeout(STATEMENT_LIMIT, self.insert(client, insert)).await;
+            let answer = timeout(STATEMENT_LIMIT, self.execute(client, statements)).await;
             self.in_flight = None;
             match answer.unwrap_or_else(|_| Err(Miss::Unknown("no answer in time".to_owned()))) {
                 Ok((server, timeline)) => {
@@ -220,15 +216,22 @@ impl Writer {
         }
     }
 
-    async fn insert(&self, client: &Client, insert: &Statement) -> Result<(String, u32), Miss> {
-        let (seq, acknowledged) = (self.seq as i64, self.acknowledged as i64);
-        let Arguments {
-            writer, payload, ..
-        } = &self.arguments;
-        let row = client
-            .query_one(insert, &[&self.run, &seq, writer, payload, &acknowledged])
-            .await
-            .map_err(|error| miss(&error))?;
+    async fn execute(
+        &self,
+        client: &Client,
+        statements: &Statements,
+    ) -> Result<(String, u32), Miss> {
+        let unsent = |error: domicile_lab::LabError| Miss::Unknown(error.report());
+        let entry = Entry {
+            run: &self.run,
+            seq: self.seq,
+            writer: &self.arguments.writer,
+            payload: &self.arguments.payload,
+            acknowledged: self.acknowledged,
+            at: monotonic().map_err(unsent)?,
+        };
+        let answered = statements.execute(client, &entry).await;
+        let row = answered.map_err(|error| miss(&error))?;
         // The row is stored; only its answer is unreadable, which must not count as refused.
         let unreadable = |error| Miss::Unknown(format!("unreadable answer: {error}"));
         let server: String = row.try_get(0).map_err(unreadable)?;
@@ -243,15 +246,14 @@ async fn open(
     config: &Config,
     tls: &MakeRustlsConnect,
     connections: &mut JoinSet<()>,
-) -> Result<(Client, Statement), tokio_postgres::Error> {
+) -> Result<(Client, Statements), tokio_postgres::Error> {
     let (client, connection) = config.connect(tls.clone()).await?;
     connections.spawn(async move {
         // The client's next call reports why the connection ended.
         drop(connection.await);
     });
-    client.batch_execute(CREATE).await?;
-    let insert = client.prepare(INSERT).await?;
-    Ok((client, insert))
+    let statements = Statements::prepare(&client).await?;
+    Ok((client, statements))
 }
 
 /// An error of class 57 (the server is stopping) or a fatal one may follow a local commit.

@@ -82,12 +82,15 @@ pub struct Verdict {
     pub writers_at_once: usize,
     /// Why the logs are no evidence: missing lines, or acknowledgements that only the rows know.
     pub defects: Vec<String>,
+    /// What accounts and lists say against the rows; see [`super::audit`].
+    pub books: Vec<String>,
     /// The phases, in the order asked for.
     pub phases: Vec<PhaseReport>,
 }
 
 /// Judges a tenant's history against the rows of the server that is active at the end. Read the
-/// logs first and the rows after: then each acknowledged row must be there.
+/// logs first and the rows after: then each acknowledged row must be there. Books are judged by
+/// [`super::audit`].
 pub fn judge(history: &History, stored: &Stored, phases: &[Phase]) -> Verdict {
     let acknowledgements = acknowledgements(history);
     let lost = lost(history, stored);
@@ -119,6 +122,7 @@ pub fn judge(history: &History, stored: &Stored, phases: &[Phase]) -> Verdict {
         dual: duals(&acknowledgements),
         writers_at_once: writers_at_once(&acknowledgements),
         defects,
+        books: Vec::new(),
         phases,
     }
 }
@@ -127,6 +131,7 @@ impl Verdict {
     /// What is wrong, whatever the replication mode: empty when at most rows were lost.
     pub fn violations(&self) -> Vec<String> {
         let mut found = self.defects.clone();
+        found.extend(self.books.iter().cloned());
         let mut complain = |wrong: bool, text: String| {
             if wrong {
                 found.push(text);

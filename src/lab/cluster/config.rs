@@ -198,13 +198,13 @@ impl Files {
 }
 
 /// Makes a folder with exactly this mode, whatever the umask.
-fn create_folder(path: &Path, mode: u32) -> Result<()> {
+pub(super) fn create_folder(path: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(path).map_err(LabError::file("create", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(LabError::file("set the mode of", path))
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(LabError::file("write", path))
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod config;
+mod small;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,19 +13,28 @@ use std::time::Duration;
 use serde_json::json;
 
 pub use config::{API_PORT, BASE_IMAGE, NODE_NAME};
+pub use small::SmallCluster;
 
 use config::Files;
 
 use crate::error::{LabError, Result};
 use crate::image::{self, Content, ImageFile, ImageSpec};
 use crate::process::{Output, Patience, ProcessId, run, run_input, run_ok, tail};
-use crate::space::{Daemon, Space};
+use crate::space::{Daemon, NODE_ADDRESS, Space};
 use crate::state::write_atomically;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 const SOCKET: &str = "/run/containerd/containerd.sock";
 const PROCESSES_FILE: &str = "kube/processes.json";
+
+/// A kubeconfig of the cluster of a space, for the account that `token` is of.
+pub fn hub_kubeconfig(space: &Space, token: &str) -> Result<String> {
+    let path = Cluster::open(space).files.pki("ca.crt");
+    let ca = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+    let server = format!("https://{NODE_ADDRESS}:{API_PORT}");
+    Ok(small::kubeconfig(&server, &ca, token))
+}
 
 /// The running cluster.
 #[derive(Clone, Debug)]
@@ -140,17 +150,25 @@ impl Cluster {
 
     /// The servers and whether each runs.
     pub fn processes(&self) -> Result<BTreeMap<String, bool>> {
-        let path = self.files.dir.join(PROCESSES_FILE);
-        let text = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
-        let known: BTreeMap<String, ProcessId> =
-            serde_json::from_str(&text).map_err(|source| LabError::Json {
-                what: path.display().to_string(),
-                source,
-            })?;
+        let known = self.known()?.into_iter();
         Ok(known
-            .into_iter()
             .map(|(name, process)| (name, process.alive()))
             .collect())
+    }
+
+    /// The process of a server, such as `kube-apiserver`. Errors: there is none.
+    pub fn process(&self, name: &str) -> Result<ProcessId> {
+        let absent = || LabError::State(format!("the cluster has no {name}"));
+        self.known()?.remove(name).ok_or_else(absent)
+    }
+
+    fn known(&self) -> Result<BTreeMap<String, ProcessId>> {
+        let path = self.files.dir.join(PROCESSES_FILE);
+        let text = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+        serde_json::from_str(&text).map_err(|source| LabError::Json {
+            what: path.display().to_string(),
+            source,
+        })
     }
 
     /// Whether all servers run and the node is Ready.

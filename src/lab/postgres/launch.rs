@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::engine::Engine;
 use super::place::{ENVIRONMENT, Place, clean_environment, drop_privileges, server_uid};
 use super::process::{Process, spawn_owned};
-use super::server::Server;
+use super::server::{STOP_LIMIT, Server};
 use crate::error::{LabError, Result};
-use crate::process::run_firm;
+use crate::process::{run_firm, run_ok};
 use crate::space::Daemon;
 
 /// One program of a server.
@@ -87,6 +88,28 @@ impl Server {
                 space.spawn_daemon(&daemon).map(Process::foreign)
             }
         }
+    }
+
+    /// Has the kernel refuse every further byte that the server would write to a file, until it is
+    /// started anew. Errors: the limit cannot be set.
+    pub fn fill(&self) -> Result<()> {
+        let family = match self.spec.engine {
+            Engine::Plain => self.processes().first().map(Process::family),
+            Engine::Patroni { .. } => self.postmaster().as_ref().map(Process::family),
+        };
+        for pid in family.into_iter().flatten() {
+            // Only the owner of a process may lower its limits where root lacks CAP_SYS_RESOURCE.
+            let mut command = Command::new("/usr/bin/setpriv");
+            clean_environment(&mut command);
+            command.args(server_uid().map(drop_privileges).into_iter().flatten());
+            command.args(["prlimit", "--fsize=0:0", "--pid", &pid.to_string()]);
+            match run_ok(&mut command, STOP_LIMIT) {
+                // A child may end meanwhile; its parent forks the next one under the limit.
+                Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => {}
+                outcome => drop(outcome?),
+            }
+        }
+        Ok(())
     }
 
     /// Gives back the segment of System V memory that a killed server leaves until its next

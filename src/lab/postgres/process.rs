@@ -95,6 +95,13 @@ impl Process {
         }
     }
 
+    /// The postmaster and then its children, as they are now.
+    pub(crate) fn family(&self) -> Vec<i32> {
+        let mut family = vec![self.id.pid];
+        family.extend(descendants(self.id.pid));
+        family
+    }
+
     /// Stops the postmaster and all its children.
     pub(crate) fn freeze(&self) {
         for pid in self.stop_all() {

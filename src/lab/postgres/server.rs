@@ -22,7 +22,7 @@ use crate::process::{Patience, tail};
 /// How long initdb, a base backup, or a rewind may take.
 pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(2);
 const START_LIMIT: Duration = Duration::from_mins(1);
-const STOP_LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// A server with its files. On [`Place::Loopback`] it ends with this value; in the space it
 /// lives on, and [`Server::open`] finds it again.
@@ -301,7 +301,7 @@ impl Server {
         }
     }
 
-    fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
+    pub(crate) fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
         self.processes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

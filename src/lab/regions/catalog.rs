@@ -65,7 +65,7 @@ impl Region {
 
 /// How a region is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum How {
     /// All processes of its server are killed.
     Kill,
@@ -73,6 +73,12 @@ pub enum How {
     Freeze,
     /// Its network drops every packet in both directions; what is inside goes on.
     Cut,
+    /// As cut, but only what would come in is dropped.
+    CutIn,
+    /// As cut, but only what would go out is dropped.
+    CutOut,
+    /// The kernel refuses its server every further byte of a file, as a full disk does.
+    Full,
 }
 
 impl fmt::Display for How {
@@ -81,17 +87,33 @@ impl fmt::Display for How {
             Self::Kill => "kill",
             Self::Freeze => "freeze",
             Self::Cut => "cut",
+            Self::CutIn => "cut-in",
+            Self::CutOut => "cut-out",
+            Self::Full => "full",
         })
     }
+}
+
+impl How {
+    /// All ways to lose a region.
+    pub const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::Cut,
+        Self::CutIn,
+        Self::CutOut,
+        Self::Full,
+    ];
 }
 
 impl FromStr for How {
     type Err = LabError;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Kill, Self::Freeze, Self::Cut]
+        let known = || Self::ALL.map(|how| how.to_string()).join(", ");
+        Self::ALL
             .into_iter()
             .find(|how| how.to_string() == text)
-            .ok_or_else(|| LabError::State(format!("{text} is not one of kill, freeze, cut")))
+            .ok_or_else(|| LabError::State(format!("{text} is not one of {}", known())))
     }
 }

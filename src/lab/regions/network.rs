@@ -18,6 +18,8 @@ use crate::space::Space;
 const LIMIT: Duration = Duration::from_secs(10);
 const CUT: &str = "lab_cut";
 const COUNT: &str = "lab_count";
+const APART: &str = "lab_apart";
+const LOSS: &str = "lab_loss";
 
 /// An amount of traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -73,28 +75,77 @@ pub(super) fn arrived(space: &Space, at: &Region, from: &Region) -> Result<Traff
     Traffic::deserialize(counter.unwrap_or(&Value::Null)).map_err(wrong)
 }
 
+/// A direction of packets, as the region sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Both,
+    In,
+    Out,
+}
+
 /// Drops every packet that enters or leaves the region.
-pub(super) fn cut(space: &Space, region: &Region) -> Result<()> {
+pub(super) fn cut(space: &Space, region: &Region, direction: Direction) -> Result<()> {
+    let input = "chain input { type filter hook input priority -10; iifname != \"lo\" drop; }\n";
+    let output = "chain output { type filter hook output priority -10; oifname != \"lo\" drop; }\n";
+    let forward = "chain forward { type filter hook forward priority -10; drop; }\n";
+    let (input, output) = match direction {
+        Direction::Both => (input, output),
+        Direction::In => (input, ""),
+        Direction::Out => ("", output),
+    };
     nft(
         space,
         region,
-        &format!(
-            "table inet {CUT} {{\n\
-             chain input {{ type filter hook input priority -10; iifname != \"lo\" drop; }}\n\
-             chain output {{ type filter hook output priority -10; oifname != \"lo\" drop; }}\n\
-             chain forward {{ type filter hook forward priority -10; drop; }}\n}}\n"
-        ),
+        &format!("table inet {CUT} {{\n{input}{output}{forward}}}\n"),
     )
 }
 
 /// Undoes [`cut`]; a region that is not cut stays as it is.
 pub(super) fn heal(space: &Space, region: &Region) -> Result<()> {
-    // The first line makes the second succeed without a cut.
+    nft(space, region, &without(CUT))
+}
+
+/// Drops what goes between the region and some addresses.
+pub(super) fn part(space: &Space, region: &Region, from: &[String]) -> Result<()> {
+    let them = from.join(", ");
     nft(
         space,
         region,
-        &format!("table inet {CUT} {{ }}\ndelete table inet {CUT}\n"),
+        &format!(
+            "{}table inet {APART} {{\n\
+             chain input {{ type filter hook input priority -9; ip saddr {{ {them} }} drop; }}\n\
+             chain output {{ type filter hook output priority -9; ip daddr {{ {them} }} drop; }}\n\
+             }}\n",
+            without(APART)
+        ),
     )
+}
+
+/// Drops that many of a hundred packets that enter or leave the region, by chance.
+pub(super) fn thin(space: &Space, region: &Region, percent: u8) -> Result<()> {
+    let chance = format!("numgen random mod 100 < {percent} drop;");
+    nft(
+        space,
+        region,
+        &format!(
+            "{}table inet {LOSS} {{\n\
+             chain input {{ type filter hook input priority -8; iifname != \"lo\" {chance} }}\n\
+             chain output {{ type filter hook output priority -8; oifname != \"lo\" {chance} }}\n\
+             }}\n",
+            without(LOSS)
+        ),
+    )
+}
+
+/// Undoes [`part`] and [`thin`].
+pub(super) fn mend(space: &Space, region: &Region) -> Result<()> {
+    let script = format!("{}{}", without(APART), without(LOSS));
+    nft(space, region, &script)
+}
+
+/// Removes a table. Its first line makes the second succeed where there is none.
+fn without(table: &str) -> String {
+    format!("table inet {table} {{ }}\ndelete table inet {table}\n")
 }
 
 fn counter(region: &Region) -> String {

@@ -29,9 +29,14 @@ pub fn processes(space: &Space) -> Vec<ProcessId> {
 
 /// Kills these processes at once (SIGKILL).
 pub fn kill_all(processes: &[ProcessId]) {
+    signal(processes, Signal::SIGKILL);
+}
+
+/// Sends a signal to those of these processes that still run.
+pub fn signal(processes: &[ProcessId], signal: Signal) {
     for process in processes.iter().filter(|process| process.alive()) {
-        // Ended meanwhile is as good as killed.
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        // Ended meanwhile: whoever sends it sees that when it looks again.
+        let _ = kill(Pid::from_raw(process.pid), signal);
     }
 }
 

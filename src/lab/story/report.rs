@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::objects::kinds;
 use super::stage::{Stage, Tenant};
-use crate::checker::{History, Outcome, Phase, Verdict, judge, longest_silence, rate};
+use crate::checker::{History, Outcome, Phase, Verdict, audit, judge, longest_silence, rate};
 use crate::error::{LabError, Result};
 
 /// What is said of one tenant.
@@ -103,9 +103,12 @@ impl Stage {
             let history = histories.remove(&name).ok_or_else(silent)?.since(since);
             let moves = servers.contains(&tenant.home);
             let region = if moves { &active } else { &tenant.home };
-            let stored = self.stored(region, &tenant)?;
+            let (stored, books) = self.holdings(region, &tenant)?;
             let report = TenantReport {
-                verdict: judge(&history, &stored, phases),
+                verdict: Verdict {
+                    books: audit(&history, &stored, &books),
+                    ..judge(&history, &stored, phases)
+                },
                 tenant,
                 history,
             };

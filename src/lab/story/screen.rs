@@ -1,5 +1,9 @@
 //! The one screen that the demo prints.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::moves::Moved;
 use super::report::{Residency, TenantReport};
 use crate::checker::{Phase, first_acknowledgement};
@@ -73,9 +77,45 @@ pub fn table(lines: &[Line]) -> Vec<String> {
     std::iter::once(head).chain(rows).collect()
 }
 
+/// Where the time of a move went, in seconds: the first is the sum of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovery {
+    /// From the fault until the last tenant's first acknowledged row.
+    pub total: f64,
+    /// Until the machine began to fence.
+    pub detect: f64,
+    /// Until it began to promote.
+    pub fence: f64,
+    /// Until it began to turn Secrets and workloads.
+    pub promote: f64,
+    /// Until that was done, or the last tenant wrote.
+    pub repoint: f64,
+    /// Until the last tenant wrote.
+    pub first_write: f64,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            total,
+            detect,
+            fence,
+            promote,
+            repoint,
+            first_write,
+        } = self;
+        write!(
+            formatter,
+            "{total:.2} s = detect {detect:.2} + fence {fence:.2} + promote {promote:.2} + repoint \
+             {repoint:.2} + first write {first_write:.2}"
+        )
+    }
+}
+
 /// Where the time went from the fault until the last tenant's first acknowledged row.
 /// None when a tenant never wrote again.
-pub fn recovery(moved: &Moved, moving: &[&TenantReport], address: &str) -> Option<String> {
+pub fn recovery(moved: &Moved, moving: &[&TenantReport], address: &str) -> Option<Recovery> {
     let mut last = 0;
     for report in moving {
         let (at, _) = first_acknowledgement(&report.history, moved.fencing, Some(address))?;
@@ -83,15 +123,14 @@ pub fn recovery(moved: &Moved, moving: &[&TenantReport], address: &str) -> Optio
     }
     let seconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e9;
     let turned = moved.verifying.min(last);
-    Some(format!(
-        "{:.2} s = detect {:.2} + fence {:.2} + promote {:.2} + repoint {:.2} + first write {:.2}",
-        seconds(moved.begun, last),
-        seconds(moved.begun, moved.fencing),
-        seconds(moved.fencing, moved.promoting),
-        seconds(moved.promoting, moved.rerouting),
-        seconds(moved.rerouting, turned),
-        seconds(turned, last),
-    ))
+    Some(Recovery {
+        total: seconds(moved.begun, last),
+        detect: seconds(moved.begun, moved.fencing),
+        fence: seconds(moved.fencing, moved.promoting),
+        promote: seconds(moved.promoting, moved.rerouting),
+        repoint: seconds(moved.rerouting, turned),
+        first_write: seconds(turned, last),
+    })
 }
 
 /// The findings in words, below the table.

@@ -237,8 +237,14 @@ impl Stage {
             &tenants,
             "--set-json",
             &annotations,
+            "--set-json",
+            &agents(),
             "--set",
             "image.repository=local.test/domicile,image.tag=dev,image.pullPolicy=Never",
+            // The kernel weighs a container by its request, and against each process of the
+            // machine: with the chart's, a build beside the lab stops the probes for seconds.
+            "--set",
+            "resources.requests.cpu=500m",
         ])?;
         self.await_operator()
     }
@@ -312,6 +318,17 @@ impl Parts {
     pub fn example(&self, file: &str) -> PathBuf {
         self.repository.join("examples").join(file)
     }
+}
+
+/// The agents that may come: one beside each server of the policy, with the names of the examples.
+fn agents() -> String {
+    let agent = |region: &str| {
+        json!({
+            "region": region, "policies": ["eu"],
+            "secretNames": [format!("{region}-admin"), format!("{region}-ca")],
+        })
+    };
+    format!("agents={}", json!([agent("eu-west"), agent("eu-central")]))
 }
 
 /// The documents of a YAML file. Errors: it is not there, or no YAML.

@@ -6,31 +6,23 @@ use std::io;
 use std::path::Path;
 
 use super::stage::{Stage, Tenant};
-use crate::checker::{Stored, contains};
+use crate::checker::{Books, Stored, contains};
 use crate::error::{LabError, Result};
 
-const ROWS: &str = "SELECT run, seq, acknowledged FROM lab_rows";
+/// One statement, so that rows and books are of one snapshot.
+const HOLDINGS: &str = "
+SELECT 'row', run, seq::text, acknowledged::text FROM lab_rows
+UNION ALL SELECT 'account', account::text, balance::text, '' FROM lab_accounts
+UNION ALL SELECT 'list', list::text, array_to_string(items, ','), '' FROM lab_lists";
 const PAYLOADS: &str = "SELECT DISTINCT payload FROM lab_rows";
 
 impl Stage {
-    /// The rows that a region's server holds for a tenant. Errors: it does not answer, or answers
-    /// something else.
-    pub fn stored(&self, region: &str, tenant: &Tenant) -> Result<Stored> {
+    /// The rows that a region's server holds for a tenant, and its accounts and lists. Errors: it
+    /// does not answer, or answers something else.
+    pub fn holdings(&self, region: &str, tenant: &Tenant) -> Result<(Stored, Books)> {
         let server = self.lab.regions().server(region)?;
-        let text = server.superuser_sql(&tenant.database, ROWS)?;
-        let odd = |line: &str| LabError::State(format!("{region} answers {line:?} for a row"));
-        text.lines()
-            .filter(|line| !line.is_empty())
-            .map(|line| {
-                let mut fields = line.split('|');
-                let run = fields.next().unwrap_or_default().to_owned();
-                let mut number = || fields.next().and_then(|field| field.parse().ok());
-                match (number(), number()) {
-                    (Some(seq), Some(acknowledged)) => Ok(((run, seq), acknowledged)),
-                    _ => Err(odd(line)),
-                }
-            })
-            .collect()
+        let text = server.superuser_sql(&tenant.database, HOLDINGS)?;
+        read(&text).map_err(|line| LabError::State(format!("{region} answers {line:?}")))
     }
 
     /// The texts that a tenant's rows carry, by which its bytes are recognised.
@@ -46,6 +38,34 @@ impl Stage {
         server.superuser_sql("postgres", "CHECKPOINT")?;
         search(&server.data_dir(), text.as_bytes())
     }
+}
+
+/// Errors: a line that is none of an answer to [`HOLDINGS`].
+fn read(text: &str) -> std::result::Result<(Stored, Books), &str> {
+    let (mut stored, mut books) = (Stored::new(), Books::default());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let fields: Vec<_> = line.split('|').collect();
+        let known = match *fields {
+            ["row", run, seq, acknowledged] => (seq.parse().ok())
+                .zip(acknowledged.parse().ok())
+                .map(|(seq, acknowledged)| stored.insert((run.to_owned(), seq), acknowledged))
+                .is_some(),
+            ["account", account, balance, ""] => (account.parse().ok())
+                .zip(balance.parse().ok())
+                .map(|(account, balance)| books.accounts.insert(account, balance))
+                .is_some(),
+            ["list", list, items, ""] => {
+                let items = items.split(',').map(str::to_owned).collect();
+                let list = list.parse().ok();
+                list.map(|list| books.lists.insert(list, items)).is_some()
+            }
+            _ => false,
+        };
+        if !known {
+            return Err(line);
+        }
+    }
+    Ok((stored, books))
 }
 
 /// Files below a folder that contain a text. Files that vanish meanwhile do not count.
@@ -79,6 +99,15 @@ fn search(folder: &Path, text: &[u8]) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_rows_accounts_and_lists() {
+        let (stored, books) = read("row|r|3|2\naccount|0|-7|\nlist|9|r 3,r 7|\n").unwrap();
+        assert_eq!(stored[&("r".to_owned(), 3)], 2);
+        assert_eq!(books.accounts[&0], -7);
+        assert_eq!(books.lists[&9], ["r 3", "r 7"]);
+        assert_eq!(read("row|r|3|2\nrow|r|x|2"), Err("row|r|x|2"));
+    }
 
     #[test]
     fn files_at_any_depth_are_searched() {

@@ -23,7 +23,10 @@ const EAST: &str = "us-east";
 fn regions_are_lost_and_come_back_on_the_systems_version() {
     let lab = Lab::start("sys", Binaries::system().unwrap(), true);
     a_cut_region_works_inside_and_answers_nobody_outside(&lab);
+    a_region_that_is_cut_one_way_answers_nobody_outside(&lab);
+    a_region_that_is_parted_or_thinned_is_mended(&lab);
     a_frozen_region_goes_on_where_it_was(&lab);
+    a_full_disk_ends_the_server_and_a_new_start_frees_it(&lab);
     a_killed_primary_rejoins(&lab);
     nothing_passes_between_the_laws(&lab);
 }
@@ -99,6 +102,39 @@ fn a_cut_region_works_inside_and_answers_nobody_outside(lab: &Lab) {
         lab.regions.rejoin(WEST).is_err(),
         "a standby cannot be followed"
     );
+}
+
+fn a_region_that_is_cut_one_way_answers_nobody_outside(lab: &Lab) {
+    for how in [How::CutIn, How::CutOut] {
+        lab.regions.lose(WEST, how).unwrap();
+        assert!(!lab.answers_from(CENTRAL, WEST), "{how}");
+        assert!(lab.answers_from(WEST, WEST), "{how}");
+        assert_eq!(lab.regions.restore(WEST).unwrap(), Some(how));
+        assert!(lab.answers_from(CENTRAL, WEST), "{how}");
+    }
+}
+
+fn a_region_that_is_parted_or_thinned_is_mended(lab: &Lab) {
+    let central = lab.regions.server(CENTRAL).unwrap().address().to_string();
+    lab.regions.part(WEST, &[central]).unwrap();
+    assert!(!lab.answers_from(CENTRAL, WEST));
+    lab.regions.mend(WEST).unwrap();
+    assert!(lab.answers_from(CENTRAL, WEST));
+    // A login takes many packets, all of which would have to be among the one of a hundred.
+    lab.regions.thin(WEST, 99).unwrap();
+    assert!(!lab.answers_from(CENTRAL, WEST));
+    lab.regions.mend(WEST).unwrap();
+    assert!(lab.answers_from(CENTRAL, WEST));
+}
+
+fn a_full_disk_ends_the_server_and_a_new_start_frees_it(lab: &Lab) {
+    lab.regions.lose(EAST, How::Full).unwrap();
+    let server = lab.regions.server(EAST).unwrap();
+    let write = "CREATE TABLE full_disk AS SELECT 1 AS n";
+    assert!(server.superuser_sql("postgres", write).is_err());
+    assert_eq!(lab.regions.restore(EAST).unwrap(), Some(How::Full));
+    assert_eq!(server.activity(), Activity::Running);
+    lab.sql(EAST, write);
 }
 
 fn a_frozen_region_goes_on_where_it_was(lab: &Lab) {

@@ -9,19 +9,28 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use domicile_operator::settings::{Command, CommandLine, Environment, Settings};
-use domicile_operator::{controllers, run, telemetry};
+use domicile_operator::run::RunError;
+use domicile_operator::settings::{Command, CommandLine, Environment};
+use domicile_operator::{agent, controllers, run, telemetry};
 use tracing::error;
 
 fn main() -> ExitCode {
     match CommandLine::parse().command {
-        Command::Run(settings) => operate(settings.complete(environment(), rand::random())),
+        Command::Run(settings) => {
+            let settings = settings.complete(environment(), rand::random());
+            let log = settings.log.clone();
+            operate(&log, run::run(settings))
+        }
+        Command::Agent(settings) => {
+            let process = settings.process(environment(), rand::random());
+            operate(&settings.log.clone(), agent::run(settings, process))
+        }
         Command::Crds => print_crds(),
     }
 }
 
-fn operate(settings: Settings) -> ExitCode {
-    telemetry::log(&settings.log);
+fn operate(log: &str, process: impl Future<Output = Result<(), RunError>>) -> ExitCode {
+    telemetry::log(log);
     // Only an earlier call could make it fail, and then a provider is there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -34,7 +43,7 @@ fn operate(settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run::run(settings));
+    let result = runtime.block_on(process);
     // What still blocks must not keep the process: another replica may lead by now.
     runtime.shutdown_background();
     match result {

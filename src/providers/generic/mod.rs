@@ -4,6 +4,7 @@ mod authority;
 mod probe;
 mod promotion;
 mod returned;
+mod seat;
 mod sql;
 mod tenant;
 
@@ -16,6 +17,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 pub use authority::Fenced;
+pub use seat::Seat;
 pub use tenant::{HeldTenant, Login, TenantPlan};
 
 use crate::error::ProviderError;

@@ -42,28 +42,38 @@ impl Generic {
         let session = self
             .session(MAINTENANCE_DATABASE, "none", false, deadline)
             .await?;
-        let mut results = session.query(DOING, &state_sql()).await;
-        if matches!(&results, Err(ProviderError::Sql { state, .. }) if state == "55000") {
-            // The server left recovery between two expressions of one statement.
-            results = session.query(DOING, &state_sql()).await;
-        }
-        let [state, senders, rights] = shape(&session, results?)?;
-        let state = state.first().ok_or_else(|| session.odd(DOING, "no row"))?;
-        let mut facts = facts(&session, state, now)?;
-        facts.senders = senders.iter().filter_map(sender).collect();
-        facts.missing_rights = rights
-            .iter()
-            .filter_map(|row| text(row, "missing").map(str::to_owned))
-            .collect();
-        if truth(state, "has_tables") {
-            let [row, beat] = shape(&session, session.query(DOING, &tables_sql()).await?)?;
-            facts.authority = row.first().and_then(authority);
-            facts.heartbeat = beat.first().and_then(heartbeat);
-        }
-        facts.round_trip_ms = began.elapsed().as_millis() as u64;
+        let read = read_in(&session, now, began).await;
         session.close().await;
-        Ok(facts)
+        read
     }
+}
+
+/// Reads the server in a session that is there already.
+pub(super) async fn read_in(
+    session: &Session,
+    now: Mono,
+    began: Instant,
+) -> Result<Facts, ProviderError> {
+    let mut results = session.query(DOING, &state_sql()).await;
+    if matches!(&results, Err(ProviderError::Sql { state, .. }) if state == "55000") {
+        // The server left recovery between two expressions of one statement.
+        results = session.query(DOING, &state_sql()).await;
+    }
+    let [state, senders, rights] = shape(session, results?)?;
+    let state = state.first().ok_or_else(|| session.odd(DOING, "no row"))?;
+    let mut facts = facts(session, state, now)?;
+    facts.senders = senders.iter().filter_map(sender).collect();
+    facts.missing_rights = rights
+        .iter()
+        .filter_map(|row| text(row, "missing").map(str::to_owned))
+        .collect();
+    if truth(state, "has_tables") {
+        let [row, beat] = shape(session, session.query(DOING, &tables_sql()).await?)?;
+        facts.authority = row.first().and_then(authority);
+        facts.heartbeat = beat.first().and_then(heartbeat);
+    }
+    facts.round_trip_ms = began.elapsed().as_millis() as u64;
+    Ok(facts)
 }
 
 fn shape<const N: usize>(

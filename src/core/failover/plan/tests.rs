@@ -29,6 +29,7 @@ fn policy() -> Policy {
             .map(|(name, role)| (RegionName::from(name), known(name, role)))
             .into(),
         tenants: calm.tenants,
+        pledged: BTreeSet::new(),
     }
 }
 
@@ -64,6 +65,21 @@ fn synchronous_replication_moves_without_loss() {
     let none = LossBound::Seconds(0);
     assert_eq!((moving.crash_loss, moving.partition_loss), (none, none));
     assert_eq!(moving.budget.total(), 3 + 2 + 30 + 30 + 60);
+}
+
+#[test]
+fn a_pledged_lease_is_waited_for_and_bounds_the_loss() {
+    let mut policy = policy();
+    policy.settings.minimum_proof = Proof::LeaseExpired;
+    assert_eq!(objections(lose(&policy, "west")), [GuardName::FencingProof]);
+    policy.pledged = ["central".into()].into();
+    let Fate::Moves(moving) = lose(&policy, "west") else {
+        panic!("it does not move");
+    };
+    assert_eq!(moving.proof, Proof::LeaseExpired);
+    // A lease of 6 s is waited for 9.6 s; a renewal is seen 1 s late, a heartbeat is 1 s old.
+    assert_eq!(moving.partition_loss, LossBound::Seconds(10 + 1 + 1));
+    assert_eq!(moving.budget.fence, 10);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use kube::Api;
 use kube::api::PostParams;
 use tracing::{info, warn};
 
+use super::{Pass, authority};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 
@@ -20,7 +21,14 @@ use crate::kube::client::CallError;
 const LONG: Duration = Duration::from_secs(30);
 
 /// Does it. False when it failed; the next pass observes again and repeats or decides anew.
-pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
+pub(super) async fn act(pass: &Pass<'_>, step: &Step) -> bool {
+    let Pass {
+        ctx,
+        policy,
+        seen,
+        memory,
+        sender: _,
+    } = pass;
     let short = Duration::from_secs(u64::from(seen.settings.timeout_seconds) * 2);
     info!(policy = seen.settings.name, ?step, "Taking a step");
     let outcome = match step {
@@ -39,6 +47,13 @@ pub(super) async fn act(ctx: &Ctx, seen: &Observation, step: &Step) -> bool {
             epoch,
             how,
         } => rejoin(ctx, (server, upstream), *epoch, *how, short).await,
+        Step::WriteLease(record, version) => {
+            authority::write(ctx, memory, policy, record, version.as_deref()).await
+        }
+        Step::Permit(region, epoch, version) => {
+            let policy = &seen.settings.name;
+            authority::permit(ctx, memory, policy, region, *epoch, version.as_deref()).await
+        }
         Step::Ask {
             name,
             kind,

@@ -1,7 +1,9 @@
 //! Failover: observes a policy's servers, lets `core` decide, stores or acts, and tells.
 
 mod act;
+mod authority;
 mod conditions;
+mod finalizer;
 mod notify;
 mod obscure;
 mod observe;
@@ -18,13 +20,11 @@ use domicile_api::meta::{POLICY_FINALIZER, manager};
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::policy_status::FailoverPolicyStatus;
 use domicile_core::failover::{
-    Answer, Decision, Observation, Settings, State, Step, Stored, adopt, decide,
+    Answer, Decision, Look, Observation, Settings, State, Step, Stored, adopt, decide,
 };
 use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use serde_json::json;
+use kube::ResourceExt;
 use thiserror::Error;
 use tracing::info;
 
@@ -34,6 +34,8 @@ use crate::error::{Class, Classify};
 use crate::kube::cas::{CasError, write_status};
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
+use crate::leases;
+use crate::leases::sightings::Sightings;
 
 /// Longest time that one pass may take: a promotion and its probes.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -55,6 +57,8 @@ struct Memory {
     changed: Mutex<BTreeMap<String, Mono>>,
     /// When a server was last asked to be rejoined, by policy and server.
     asked: Mutex<BTreeMap<(String, ServerId), Mono>>,
+    /// When leases and promises were seen to change.
+    sightings: Sightings,
 }
 
 impl Memory {
@@ -145,24 +149,39 @@ async fn reconcile(
         .as_ref()
         .is_some_and(|s| s.journal.is_some() && !stopped(s));
     if policy.metadata.deletion_timestamp.is_some() && !moving {
-        return release(&ctx, &policy).await;
+        return finalizer::release(&ctx, &policy).await;
     }
     if !policy.finalizers().iter().any(|f| f == POLICY_FINALIZER) && !moving {
-        hold(&ctx, &policy).await?;
+        finalizer::hold(&ctx, &policy).await?;
     }
     if observe::unprobed(&ctx, &settings) {
         return Ok(UNTIL_PROBED);
     }
     let servers = observe::servers(&ctx, &memory, &settings, stored.as_ref()).await;
-    let now = ctx.clock.now();
+    let lease = authority::lease(&ctx, &memory, &settings.name).await;
     let Some(stored) = stored else {
-        let adopted = match observe::conflict(&ctx, &policy, &settings) {
-            Some(conflict) => Err(conflict),
-            None => adopt(&settings, &servers, now).map_err(|fact| (Reason::Contradiction, fact)),
+        let now = ctx.clock.now();
+        let conflict = observe::conflict(&ctx, &policy, &settings);
+        let adopted = match (conflict, &lease) {
+            (Some(conflict), _) => Err(conflict),
+            (None, Look::Unread) => {
+                let fact = format!(
+                    "Lease {} cannot be read",
+                    leases::write_lease(&settings.name)
+                );
+                Err((Reason::ApiServerError, fact))
+            }
+            (None, Look::Absent | Look::There(_)) => {
+                let leased = lease.there().map(|lease| lease.record.epoch);
+                adopt(&settings, &servers, leased, now)
+                    .map_err(|fact| (Reason::Contradiction, fact))
+            }
         };
         return begin(&ctx, &policy, adopted, now.wall).await;
     };
-    let mut seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, now);
+    let promises = authority::promises(&ctx, &memory, &settings, &stored, &lease).await;
+    let records = observe::Records { lease, promises };
+    let mut seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, records);
     observe::examine(&ctx, &memory, &mut seen).await;
     let decision = decide(&seen);
     let pass = Pass {
@@ -197,7 +216,7 @@ impl Pass<'_> {
                 if let Some(server) = returning(step) {
                     self.tell_rejoining(server, &decision);
                 }
-                let done = act::act(self.ctx, self.seen, step).await;
+                let done = act::act(self, step).await;
                 self.note_change();
                 let asked = matches!(step, Step::Ask { .. });
                 let rest = if asked { AFTER_ASKING } else { AT_ONCE };
@@ -288,6 +307,8 @@ fn returning(step: &Step) -> Option<&ServerId> {
         | Step::TakeAuthority(..)
         | Step::Canary(..)
         | Step::SetSynchronous(..)
+        | Step::WriteLease(..)
+        | Step::Permit(..)
         | Step::Ask { .. } => None,
     }
 }
@@ -345,42 +366,4 @@ async fn refuse(
     let status = report::misunderstood(policy, problem, ctx.clock.now().wall);
     write(ctx, policy, status).await?;
     Ok(super::LONGEST_WAIT)
-}
-
-/// Keeps the policy until a move that is under way has ended.
-async fn hold(ctx: &Ctx, policy: &FailoverPolicy) -> Result<(), Error> {
-    let mut finalizers = policy.finalizers().to_vec();
-    finalizers.push(POLICY_FINALIZER.to_owned());
-    finalizers_are(ctx, policy, &finalizers).await
-}
-
-async fn release(ctx: &Ctx, policy: &FailoverPolicy) -> Result<Duration, Error> {
-    let mut finalizers = policy.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != POLICY_FINALIZER);
-    if finalizers.len() != policy.finalizers().len() {
-        finalizers_are(ctx, policy, &finalizers).await?;
-    }
-    Ok(super::LONGEST_WAIT)
-}
-
-async fn finalizers_are(
-    ctx: &Ctx,
-    policy: &FailoverPolicy,
-    finalizers: &[String],
-) -> Result<(), Error> {
-    let api: Api<FailoverPolicy> = Api::all(ctx.client.clone());
-    let patch = json!({ "metadata": {
-        "finalizers": finalizers,
-        "uid": policy.metadata.uid,
-        "resourceVersion": policy.metadata.resource_version,
-    }});
-    let parameters = PatchParams {
-        field_manager: Some(manager::FAILOVER.to_owned()),
-        ..PatchParams::default()
-    };
-    let written = ctx
-        .call(api.patch(&policy.name_any(), &parameters, &Patch::Merge(&patch)))
-        .await?;
-    ctx.stores.policies.wrote(Arc::new(written));
-    Ok(())
 }

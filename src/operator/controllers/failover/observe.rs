@@ -12,12 +12,13 @@ use domicile_api::placement::TenantPlacement;
 use domicile_api::policy::FailoverPolicy;
 use domicile_core::facts::{Engine, Epoch, Role};
 use domicile_core::failover::{
-    Observation, Request, ServerView, Settings, State, Stored, Tenant, is_to_be_examined,
+    Look, Observation, Request, ServerView, Settings, State, Stored, Tenant, is_to_be_examined,
     stream_broken,
 };
 use domicile_core::health::{Probe, ProbeFailure, Verdict};
+use domicile_core::lease::{Promise, WriteLease};
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
-use domicile_core::time::{Mono, Now};
+use domicile_core::time::Mono;
 use futures::future::join_all;
 use kube::ResourceExt;
 use tracing::warn;
@@ -169,7 +170,13 @@ pub(super) async fn examine(ctx: &Ctx, memory: &Memory, seen: &mut Observation) 
     }
 }
 
-/// Puts together what one pass knows.
+/// What leases and promises say.
+pub(super) struct Records {
+    pub lease: Look<WriteLease>,
+    pub promises: BTreeMap<RegionName, Look<Promise>>,
+}
+
+/// Puts together what one pass knows, as of now.
 pub(super) fn all(
     ctx: &Ctx,
     memory: &Memory,
@@ -177,8 +184,10 @@ pub(super) fn all(
     settings: Settings,
     stored: Stored,
     servers: BTreeMap<RegionName, ServerView>,
-    now: Now,
+    records: Records,
 ) -> Observation {
+    let now = ctx.clock.now();
+    let Records { lease, promises } = records;
     let operations = operations::of_policy(ctx, &settings.name);
     let ended = operations
         .iter()
@@ -196,6 +205,8 @@ pub(super) fn all(
         others: others(ctx, &settings),
         tenants: tenants(ctx, policy),
         home_in_sync_ms: in_sync(memory, &settings, &stored, &servers, now.mono),
+        lease,
+        promises,
         requests,
         ended,
         settings,

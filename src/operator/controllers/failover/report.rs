@@ -4,11 +4,11 @@ use domicile_api::conditions::{Conditions, Reason, Summary};
 use domicile_api::convert::{ConvertError, loss_seconds};
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::policy_status::{
-    FailoverPolicyStatus, Guarantees, GuardStatus, ReplicationStatus, SplitBrainGuarantee,
-    StreamState,
+    FailoverPolicyStatus, Guarantees, GuardStatus, LeaseState, LeaseStatus, ReplicationStatus,
+    SplitBrainGuarantee, StreamState,
 };
 use domicile_core::failover::{
-    Decision, LossBound, Observation, Proof, State, Stored, predicted_loss,
+    Decision, Look, LossBound, Observation, Proof, State, Stored, is_armed, predicted_loss,
 };
 use domicile_core::health::Verdict;
 use jiff::Timestamp;
@@ -29,6 +29,7 @@ pub(super) fn status(
     status.observed_generation = policy.metadata.generation;
     status.home_region = Some(seen.settings.home.region.to_string());
     status.guarantees = Some(guarantees(seen, next, decision));
+    status.lease = lease(seen, status.lease.take());
     status.replication = replication(seen, next);
     status.guards = guards(decision);
     status.current_operation = next
@@ -177,15 +178,46 @@ fn guarantees(seen: &Observation, next: &Stored, decision: &Decision) -> Guarant
             data_loss_seconds: Some(0),
         };
     }
-    match (&decision.candidate, seen.settings.minimum_proof) {
-        (Some(target), Proof::Assumed) => Guarantees {
-            split_brain: SplitBrainGuarantee::Assumed,
-            data_loss_seconds: loss_seconds(predicted_loss(seen, target)),
-        },
-        (Some(_) | None, Proof::Assumed | Proof::SynchronousReplication | Proof::Confirmed) => {
-            nothing
-        }
+    let Some(target) = &decision.candidate else {
+        return nothing;
+    };
+    let (to_be_had, split_brain) = if is_armed(seen, target) {
+        (Proof::LeaseExpired, SplitBrainGuarantee::LeaseExpired)
+    } else {
+        (Proof::Assumed, SplitBrainGuarantee::Assumed)
+    };
+    if to_be_had < seen.settings.minimum_proof {
+        return nothing;
     }
+    Guarantees {
+        split_brain,
+        data_loss_seconds: loss_seconds(predicted_loss(seen, target)),
+    }
+}
+
+/// The lease as it was seen; what was known before when it could not be read.
+fn lease(seen: &Observation, before: Option<LeaseStatus>) -> Option<LeaseStatus> {
+    let watched = match &seen.lease {
+        Look::Unread => return before,
+        Look::Absent => return None,
+        Look::There(watched) => watched,
+    };
+    let record = &watched.record;
+    let fresh = seen.now.mono.since(watched.renewed) <= record.terms.fresh_ms();
+    let state = match record.in_force() {
+        _any if record.taken => LeaseState::Taken,
+        _any if record.members.is_empty() => LeaseState::Disarmed,
+        Some(_) if fresh => LeaseState::Pledged,
+        Some(_) => LeaseState::Silent,
+        None => LeaseState::Offered,
+    };
+    Some(LeaseStatus {
+        state,
+        holder: record.holder.to_string(),
+        epoch: record.epoch.0,
+        members: record.members.iter().map(ToString::to_string).collect(),
+        survives_hub: record.in_force().is_some_and(|pledge| pledge.promises),
+    })
 }
 
 fn replication(seen: &Observation, next: &Stored) -> Vec<ReplicationStatus> {

@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Authority, Facts, Lsn, Role};
-use crate::failover::histories::world::{HOME, server_id};
-use crate::failover::{
+use domicile_core::facts::{Authority, Facts, Lsn, Role};
+use domicile_core::failover::{
     Answer, Decision, Journal, LossBound, Observation, Proof, ServerView, State, Step, Stored,
     decide,
 };
-use crate::health::Verdict;
-use crate::names::{Jurisdiction, RegionName};
+use domicile_core::health::Verdict;
+use domicile_core::names::{Jurisdiction, RegionName};
 
 /// The machine's answer on a world that it sees otherwise than it is.
-fn on(seen: &Observation, change: impl FnOnce(&mut Observation)) -> Decision {
+pub(crate) fn on(seen: &Observation, change: impl FnOnce(&mut Observation)) -> Decision {
     let mut blind = seen.clone();
     change(&mut blind);
     decide(&blind)
 }
 
 /// The machine's answer, with what it stores changed.
-fn storing(seen: &Observation, change: impl FnOnce(&mut Stored)) -> Decision {
+pub(crate) fn storing(seen: &Observation, change: impl FnOnce(&mut Stored)) -> Decision {
     let mut decision = decide(seen);
     if let Answer::Move(next) = &mut decision.answer {
         change(next);
@@ -36,13 +35,13 @@ fn journal(
     }
 }
 
-fn each(seen: &mut Observation, change: impl Fn(&mut Facts)) {
+pub(crate) fn each(seen: &mut Observation, change: impl Fn(&mut Facts)) {
     for view in seen.servers.values_mut() {
         view.facts.iter_mut().for_each(&change);
     }
 }
 
-pub(super) fn believes_every_fence(seen: &Observation) -> Decision {
+pub(crate) fn believes_every_fence(seen: &Observation) -> Decision {
     let epoch = seen.stored.epoch;
     on(seen, |blind| {
         if blind.stored.state == State::Fencing {
@@ -61,7 +60,7 @@ pub(super) fn believes_every_fence(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn skips_the_fence(seen: &Observation) -> Decision {
+pub(crate) fn skips_the_fence(seen: &Observation) -> Decision {
     storing(seen, |next| {
         if next.state == State::Fencing
             && let Some(journal) = next.journal.as_mut()
@@ -72,7 +71,7 @@ pub(super) fn skips_the_fence(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn trusts_any_proof(seen: &Observation) -> Decision {
+pub(crate) fn trusts_any_proof(seen: &Observation) -> Decision {
     storing(seen, |next| {
         if let Some(journal) = next.journal.as_mut().filter(|j| j.proof.is_some()) {
             journal.proof = Some(Proof::Confirmed);
@@ -81,17 +80,17 @@ pub(super) fn trusts_any_proof(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn ignores_the_minimum(seen: &Observation) -> Decision {
+pub(crate) fn ignores_the_minimum(seen: &Observation) -> Decision {
     on(seen, |blind| blind.settings.minimum_proof = Proof::Assumed)
 }
 
-pub(super) fn ignores_the_objective(seen: &Observation) -> Decision {
+pub(crate) fn ignores_the_objective(seen: &Observation) -> Decision {
     on(seen, |blind| {
         blind.settings.max_data_loss_seconds = u32::MAX;
     })
 }
 
-pub(super) fn promises_no_loss(seen: &Observation) -> Decision {
+pub(crate) fn promises_no_loss(seen: &Observation) -> Decision {
     storing(seen, |next| {
         if let Some(journal) = next.journal.as_mut().filter(|j| j.loss.is_some()) {
             journal.loss = Some(LossBound::Seconds(0));
@@ -99,7 +98,7 @@ pub(super) fn promises_no_loss(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn ignores_the_law(seen: &Observation) -> Decision {
+pub(crate) fn ignores_the_law(seen: &Observation) -> Decision {
     on(seen, |blind| {
         for view in blind.servers.values_mut() {
             view.jurisdiction = Some(Jurisdiction::new("EU"));
@@ -107,11 +106,11 @@ pub(super) fn ignores_the_law(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn keeps_the_epoch(seen: &Observation) -> Decision {
+pub(crate) fn keeps_the_epoch(seen: &Observation) -> Decision {
     storing(seen, |next| next.epoch = seen.stored.epoch)
 }
 
-pub(super) fn does_not_wait_for_replay(seen: &Observation) -> Decision {
+pub(crate) fn does_not_wait_for_replay(seen: &Observation) -> Decision {
     on(seen, |blind| {
         journal(blind, |journal, servers| {
             let new = servers.get_mut(&journal.to);
@@ -122,7 +121,7 @@ pub(super) fn does_not_wait_for_replay(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn forgets_the_last_position(seen: &Observation) -> Decision {
+pub(crate) fn forgets_the_last_position(seen: &Observation) -> Decision {
     storing(seen, |next| {
         if let Some(journal) = next.journal.as_mut() {
             journal.final_position = journal.final_position.map(|_| Lsn(0));
@@ -131,7 +130,7 @@ pub(super) fn forgets_the_last_position(seen: &Observation) -> Decision {
 }
 
 /// The name of the standby is in the settings, or would be, and that is enough.
-pub(super) fn claims_unseen(seen: &Observation) -> Decision {
+pub(crate) fn claims_unseen(seen: &Observation) -> Decision {
     on(seen, |blind| {
         each(blind, |facts| {
             if facts.role == Role::Primary {
@@ -145,7 +144,7 @@ pub(super) fn claims_unseen(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn keeps_the_claim(seen: &Observation) -> Decision {
+pub(crate) fn keeps_the_claim(seen: &Observation) -> Decision {
     on(seen, |blind| {
         let name = blind.stored.claim.as_ref().map(|claim| claim.name.clone());
         each(blind, |facts| {
@@ -156,7 +155,7 @@ pub(super) fn keeps_the_claim(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn no_quarantine(seen: &Observation) -> Decision {
+pub(crate) fn no_quarantine(seen: &Observation) -> Decision {
     let mut decision = decide(seen);
     let calm = seen.stored.journal.is_none();
     if calm && matches!(decision.answer, Answer::Work(Step::Fence(..))) {
@@ -165,7 +164,7 @@ pub(super) fn no_quarantine(seen: &Observation) -> Decision {
     decision
 }
 
-pub(super) fn turns_back(seen: &Observation) -> Decision {
+pub(crate) fn turns_back(seen: &Observation) -> Decision {
     let mut decision = decide(seen);
     if seen.stored.state == State::Promoting && matches!(decision.answer, Answer::Wait(_)) {
         let mut stored = seen.stored.enter(State::Aborting, seen.now.wall);
@@ -175,7 +174,7 @@ pub(super) fn turns_back(seen: &Observation) -> Decision {
     decision
 }
 
-pub(super) fn repoints_unpromoted(seen: &Observation) -> Decision {
+pub(crate) fn repoints_unpromoted(seen: &Observation) -> Decision {
     let mut decision = decide(seen);
     if let (Answer::Work(Step::Promote(to, _)), State::Promoting) =
         (&decision.answer, seen.stored.state)
@@ -187,15 +186,15 @@ pub(super) fn repoints_unpromoted(seen: &Observation) -> Decision {
     decision
 }
 
-pub(super) fn hands_it_home(seen: &Observation) -> Decision {
+pub(crate) fn hands_it_home(seen: &Observation) -> Decision {
     let mut decision = decide(seen);
     if let Answer::Work(Step::TakeAuthority(to, _)) = &mut decision.answer {
-        *to = server_id(HOME);
+        *to = seen.settings.home.clone();
     }
     decision
 }
 
-pub(super) fn forgets_to_unfence(seen: &Observation) -> Decision {
+pub(crate) fn forgets_to_unfence(seen: &Observation) -> Decision {
     let mut decision = decide(seen);
     let gives = matches!(decision.answer, Answer::Work(Step::TakeAuthority(..)));
     if gives && matches!(seen.stored.state, State::Aborting | State::Steady) {
@@ -207,7 +206,7 @@ pub(super) fn forgets_to_unfence(seen: &Observation) -> Decision {
     decision
 }
 
-pub(super) fn ignores_the_expected_epoch(seen: &Observation) -> Decision {
+pub(crate) fn ignores_the_expected_epoch(seen: &Observation) -> Decision {
     on(seen, |blind| {
         for request in &mut blind.requests {
             request.expected_epoch = blind.stored.epoch;
@@ -216,7 +215,7 @@ pub(super) fn ignores_the_expected_epoch(seen: &Observation) -> Decision {
 }
 
 /// Between the decision and the promotion the world may have changed, and nobody looks.
-pub(super) fn no_second_look(seen: &Observation) -> Decision {
+pub(crate) fn no_second_look(seen: &Observation) -> Decision {
     let mut decision = decide(seen);
     let State::Promoting = seen.stored.state else {
         return decision;
@@ -234,7 +233,7 @@ pub(super) fn no_second_look(seen: &Observation) -> Decision {
     decision
 }
 
-pub(super) fn takes_silence_for_death(seen: &Observation) -> Decision {
+pub(crate) fn takes_silence_for_death(seen: &Observation) -> Decision {
     on(seen, |blind| {
         for view in blind.servers.values_mut().filter(|view| !view.live) {
             view.verdict = Verdict::Down;
@@ -242,11 +241,11 @@ pub(super) fn takes_silence_for_death(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn leaves_sessions(seen: &Observation) -> Decision {
+pub(crate) fn leaves_sessions(seen: &Observation) -> Decision {
     on(seen, |blind| each(blind, |facts| facts.tenant_sessions = 0))
 }
 
-pub(super) fn mixes_clocks(seen: &Observation) -> Decision {
+pub(crate) fn mixes_clocks(seen: &Observation) -> Decision {
     let me = seen.leader.clone();
     on(seen, |blind| {
         each(blind, |facts| {
@@ -257,7 +256,7 @@ pub(super) fn mixes_clocks(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn forgets_the_tenants(seen: &Observation) -> Decision {
+pub(crate) fn forgets_the_tenants(seen: &Observation) -> Decision {
     on(seen, |blind| {
         for tenant in &mut blind.tenants {
             tenant.repointed = blind.stored.epoch;
@@ -265,7 +264,7 @@ pub(super) fn forgets_the_tenants(seen: &Observation) -> Decision {
     })
 }
 
-pub(super) fn runs_two(seen: &Observation) -> Decision {
+pub(crate) fn runs_two(seen: &Observation) -> Decision {
     on(seen, |blind| {
         let known = blind.stored.journal.as_ref().map(|j| j.operation.clone());
         let another = |name: &str| known.as_ref().is_some_and(|known| known != name);

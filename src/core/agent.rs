@@ -1,0 +1,239 @@
+//! What the agent of a region does: renews the write lease of a primary in its region, lives on
+//! promises while the hub is silent, and fences its own server before either ends. It never lets
+//! anybody in: only the hub gives the right to write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{Authority, Epoch};
+use crate::lease::{Pledge, Promise, Sent, Terms, WriteLease};
+use crate::names::RegionName;
+use crate::time::Now;
+
+/// What the hub's API server said of the write lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hub {
+    /// It did not answer.
+    Silent,
+    /// It answers; the lease is this, or there is none.
+    Says(Option<WriteLease>),
+}
+
+/// What the agent's own server said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// It did not answer in time.
+    Silent,
+    /// It is a standby.
+    Standby,
+    /// It is a primary.
+    Primary {
+        /// Its authority row.
+        row: Option<Authority>,
+        /// A tenant's login is open, or a tenant has a session.
+        open: bool,
+    },
+}
+
+/// What one look has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// The moment of the look; renewals count from here.
+    pub now: Now,
+    /// This agent's region.
+    pub region: RegionName,
+    /// The write lease.
+    pub hub: Hub,
+    /// The own server.
+    pub database: Database,
+    /// The promises in the regions whose cluster this agent was given: `None` inside when there is
+    /// no record yet. A region that does not answer is absent.
+    pub promises: BTreeMap<RegionName, Option<Promise>>,
+    /// The regions whose cluster this agent was given, whether they answer or not.
+    pub reachable: BTreeSet<RegionName>,
+}
+
+/// What an agent remembers between two looks. A process that begins has none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What it took upon itself, and how long that holds; `None` while nothing obliges it.
+    pub pledge: Option<(Pledge, Terms)>,
+    /// When its last renewal of the write lease that succeeded was sent.
+    pub hub: Option<Sent>,
+    /// The same for the promises.
+    pub promises: BTreeMap<RegionName, Sent>,
+}
+
+/// A renewal: a record to be written by compare-and-swap on the version that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// Of the write lease.
+    Lease(WriteLease),
+    /// Of the promise in this region.
+    Promise(RegionName, Promise),
+}
+
+impl Memory {
+    /// Takes note of what the hub says, on every replica of the agent: a pledge that it released is
+    /// forgotten, one that another replica gave is known from now on.
+    pub fn note(&mut self, seen: &Sight) {
+        let Hub::Says(record) = &seen.hub else { return };
+        // Without a record, or with its own disarmed, nobody can promote on its expiry. Another
+        // region's releases nothing: this one's server may come back open.
+        let released = |lease: &WriteLease| disarmed(lease) && lease.holder == seen.region;
+        let Some(lease) = record.as_ref().filter(|lease| !released(lease)) else {
+            *self = Self::default();
+            return;
+        };
+        let given = in_force(lease).filter(|(pledge, _)| pledge.region == seen.region);
+        if given.is_some() && given != self.pledge {
+            *self = Self {
+                pledge: given,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// What is remembered once `renewal`, sent after the look `seen` began, has succeeded.
+    pub fn renewed(&mut self, renewal: &Renewal, seen: &Sight) {
+        match renewal {
+            Renewal::Lease(record) => {
+                *self = Self {
+                    pledge: in_force(record),
+                    hub: Some(Sent::at(seen.now)),
+                    promises: BTreeMap::new(),
+                };
+            }
+            Renewal::Promise(region, _) => {
+                self.promises.insert(region.clone(), Sent::at(seen.now));
+            }
+        }
+    }
+
+    /// Milliseconds since the authority to write was last confirmed: by the hub, or by every
+    /// standby's region. `None` when this process never confirmed it.
+    fn age_ms(&self, now: Now) -> Option<u64> {
+        let hub = self.hub.map(|sent| sent.age_ms(now));
+        let pledge = self.pledge.as_ref().map(|(pledge, _)| pledge);
+        let pledge = pledge.filter(|pledge| pledge.promises);
+        let promised = pledge.and_then(|pledge| {
+            let sent = pledge
+                .members
+                .iter()
+                .map(|region| self.promises.get(region));
+            let ages: Option<Vec<_>> = sent.map(|sent| Some(sent?.age_ms(now))).collect();
+            ages?.into_iter().max()
+        });
+        match (hub, promised) {
+            (Some(hub), Some(promised)) => Some(hub.min(promised)),
+            (age, None) | (None, age) => age,
+        }
+    }
+}
+
+/// What to renew after this look. Only while the own server works: a lease is no sign of life of
+/// its agent alone.
+pub fn renewals(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
+    let Database::Primary { row, .. } = seen.database else {
+        return Vec::new();
+    };
+    match heard(seen, memory) {
+        Some(lease) if is_mine(seen, lease) => {
+            let newer = row.is_some_and(|row| row.epoch > lease.epoch);
+            let sent = memory.hub.filter(|_| in_force(lease) == memory.pledge);
+            let age = sent.map(|sent| sent.age_ms(seen.now));
+            let due = !newer && age.is_none_or(|age| age >= lease.terms.renew_ms());
+            let mut renewals = Vec::from_iter(due.then(|| Renewal::Lease(pledged(seen, lease))));
+            // A hub that can be read and not written is as good as silent.
+            if age.is_some_and(|age| age >= lease.terms.renew_ms() / 2 * 3) {
+                renewals.extend(promises(seen, memory));
+            }
+            renewals
+        }
+        Some(_) => Vec::new(),
+        None => promises(seen, memory),
+    }
+}
+
+/// The epoch at which the own server must be fenced now, if it must. To be asked after the
+/// renewals: what they confirmed counts.
+pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
+    // Taken for this very region, the lease ends another's right and not this server's: it is being
+    // promoted, and is offered the lease once it serves.
+    if let Some(lease) = heard(seen, memory).filter(|lease| lease.holder != seen.region) {
+        // The hub gave the right to write to another region.
+        return Some(lease.epoch).filter(|epoch| is_open(seen, *epoch));
+    }
+    let (pledge, terms) = memory.pledge.as_ref()?;
+    // A process that confirmed nothing itself cannot know how much time is left.
+    let over = memory
+        .age_ms(seen.now)
+        .is_none_or(|age| age >= terms.fence_after_ms());
+    Some(pledge.epoch).filter(|epoch| over && is_open(seen, *epoch))
+}
+
+fn in_force(lease: &WriteLease) -> Option<(Pledge, Terms)> {
+    Some((lease.in_force()?.clone(), lease.terms))
+}
+
+fn disarmed(lease: &WriteLease) -> bool {
+    lease.members.is_empty() && !lease.taken
+}
+
+fn is_mine(seen: &Sight, lease: &WriteLease) -> bool {
+    lease.holder == seen.region && !lease.taken
+}
+
+/// The armed lease, if the hub speaks of one. A hub that knows less than this agent, restored from
+/// an old copy, counts as silent.
+fn heard<'a>(seen: &'a Sight, memory: &Memory) -> Option<&'a WriteLease> {
+    let Hub::Says(record) = &seen.hub else {
+        return None;
+    };
+    let known = memory.pledge.as_ref().map(|(pledge, _)| pledge.epoch);
+    record
+        .as_ref()
+        .filter(|lease| !disarmed(lease) && known.is_none_or(|known| lease.epoch >= known))
+}
+
+fn pledged(seen: &Sight, lease: &WriteLease) -> WriteLease {
+    let pledge = Pledge {
+        region: seen.region.clone(),
+        epoch: lease.epoch,
+        members: lease.members.clone(),
+        promises: lease.members.is_subset(&seen.reachable),
+    };
+    WriteLease {
+        pledge: Some(pledge),
+        ..lease.clone()
+    }
+}
+
+/// While the hub is silent: the promises that are due.
+fn promises(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
+    let Some((pledge, terms)) = memory.pledge.as_ref().filter(|(p, _)| p.promises) else {
+        return Vec::new();
+    };
+    let due = pledge.members.iter().filter(|region| {
+        let sent = memory.promises.get(*region);
+        sent.is_none_or(|sent| sent.age_ms(seen.now) >= terms.renew_ms())
+    });
+    due.filter_map(|region| {
+        let record = Promise::renewed(*seen.promises.get(region)?, pledge.epoch)?;
+        Some(Renewal::Promise(region.clone(), record))
+    })
+    .collect()
+}
+
+/// A fence at `epoch` has something to do: no newer epoch holds the server, and it may still take
+/// writes. A server that is silent is tried.
+fn is_open(seen: &Sight, epoch: Epoch) -> bool {
+    match seen.database {
+        Database::Standby => false,
+        Database::Silent => true,
+        Database::Primary { row, open } => row
+            .is_none_or(|row| row.epoch < epoch || (row.epoch == epoch && (row.writable || open))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+use std::collections::BTreeSet;
+
+use crate::facts::{Authority, Epoch};
+use crate::failover::fixtures::{calm, moving, objection, outage, second, server, state_after};
+use crate::failover::{
+    Accept, Answer, Evidence, GuardName, Look, Observation, Proof, State, Step, Watched, decide,
+    is_armed,
+};
+use crate::lease::{Pledge, Promise, WriteLease};
+use crate::names::RegionName;
+use crate::time::Mono;
+
+/// The machine's clock in the fixtures, in milliseconds.
+const NOW: u64 = 100_000;
+
+fn members() -> BTreeSet<RegionName> {
+    ["central".into()].into()
+}
+
+fn offer(seen: &Observation) -> WriteLease {
+    WriteLease::offer(Epoch(4), "west".into(), members(), seen.settings.lease)
+}
+
+fn pledged(seen: &Observation, promises: bool) -> WriteLease {
+    let pledge = Pledge {
+        region: "west".into(),
+        epoch: Epoch(4),
+        members: members(),
+        promises,
+    };
+    WriteLease {
+        pledge: Some(pledge),
+        ..offer(seen)
+    }
+}
+
+/// A record whose last renewal was seen `quiet_ms` ago.
+fn there<T>(record: T, quiet_ms: u64) -> Look<T> {
+    Look::There(Watched {
+        record,
+        version: "7".into(),
+        since: Mono(NOW - quiet_ms),
+        renewed: Mono(NOW - quiet_ms),
+    })
+}
+
+/// A failover in Fencing, asynchronous, whose lease is taken; the agent's last renewal was seen
+/// `quiet_ms` ago.
+fn fencing(quiet_ms: u64, promises: bool) -> Observation {
+    let mut seen = moving(State::Fencing);
+    seen.settings.minimum_proof = Proof::LeaseExpired;
+    seen.stored.journal.as_mut().unwrap().proof = None;
+    let taken = pledged(&seen, promises).taken_for(Epoch(5), &"central".into());
+    seen.lease = there(taken, quiet_ms);
+    let evidence = seen.stored.evidence.as_mut().unwrap();
+    evidence.outage_since = second(1000 - (quiet_ms / 1000) as i64);
+    seen
+}
+
+fn work(seen: &Observation) -> Step {
+    match decide(seen).answer {
+        Answer::Work(step) => step,
+        other @ (Answer::Move(_) | Answer::Wait(_)) => panic!("one step was expected: {other:?}"),
+    }
+}
+
+fn reason(seen: &Observation) -> &'static str {
+    decide(seen).reason
+}
+
+#[test]
+fn a_lease_is_offered_to_the_active_region_and_left_alone_once_it_says_all() {
+    let mut seen = calm();
+    seen.lease = Look::Absent;
+    assert_eq!(work(&seen), Step::WriteLease(offer(&seen), None));
+    for record in [offer(&seen), pledged(&seen, false)] {
+        seen.lease = there(record, 1_000);
+        assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+    }
+    seen.stored.epoch = Epoch(5);
+    let next = WriteLease {
+        epoch: Epoch(5),
+        ..offer(&seen)
+    };
+    assert_eq!(work(&seen), Step::WriteLease(next, Some("7".into())));
+}
+
+#[test]
+fn a_lease_is_disarmed_while_no_standby_could_take_over_or_the_policy_is_paused() {
+    let mut alone = calm();
+    server(&mut alone, "central").verdict = crate::health::Verdict::Down;
+    server(&mut alone, "central").live = false;
+    let mut paused = calm();
+    paused.settings.paused = true;
+    let mut unlawful = calm();
+    unlawful.tenants[0].allowed = ["CH".into()].into();
+    for mut seen in [alone, paused, unlawful] {
+        seen.lease = there(pledged(&seen, false), 1_000);
+        let Step::WriteLease(record, _) = work(&seen) else {
+            panic!("the lease was to be written")
+        };
+        assert_eq!((record.members.len(), record.pledge), (0, None));
+    }
+}
+
+#[test]
+fn one_failed_read_of_a_standby_changes_no_lease() {
+    let mut seen = calm();
+    server(&mut seen, "central").live = false;
+    seen.lease = there(pledged(&seen, false), 1_000);
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}
+
+#[test]
+fn only_a_living_agent_arms_the_lease() {
+    let mut seen = calm();
+    let central = RegionName::from("central");
+    seen.lease = there(offer(&seen), 1_000);
+    assert!(!is_armed(&seen, &central));
+    seen.lease = there(pledged(&seen, false), 6_000);
+    assert!(is_armed(&seen, &central));
+    assert!(!is_armed(&seen, &"abroad".into()));
+    seen.lease = there(pledged(&seen, false), 6_001);
+    assert!(!is_armed(&seen, &central));
+    // A cluster that cannot be asked for its permit is known before it is needed.
+    seen.lease = there(pledged(&seen, true), 1_000);
+    for (look, armed) in [(Look::Unread, false), (Look::Absent, true)] {
+        seen.promises = [(central.clone(), look)].into();
+        assert_eq!(is_armed(&seen, &central), armed);
+    }
+    seen.promises.clear();
+    assert!(!is_armed(&seen, &central));
+    // What no living agent stands for is not left there to be believed in an outage.
+    seen.lease = there(pledged(&seen, false), 9_601);
+    assert_eq!(
+        work(&seen),
+        Step::WriteLease(offer(&seen), Some("7".into()))
+    );
+}
+
+#[test]
+fn an_asynchronous_failover_takes_the_lease_waits_for_its_end_and_says_so() {
+    let mut seen = outage();
+    seen.settings.minimum_proof = Proof::LeaseExpired;
+    assert_eq!(objection(&seen), [GuardName::FencingProof]);
+    seen.lease = there(pledged(&seen, false), 5_000);
+    assert_eq!(state_after(&seen), State::Fencing);
+
+    let mut seen = moving(State::Fencing);
+    seen.settings.minimum_proof = Proof::LeaseExpired;
+    seen.lease = there(pledged(&seen, false), 9_600);
+    let taken = pledged(&seen, false).taken_for(Epoch(5), &"central".into());
+    assert_eq!(work(&seen), Step::WriteLease(taken, Some("7".into())));
+
+    assert_eq!(reason(&fencing(9_599, false)), "LeasePending");
+    let seen = fencing(9_600, false);
+    let Answer::Move(next) = decide(&seen).answer else {
+        panic!("the lease is over")
+    };
+    assert_eq!(next.state, State::CatchingUp);
+    let journal = next.journal.clone().unwrap();
+    assert_eq!(journal.proof, Some(Proof::LeaseExpired));
+
+    // The last heartbeat that `central` replayed is 2 s old; the last write may be as late as the
+    // end of the lease, which is now.
+    let mut seen = fencing(9_600, false);
+    seen.stored = *next;
+    let Answer::Move(next) = decide(&seen).answer else {
+        panic!("all is replayed")
+    };
+    let loss = next.journal.as_ref().and_then(|journal| journal.loss);
+    assert_eq!(loss, Some(crate::failover::LossBound::Seconds(2)));
+}
+
+#[test]
+fn waiting_before_the_promotion_adds_nothing_to_the_loss_of_a_fenced_primary() {
+    let mut seen = fencing(9_600, false);
+    seen.stored.state = State::Promoting;
+    seen.stored.journal.as_mut().unwrap().proof = Some(Proof::LeaseExpired);
+    seen.now.mono = Mono(NOW + 50_000);
+    assert!(matches!(work(&seen), Step::Promote(..)));
+}
+
+#[test]
+fn an_agent_that_was_silent_before_the_outage_proves_nothing() {
+    let mut seen = fencing(60_000, false);
+    let evidence = seen.stored.evidence.as_mut().unwrap();
+    evidence.outage_since = second(1000 - 40);
+    assert_eq!(reason(&seen), "FencingUnproven");
+    let evidence = seen.stored.evidence.as_mut().unwrap();
+    evidence.outage_since = second(1000 - 55);
+    assert_eq!(reason(&seen), "Fenced");
+}
+
+#[test]
+fn a_lease_that_another_move_took_or_that_was_offered_anew_proves_nothing() {
+    let mut seen = fencing(20_000, false);
+    seen.lease = there(offer(&seen).taken_for(Epoch(5), &"central".into()), 20_000);
+    assert_eq!(reason(&seen), "FencingUnproven");
+    seen.lease = Look::Unread;
+    assert_eq!(reason(&seen), "FencingUnproven");
+}
+
+#[test]
+fn who_accepts_unproven_fencing_does_not_wait_for_the_lease() {
+    let mut seen = fencing(1_000, false);
+    let journal = seen.stored.journal.as_mut().unwrap();
+    journal.accept.insert(Accept::UnprovenFencing);
+    assert_eq!(reason(&seen), "Fenced");
+}
+
+#[test]
+fn the_synchronous_proof_needs_no_wait() {
+    let mut seen = fencing(1_000, false);
+    let evidence = seen.stored.evidence.as_mut().unwrap();
+    evidence.synchronous = Some("central".into());
+    assert_eq!(reason(&seen), "Fenced");
+}
+
+#[test]
+fn a_primary_that_may_live_on_promises_is_overtaken_with_a_permit_alone() {
+    let unreadable = fencing(20_000, true);
+    assert_eq!(reason(&unreadable), "LeasePending");
+
+    let mut seen = fencing(20_000, true);
+    seen.promises = [("central".into(), Look::Absent)].into();
+    assert_eq!(work(&seen), Step::Permit("central".into(), Epoch(5), None));
+
+    // It was quiet for long before, and is waited for from when the lease was taken.
+    let held = Promise {
+        epoch: Epoch(4),
+        permitted: false,
+    };
+    let mut seen = fencing(20_000, true);
+    if let Look::There(lease) = &mut seen.lease {
+        lease.since = Mono(NOW - 9_599);
+    }
+    seen.promises = [("central".into(), there(held, 90_000))].into();
+    assert_eq!(reason(&seen), "LeasePending");
+    if let Look::There(lease) = &mut seen.lease {
+        lease.since = Mono(NOW - 9_600);
+    }
+    let permit = Step::Permit("central".into(), Epoch(5), Some("7".into()));
+    assert_eq!(work(&seen), permit);
+
+    let permitted = Promise {
+        epoch: Epoch(5),
+        permitted: true,
+    };
+    seen.promises = [("central".into(), there(permitted, 0))].into();
+    assert_eq!(reason(&seen), "Fenced");
+}
+
+#[test]
+fn a_promise_that_is_renewed_after_the_lease_was_taken_ends_the_move() {
+    let held = Promise {
+        epoch: Epoch(4),
+        permitted: false,
+    };
+    let mut seen = fencing(20_000, true);
+    seen.promises = [("central".into(), there(held, 15_000))].into();
+    let decision = decide(&seen);
+    assert!(decision.message.contains("PrimaryAliveAtPeer"));
+    assert_eq!(state_after(&seen), State::Outage);
+}
+
+#[test]
+fn a_move_that_is_given_up_offers_the_lease_before_it_gives_the_right_back() {
+    let mut seen = fencing(1_000, false);
+    let west = server(&mut seen, "west");
+    (west.live, west.verdict) = (true, crate::health::Verdict::Up);
+    seen.stored.state = State::Aborting;
+    seen.stored.epoch = Epoch(6);
+    let Step::WriteLease(record, _) = work(&seen) else {
+        panic!("the lease comes first")
+    };
+    assert_eq!((record.epoch, record.taken), (Epoch(6), false));
+    assert_eq!(record.pledge, None);
+    seen.lease = there(record, 0);
+    assert!(matches!(work(&seen), Step::TakeAuthority(_, Epoch(6))));
+}
+
+#[test]
+fn a_server_that_its_agent_fenced_waits_for_that_agent() {
+    let mut seen = calm();
+    let west = server(&mut seen, "west").facts.as_mut().unwrap();
+    west.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
+    seen.lease = there(pledged(&seen, false), 60_000);
+    assert_eq!(reason(&seen), "AgentSilent");
+    seen.lease = there(pledged(&seen, false), 1_000);
+    assert!(matches!(work(&seen), Step::TakeAuthority(_, Epoch(4))));
+    // Pausing disarms the lease, and then nobody would fence it again.
+    seen.lease = there(pledged(&seen, false), 60_000);
+    seen.settings.paused = true;
+    let Step::WriteLease(record, _) = work(&seen) else {
+        panic!("the lease is disarmed")
+    };
+    seen.lease = there(record, 0);
+    assert!(matches!(work(&seen), Step::TakeAuthority(_, Epoch(4))));
+}
+
+fn evidence(seen: &Observation, outage_since: i64) -> Evidence {
+    let mut moved = moving(State::Fencing);
+    let known = moved.stored.evidence.take().unwrap();
+    assert_eq!(seen.stored.epoch, Epoch(4));
+    Evidence {
+        outage_since: second(outage_since),
+        ..known
+    }
+}
+
+#[test]
+fn an_agent_that_renews_during_the_outage_is_a_vantage_that_disagrees() {
+    let mut seen = outage();
+    seen.stored.evidence = Some(evidence(&seen, 1000 - 10));
+    seen.lease = there(pledged(&seen, false), 2_000);
+    assert_eq!(objection(&seen), [GuardName::SecondVantage]);
+    seen.lease = there(pledged(&seen, false), 12_000);
+    assert_eq!(objection(&seen), []);
+}
+
+#[test]
+fn a_quorum_of_three_wants_one_more_vantage() {
+    let mut seen = outage();
+    seen.settings.quorum = 3;
+    assert_eq!(objection(&seen), [GuardName::SecondVantage]);
+    seen.stored.evidence = Some(evidence(&seen, 1000 - 10));
+    seen.lease = there(pledged(&seen, false), 12_000);
+    assert_eq!(objection(&seen), []);
+}

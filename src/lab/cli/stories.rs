@@ -1,0 +1,106 @@
+//! The verbs that need a lab of their own: the demo and the soak.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use domicile_lab::lab::find_program;
+use domicile_lab::regions::How;
+use domicile_lab::story::soak::Plan;
+use domicile_lab::story::{self, Parts};
+use domicile_lab::{LabError, Options, Places, Result, Setup};
+
+use super::{heed_signals, this_program};
+
+/// What `soak` is asked for.
+#[derive(clap::Args)]
+pub(super) struct SoakArguments {
+    /// How many cycles, each with one fault; the first 20 have each kind of fault once.
+    #[arg(long, default_value_t = 20)]
+    cycles: u64,
+    /// Begin with this cycle of the seed, to see one again.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Decides about the order of faults and their moments (default: the time).
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Asynchronous replication without a fence: only faults that leave no primary alive unseen.
+    #[arg(long = "async")]
+    pub(super) asynchronous: bool,
+    /// Where the report goes, as JSON; the transcript goes beside it.
+    #[arg(long, default_value = "target/soak/report.json")]
+    report: PathBuf,
+}
+
+pub(super) fn demo(
+    places: Places,
+    setup: Setup,
+    (how, keep): (How, bool),
+    repository: &Path,
+) -> Result<ExitCode> {
+    heed_signals()?;
+    let (options, parts) = begin(places, setup, repository, false)?;
+    let well = story::demo::run(&options, parts, (how, keep), &mut |line| println!("{line}"))?;
+    Ok(code(well))
+}
+
+pub(super) fn soak(
+    places: Places,
+    setup: Setup,
+    arguments: SoakArguments,
+    repository: &Path,
+) -> Result<ExitCode> {
+    heed_signals()?;
+    let (options, parts) = begin(places, setup, repository, true)?;
+    let SoakArguments {
+        cycles,
+        first,
+        seed,
+        asynchronous: _,
+        report,
+    } = arguments;
+    let plan = Plan {
+        first: first.max(1),
+        last: cycles,
+        seed: seed.unwrap_or_else(time_seed),
+        report: std::path::absolute(&report).map_err(LabError::file("resolve", &report))?,
+    };
+    let well = story::soak::run(&options, &parts, &plan, &mut |line| println!("{line}"))?;
+    Ok(code(well))
+}
+
+fn begin(places: Places, setup: Setup, repository: &Path, owned: bool) -> Result<(Options, Parts)> {
+    let program = find_program(&this_program()?)?;
+    let parts = Parts {
+        programs: program.parent().unwrap_or(&program).to_owned(),
+        repository: std::path::absolute(repository)
+            .map_err(LabError::file("resolve", repository))?,
+        regions: "00-regions.yaml",
+        policy: "20-policy-demo.yaml",
+        log_statements: false,
+        owned,
+    };
+    let options = Options {
+        places,
+        program,
+        setup,
+    };
+    Ok((options, parts))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only a number that differs from run to run"
+)]
+fn time_seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn code(well: bool) -> ExitCode {
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,246 @@
+//! The kinds of faults, what must come of each, and in which order a seed has them.
+
+use serde::Serialize;
+
+/// What is broken in a cycle. "The primary" is the region that is active when the cycle begins,
+/// "the standby" the other one of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// All processes of the primary are killed.
+    Kill,
+    /// All processes of the primary are stopped.
+    Freeze,
+    /// The primary's region is cut off, with a writer inside.
+    Cut,
+    /// Nothing comes into the primary's region any more; a writer is inside.
+    CutIn,
+    /// Nothing leaves the primary's region any more; a writer is inside.
+    CutOut,
+    /// The primary's disk is full.
+    DiskFull,
+    /// The primary is killed, and one operator at some moment of the move.
+    OperatorKilled,
+    /// The primary is killed, and both operators at some moment of the move.
+    OperatorsKilled,
+    /// The primary is killed, and the apiserver does not answer for some seconds of the move.
+    ApiserverAway,
+    /// The primary's region is cut off and comes back while the standby is being promoted.
+    HealsMidway,
+    /// The primary is killed and started again about when the outage is noticed.
+    ReturnsEarly,
+    /// 30 of 100 packets of the primary's region are dropped.
+    HeavyLoss,
+    /// The primary's region is cut off and healed again and again.
+    Flap,
+    /// 5 of 100 packets of the primary's region are dropped.
+    LightLoss,
+    /// The operators and the primary do not hear each other.
+    OperatorPrimaryCut,
+    /// The operators hear no region at all.
+    OperatorIsolated,
+    /// Primary and standby do not hear each other.
+    ReplicationCut,
+    /// The standby is killed.
+    StandbyKilled,
+    /// Apiserver and etcd do not answer, and both operators are killed; no region is hurt.
+    ControlPlaneAway,
+    /// Nothing breaks: a person moves the tenants to the other region.
+    Switchover,
+}
+
+/// What must come of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Tenants are served from the other region.
+    Moves,
+    /// They stay where they are.
+    Stays,
+    /// Either, but at most one move.
+    MovesOnceOrStays,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 20] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::Cut,
+        Self::CutIn,
+        Self::CutOut,
+        Self::DiskFull,
+        Self::OperatorKilled,
+        Self::OperatorsKilled,
+        Self::ApiserverAway,
+        Self::HealsMidway,
+        Self::ReturnsEarly,
+        Self::HeavyLoss,
+        Self::Flap,
+        Self::LightLoss,
+        Self::OperatorPrimaryCut,
+        Self::OperatorIsolated,
+        Self::ReplicationCut,
+        Self::StandbyKilled,
+        Self::ControlPlaneAway,
+        Self::Switchover,
+    ];
+
+    /// What must come of it.
+    pub fn expected(self) -> Expected {
+        match self {
+            Self::Kill
+            | Self::Freeze
+            | Self::Cut
+            | Self::CutIn
+            | Self::CutOut
+            | Self::DiskFull
+            | Self::OperatorKilled
+            | Self::OperatorsKilled
+            | Self::ApiserverAway
+            | Self::Switchover => Expected::Moves,
+            Self::HealsMidway | Self::ReturnsEarly | Self::HeavyLoss | Self::Flap => {
+                Expected::MovesOnceOrStays
+            }
+            Self::LightLoss
+            | Self::OperatorPrimaryCut
+            | Self::OperatorIsolated
+            | Self::ReplicationCut
+            | Self::StandbyKilled
+            | Self::ControlPlaneAway => Expected::Stays,
+        }
+    }
+
+    /// Whether the old primary may go on writing for clients inside its region, so that a writer
+    /// there is part of the cycle.
+    pub fn has_writer_inside(self) -> bool {
+        match self {
+            Self::Cut | Self::CutIn | Self::CutOut | Self::HealsMidway | Self::Flap => true,
+            Self::Kill
+            | Self::Freeze
+            | Self::DiskFull
+            | Self::OperatorKilled
+            | Self::OperatorsKilled
+            | Self::ApiserverAway
+            | Self::Switchover
+            | Self::ReturnsEarly
+            | Self::HeavyLoss
+            | Self::LightLoss
+            | Self::OperatorPrimaryCut
+            | Self::OperatorIsolated
+            | Self::ReplicationCut
+            | Self::StandbyKilled
+            | Self::ControlPlaneAway => false,
+        }
+    }
+
+    /// Whether it is one for asynchronous replication without a fence, too: a primary that lives
+    /// on unseen has two writers there by design (the proof says `Assumed`), and a control shows
+    /// that.
+    pub fn fits_asynchronous(self) -> bool {
+        match self {
+            Self::Kill
+            | Self::DiskFull
+            | Self::OperatorKilled
+            | Self::OperatorsKilled
+            | Self::ApiserverAway
+            | Self::Switchover
+            | Self::LightLoss
+            | Self::OperatorPrimaryCut
+            | Self::OperatorIsolated
+            | Self::ReplicationCut
+            | Self::StandbyKilled
+            | Self::ControlPlaneAway => true,
+            Self::Freeze
+            | Self::Cut
+            | Self::CutIn
+            | Self::CutOut
+            | Self::HealsMidway
+            | Self::ReturnsEarly
+            | Self::HeavyLoss
+            | Self::Flap => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        formatter.write_str(name.as_str().unwrap_or_default())
+    }
+}
+
+/// Chances of one cycle: the same for the same seed and cycle, whatever happened before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dice {
+    /// The seed of the soak.
+    pub(super) seed: u64,
+    /// Number of the cycle, from 1.
+    pub(super) cycle: u64,
+}
+
+impl Dice {
+    /// A number below `limit` for the purpose `what`.
+    pub(super) fn below(self, what: &str, limit: u64) -> u64 {
+        let named = what
+            .bytes()
+            .fold(self.seed, |mixed, byte| mix(mixed ^ u64::from(byte)));
+        mix(named ^ mix(self.cycle)) % limit.max(1)
+    }
+
+    /// The kind of the cycle: the first cycles have each kind once, in an order of the seed, and
+    /// the later ones any.
+    pub(super) fn kind(self, kinds: &[Kind]) -> Option<Kind> {
+        let mut order = kinds.to_vec();
+        order.sort_by_key(|kind| {
+            let cycle = 1 + *kind as u64;
+            Self { cycle, ..self }.below("order", u64::MAX)
+        });
+        let first = usize::try_from(self.cycle).ok()?.checked_sub(1)?;
+        let any = self.below("kind", kinds.len() as u64) as usize;
+        order.get(first).or_else(|| kinds.get(any)).copied()
+    }
+}
+
+/// The finalizer of splitmix64.
+fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn order(seed: u64, cycles: u64) -> Vec<Kind> {
+        (1..=cycles)
+            .filter_map(|cycle| Dice { seed, cycle }.kind(&Kind::ALL))
+            .collect()
+    }
+
+    #[test]
+    fn a_seed_has_one_order_and_another_seed_another() {
+        assert_eq!(order(7, 60), order(7, 60));
+        assert_ne!(order(7, 60), order(8, 60));
+    }
+
+    #[test]
+    fn the_first_cycles_cover_every_kind_and_the_later_ones_most() {
+        for seed in 0..50 {
+            let kinds: BTreeSet<_> = order(seed, 20).into_iter().collect();
+            assert_eq!(kinds.len(), Kind::ALL.len(), "seed {seed}");
+        }
+        let later: BTreeSet<_> = order(3, 220).into_iter().skip(20).collect();
+        assert!(later.len() > 15, "{later:?}");
+    }
+
+    #[test]
+    fn names_are_words_and_each_kind_has_its_own() {
+        let names: BTreeSet<_> = Kind::ALL.iter().map(Kind::to_string).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+        assert!(names.contains("operator-primary-cut"), "{names:?}");
+    }
+}

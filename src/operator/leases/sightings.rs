@@ -1,0 +1,95 @@
+//! When this process first saw what: a taker counts from there, on its own clock, and never from a
+//! time that another machine wrote.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use domicile_core::failover::{Look, Watched};
+use domicile_core::time::Mono;
+
+/// All sightings of this process, by a name of the record.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    seen: Mutex<BTreeMap<String, Sighting>>,
+}
+
+#[derive(Debug, Clone)]
+struct Sighting {
+    version: String,
+    since: Mono,
+    renewed: Mono,
+}
+
+impl Sightings {
+    /// Notes what a look has shown. A version that this process did not write itself is a
+    /// renewal; a write of its own whose answer was lost counts as one, too, which only makes it
+    /// wait longer.
+    pub fn look<T>(&self, key: &str, found: Option<(T, String)>, now: Mono) -> Look<T> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((record, version)) = found else {
+            seen.remove(key);
+            return Look::Absent;
+        };
+        let fresh = Sighting {
+            version: version.clone(),
+            since: now,
+            renewed: now,
+        };
+        let known = seen.entry(key.to_owned()).or_insert_with(|| fresh.clone());
+        if known.version != version {
+            *known = fresh;
+        }
+        Look::There(Watched {
+            record,
+            version,
+            since: known.since,
+            renewed: known.renewed,
+        })
+    }
+
+    /// Notes a version that this process wrote: no renewal.
+    pub fn wrote(&self, key: &str, version: String, now: Mono) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let renewed = seen.get(key).map_or(now, |known| known.renewed);
+        let own = Sighting {
+            version,
+            since: now,
+            renewed,
+        };
+        seen.insert(key.to_owned(), own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(look: &Look<()>) -> (u64, u64) {
+        let there = look.there().unwrap();
+        (there.since.0, there.renewed.0)
+    }
+
+    #[test]
+    fn a_renewal_counts_from_when_it_was_seen_and_an_own_write_is_none() {
+        let sightings = Sightings::default();
+        let look = |version: &str, now| {
+            let found = Some(((), version.to_owned()));
+            times(&sightings.look("eu", found, Mono(now)))
+        };
+        assert_eq!(look("1", 10), (10, 10));
+        assert_eq!(look("1", 20), (10, 10));
+        assert_eq!(look("2", 30), (30, 30));
+        sightings.wrote("eu", "3".to_owned(), Mono(40));
+        assert_eq!(look("3", 50), (40, 30));
+        assert_eq!(look("4", 60), (60, 60));
+    }
+
+    #[test]
+    fn a_record_that_was_made_anew_is_seen_for_the_first_time() {
+        let sightings = Sightings::default();
+        sightings.look("eu", Some(((), "1".to_owned())), Mono(10));
+        assert_eq!(sightings.look::<()>("eu", None, Mono(20)), Look::Absent);
+        let again = sightings.look("eu", Some(((), "1".to_owned())), Mono(30));
+        assert_eq!(times(&again), (30, 30));
+    }
+}

@@ -1,0 +1,119 @@
+//! What was reached: a simulator that no longer reaches a place finds nothing there.
+
+use std::collections::BTreeMap;
+
+use domicile_core::failover::State;
+
+use crate::fault::{Effect, Side};
+
+/// Each place that can be reached is reached at least so often.
+pub(crate) const OFTEN: u64 = 100;
+
+/// The edges of the machine that a run of CI must reach.
+const EDGES: [(State, State); 35] = [
+    (State::Steady, State::Steady),
+    (State::Steady, State::Suspect),
+    (State::Steady, State::Draining),
+    (State::Steady, State::Fencing),
+    (State::Suspect, State::Steady),
+    (State::Suspect, State::Outage),
+    (State::Suspect, State::Fencing),
+    (State::Outage, State::Steady),
+    (State::Outage, State::Blocked),
+    (State::Outage, State::AwaitingApproval),
+    (State::Outage, State::Fencing),
+    (State::Blocked, State::Steady),
+    (State::Blocked, State::Outage),
+    (State::Blocked, State::Fencing),
+    (State::AwaitingApproval, State::Steady),
+    (State::AwaitingApproval, State::Blocked),
+    (State::AwaitingApproval, State::Fencing),
+    (State::Draining, State::Fencing),
+    (State::Draining, State::Aborting),
+    (State::Fencing, State::Outage),
+    (State::Fencing, State::CatchingUp),
+    (State::Fencing, State::Aborting),
+    (State::CatchingUp, State::Outage),
+    (State::CatchingUp, State::Fencing),
+    (State::CatchingUp, State::Aborting),
+    (State::CatchingUp, State::Promoting),
+    (State::Aborting, State::Steady),
+    (State::Aborting, State::Outage),
+    (State::Promoting, State::Promoting),
+    (State::Promoting, State::Rerouting),
+    (State::Promoting, State::Halted),
+    (State::Rerouting, State::Verifying),
+    (State::Verifying, State::Steady),
+    (State::Verifying, State::Halted),
+    (State::Halted, State::Promoting),
+];
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Coverage {
+    pub edges: BTreeMap<(State, State), u64>,
+    pub boundaries: BTreeMap<(Side, Effect), u64>,
+    pub passes: u64,
+    pub failovers: u64,
+    pub planned: u64,
+    pub events: u64,
+    /// Virtual time.
+    pub milliseconds: u64,
+    /// Longest time for which two servers acknowledged, where a fence was only assumed.
+    pub overlap: u64,
+    pub runs: u64,
+    /// Runs in which something broke that is known.
+    pub known: u64,
+    /// How often an agent fenced its own server.
+    pub self_fences: u64,
+    /// Writes of the hole that case 21 of `failover.md` declares.
+    pub returns: u64,
+    /// Promotions that rested on the end of a lease.
+    pub lease_expired: u64,
+}
+
+impl Coverage {
+    pub(crate) fn edge(&mut self, from: State, to: State) {
+        *self.edges.entry((from, to)).or_default() += 1;
+    }
+
+    pub(crate) fn boundary(&mut self, side: Side, effect: Effect) {
+        *self.boundaries.entry((side, effect)).or_default() += 1;
+    }
+
+    /// The places that were not reached often enough.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let edges = EDGES.iter().filter_map(|edge| {
+            let times = self.edges.get(edge).copied().unwrap_or_default();
+            (times < OFTEN).then(|| format!("{} -> {} ({times})", edge.0, edge.1))
+        });
+        let sides = [Side::Before, Side::After];
+        let all = sides
+            .into_iter()
+            .flat_map(|side| Effect::ALL.map(|effect| (side, effect)));
+        let boundaries = all.filter_map(|boundary| {
+            let times = self.boundaries.get(&boundary).copied().unwrap_or_default();
+            (times < OFTEN).then(|| format!("crash {:?} {:?} ({times})", boundary.0, boundary.1))
+        });
+        edges.chain(boundaries).collect()
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (edge, times) in &other.edges {
+            *self.edges.entry(*edge).or_default() += times;
+        }
+        for (boundary, times) in &other.boundaries {
+            *self.boundaries.entry(*boundary).or_default() += times;
+        }
+        self.passes += other.passes;
+        self.failovers += other.failovers;
+        self.planned += other.planned;
+        self.events += other.events;
+        self.milliseconds += other.milliseconds;
+        self.overlap = self.overlap.max(other.overlap);
+        self.runs += other.runs;
+        self.known += other.known;
+        self.returns += other.returns;
+        self.self_fences += other.self_fences;
+        self.lease_expired += other.lease_expired;
+    }
+}

@@ -1,0 +1,102 @@
+//! Seeded faults: the machine, or the process around it, with one rule broken.
+
+mod machines;
+mod more;
+mod table;
+
+use domicile_core::failover::decide;
+
+use crate::world::Decide;
+
+/// What is run: the decision, and the process around it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    pub decide: Decide,
+    pub process: Process,
+}
+
+impl Machine {
+    /// What is built.
+    pub(crate) fn built() -> Self {
+        Self {
+            decide,
+            process: RIGHT,
+        }
+    }
+}
+
+/// What a process does wrong. All false is what is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent faults of a process, not states"
+)]
+pub(crate) struct Process {
+    /// Decides on the last good answer, however old: never on a live read.
+    pub reads_the_cache: bool,
+    /// Stores whatever the object is by now.
+    pub no_compare_and_swap: bool,
+    /// Points tenants at the candidate before it is promoted.
+    pub repoints_early: bool,
+    /// Publishes a credential that was not tried.
+    pub publishes_untried: bool,
+    /// Writes the Secret whatever epoch it has.
+    pub overwrites_secrets: bool,
+    /// Measures durations with the wall clock.
+    pub counts_on_the_wall: bool,
+    /// Judges before each server was probed.
+    pub judges_unprobed: bool,
+    /// An agent that lost everything goes on.
+    pub agent_never_fences: bool,
+    /// Statements do not look at the authority row: nothing stops a zombie.
+    pub rows_unchecked: bool,
+}
+
+/// What is broken, how, and the invariants of which one must be found broken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mutant {
+    pub name: &'static str,
+    pub machine: Machine,
+    pub breaks: &'static [&'static str],
+}
+
+const fn decides(name: &'static str, decide: Decide, breaks: &'static [&'static str]) -> Mutant {
+    let machine = Machine {
+        decide,
+        process: RIGHT,
+    };
+    Mutant {
+        name,
+        machine,
+        breaks,
+    }
+}
+
+const fn does(name: &'static str, process: Process, breaks: &'static [&'static str]) -> Mutant {
+    let machine = Machine { decide, process };
+    Mutant {
+        name,
+        machine,
+        breaks,
+    }
+}
+
+const RIGHT: Process = Process {
+    reads_the_cache: false,
+    no_compare_and_swap: false,
+    repoints_early: false,
+    publishes_untried: false,
+    overwrites_secrets: false,
+    counts_on_the_wall: false,
+    judges_unprobed: false,
+    agent_never_fences: false,
+    rows_unchecked: false,
+};
+
+/// The seeded faults.
+pub(crate) fn all() -> impl Iterator<Item = &'static Mutant> {
+    table::DECISIONS
+        .iter()
+        .chain(&table::MORE)
+        .chain(&table::PROCESSES)
+}
