@@ -110,7 +110,7 @@ impl Memory {
             let hub = self.hub.filter(|_| self.pledge.is_some());
             *self = Self {
                 pledge: promised,
-                hub: hub.or(Some(Sent::at(seen.now))),
+                hub: Some(hub.unwrap_or_else(|| Sent::at(seen.now))),
                 promises: BTreeMap::new(),
             };
         }

@@ -318,7 +318,7 @@ fn a_lease_of_another_region_orders_the_fence_even_when_it_is_disarmed() {
 #[test]
 fn an_older_pledge_or_an_older_disarmed_lease_is_not_believed() {
     let (memory, lease) = pledged_at_zero(false);
-    let mut older = lease.clone();
+    let mut older = lease;
     older.epoch = Epoch(3);
     let pledge = older.pledge.as_mut();
     pledge.unwrap().epoch = Epoch(3);
