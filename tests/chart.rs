@@ -163,6 +163,10 @@ fn narrowed(rule: &Rule) -> &'static str {
         Scope::Agent if named("regions") => "    resourceNames: [{{ .region }}]\n",
         Scope::Agent => "    resourceNames: {{ toJson .policies }}\n",
         Scope::AgentHub if named("secrets") => "    resourceNames: {{ toJson .secretNames }}\n",
+        Scope::Promise if !rule.verbs.contains(&"create") => {
+            "    resourceNames: [{{ range $at, $policy := .Values.promises }}{{ if $at }}, \
+             {{ end }}{{ $policy }}-promise{{ end }}]\n"
+        }
         Scope::AgentHub => {
             "    resourceNames: [{{ range $at, $policy := .policies }}{{ if $at }}, {{ end }}\
              {{ $policy }}-write{{ end }}]\n"

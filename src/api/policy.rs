@@ -251,7 +251,7 @@ pub struct Fencing {
     /// `leaseSeconds` is how long the agent beside the primary may go without renewing the write
     /// lease before it has fenced its server. A failover that rests on this waits a tenth of it
     /// and 3 seconds longer.
-    #[schemars(range(min = 6, max = 300))]
+    #[schemars(range(min = 10, max = 300))]
     pub lease_seconds: i32,
     /// `renewSeconds` is the time between two renewals.
     #[schemars(range(min = 1, max = 100))]

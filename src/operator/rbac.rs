@@ -146,8 +146,15 @@ const RULES: &[Rule] = &[
         scope: Scope::Promise,
         group: "coordination.k8s.io",
         resources: &["leases"],
-        verbs: &["create", "get", "patch"],
+        verbs: &["get", "patch"],
         why: "promise to a primary elsewhere, or permit that it is overtaken",
+    },
+    Rule {
+        scope: Scope::Promise,
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["create"],
+        why: "make the promise; a right to create knows no names",
     },
 ];
 

@@ -1,5 +1,6 @@
 //! The state between fence and promotion: the standby replays all it received.
 
+use super::expiry;
 use super::guards;
 use super::moving::{
     abort, frozen_too_long, give_up, give_up_or_abort, journal_and, lost, refuses, still_a_copy,
@@ -146,6 +147,10 @@ fn loss_once_replayed(
             .is_some_and(|v| v.verdict == Verdict::Down);
         return (source_gone && replayed_all && gone)
             .then(|| guards::worst_loss(seen, &journal.to, Proof::Assumed));
+    }
+    let unread = proof == Proof::LeaseExpired && expiry::last_write(seen, &journal.to).is_none();
+    if unread && !waited_too_long(seen) {
+        return None;
     }
     facts
         .received

@@ -1,5 +1,6 @@
 //! The guards: each asks one question, all are always asked.
 
+use super::expiry;
 use super::leases;
 use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
@@ -72,7 +73,7 @@ pub(super) fn available_proof(seen: &Observation, target: &RegionName) -> Proof 
         Proof::SynchronousReplication
     } else if seen
         .journal()
-        .is_some_and(|journal| leases::is_over(seen, journal))
+        .is_some_and(|journal| expiry::is_over(seen, journal))
     {
         Proof::LeaseExpired
     } else {
@@ -83,7 +84,7 @@ pub(super) fn available_proof(seen: &Observation, target: &RegionName) -> Proof 
 /// The proof that a move to `target` will rest on once its lease is taken and its time is over.
 pub(super) fn coming_proof(seen: &Observation, target: &RegionName) -> Proof {
     let now = available_proof(seen, target);
-    let armed = leases::was_armed(seen, target);
+    let armed = expiry::was_armed(seen, target);
     if armed {
         now.max(Proof::LeaseExpired)
     } else {
@@ -99,7 +100,7 @@ pub(super) fn coming_proof(seen: &Observation, target: &RegionName) -> Proof {
 pub(super) fn worst_loss(seen: &Observation, target: &RegionName, proof: Proof) -> LossBound {
     match proof {
         Proof::Confirmed | Proof::SynchronousReplication => LossBound::Seconds(0),
-        Proof::LeaseExpired => leases::last_write(seen, target)
+        Proof::LeaseExpired => expiry::last_write(seen, target)
             .map_or(LossBound::Unknown, |last| loss_until(seen, target, last)),
         Proof::Assumed => loss_until(seen, target, seen.now.mono),
     }

@@ -5,6 +5,7 @@ mod begin;
 mod calm;
 mod catching;
 mod decide;
+mod expiry;
 #[cfg(test)]
 mod fixtures;
 mod guards;

@@ -1,6 +1,7 @@
 //! The states of a move up to its point of no return, and the way back.
 
 use super::begin::epoch_after;
+use super::expiry;
 use super::guards;
 use super::leases;
 use super::observation::{Answer, Observation, ServerView, Step};
@@ -121,7 +122,7 @@ fn unconfirmed(seen: &Observation, journal: &Journal, from: &ServerView) -> Outc
     let proof = guards::available_proof(seen, &journal.to);
     let weaker = proof < Proof::LeaseExpired;
     if let Some(outcome) = weaker
-        .then(|| leases::await_expiry(seen, journal))
+        .then(|| expiry::await_expiry(seen, journal))
         .flatten()
     {
         return outcome;

@@ -2,7 +2,7 @@
 //! wants. Two of them must always: the operator's own probes, and the stream of the standby that is
 //! to be promoted.
 
-use super::leases;
+use super::expiry;
 use super::observation::{Observation, ServerView};
 use super::standby::stream_broken;
 use crate::health::Verdict;
@@ -35,10 +35,15 @@ pub(super) fn agree(seen: &Observation, target: &RegionName) -> Result<String, S
             "{active} has not failed `spec.detection.failureThreshold` probes"
         ));
     }
-    if leases::renewed_since_outage(seen) {
+    if expiry::renewed_since_outage(seen) {
         return Err(format!(
             "PrimaryAliveAtPeer: the agent of {active} renewed the write lease after the first \
              probe failed"
+        ));
+    }
+    if expiry::promised_lately(seen, target) {
+        return Err(format!(
+            "PrimaryAliveAtPeer: the agent of {active} renews its promise in {target}"
         ));
     }
     let others = others(seen, target);
@@ -64,7 +69,7 @@ fn others<'a>(seen: &'a Observation, target: &RegionName) -> Vec<(&'a RegionName
         let other = region != target && region != active;
         (other && broken).then(|| (region, format!("so is that of {region}")))
     });
-    let agent = leases::agent_silent(seen).then(|| {
+    let agent = expiry::agent_silent(seen).then(|| {
         (
             active,
             format!("the agent of {active} does not renew its lease"),

@@ -56,7 +56,7 @@ impl SmallCluster {
         }
         helm.args(["upgrade", "--install", "domicile"]).arg(chart);
         helm.args(["--namespace", NAMESPACE, "--create-namespace"]);
-        helm.args(["--set", "promises=true,replicas=0,crds.enabled=false"]);
+        helm.args(["--set", "promises={eu},replicas=0,crds.enabled=false"]);
         run_ok(&mut helm, CALL_LIMIT)?;
         let account = "domicile-promise";
         let mut token = self.kubectl();

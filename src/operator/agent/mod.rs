@@ -2,12 +2,14 @@
 //! lease of a primary there, lives on the promises of the standbys' regions while the hub is
 //! silent, and fences its own server before either ends. `domicile_core::agent` decides.
 
+mod orders;
 mod post;
 mod sight;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_core::names::RegionName;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -17,7 +19,8 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use self::post::Post;
+use self::orders::Orders;
+use self::post::Service;
 use crate::context::Ctx;
 use crate::http;
 use crate::kube::client::{self, ConnectError};
@@ -45,6 +48,9 @@ pub enum FileError {
     },
 }
 
+/// How often the kubeconfigs are read again.
+const REREAD: Duration = Duration::from_secs(10);
+
 /// Runs the agent until SIGTERM or SIGINT, or until something forces it to end. It leaves without
 /// a fence: another replica goes on, and a lease that nobody renews is offered anew.
 pub async fn run(settings: AgentSettings, process: Settings) -> Result<(), RunError> {
@@ -58,6 +64,7 @@ pub async fn run(settings: AgentSettings, process: Settings) -> Result<(), RunEr
         let leases: Api<Lease> = Api::namespaced(client, process.namespace());
         clusters.insert(region.clone(), leases);
     }
+    let files = files(&settings);
     let mut stop = Stopping::listen().map_err(RunError::Signals)?;
     let AgentSettings {
         region, policies, ..
@@ -72,9 +79,18 @@ pub async fn run(settings: AgentSettings, process: Settings) -> Result<(), RunEr
         served.map_err(RunError::Http).map(|()| "http")
     });
     info!(%region, ?policies, "Standing by");
+    loops.spawn(watch(Arc::clone(&ctx), files));
     for policy in policies {
-        let post = Post::new(policy, region.clone(), clusters.clone());
-        loops.spawn(keep(Arc::clone(&ctx), post));
+        let orders = Orders::default();
+        let following = orders
+            .clone()
+            .follow(Arc::clone(&ctx), policy.clone(), region.clone());
+        loops.spawn(async move {
+            following.await;
+            Ok("orders")
+        });
+        let service = Service::new(policy, region.clone(), clusters.clone(), orders);
+        loops.spawn(keep(Arc::clone(&ctx), service));
     }
     tokio::select! {
         () = stop.asked() => {
@@ -85,9 +101,35 @@ pub async fn run(settings: AgentSettings, process: Settings) -> Result<(), RunEr
     }
 }
 
-async fn keep(ctx: Arc<Ctx>, mut post: Post) -> Result<&'static str, RunError> {
+/// The files that clients were made from, as they were then.
+fn files(settings: &AgentSettings) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let standbys = settings.standby_clusters.iter().map(|(_, path)| path);
+    let all = settings.hub_kubeconfig.iter().chain(standbys);
+    all.map(|path| (path.clone(), std::fs::read(path).ok()))
+        .collect()
+}
+
+/// Ends once a kubeconfig has changed, so that the process begins anew with it: an expired token
+/// would have the agent take the hub for lost. The other replica goes on meanwhile.
+async fn watch(
+    ctx: Arc<Ctx>,
+    files: Vec<(PathBuf, Option<Vec<u8>>)>,
+) -> Result<&'static str, RunError> {
     loop {
-        let rest = post.round(&ctx).await;
+        ctx.clock.sleep(REREAD).await;
+        for (path, before) in &files {
+            if let Ok(now) = std::fs::read(path)
+                && before.as_ref() != Some(&now)
+            {
+                return Err(RunError::Changed(path.clone()));
+            }
+        }
+    }
+}
+
+async fn keep(ctx: Arc<Ctx>, mut service: Service) -> Result<&'static str, RunError> {
+    loop {
+        let rest = service.round(&ctx).await;
         ctx.pulse.beat("lease", ctx.clock.mono());
         ctx.clock.sleep(rest).await;
     }

@@ -3,31 +3,30 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domicile_api::policy::FailoverPolicy;
-use domicile_api::region::Region;
 use domicile_core::agent::{Database, Hub, Memory, Renewal, Sight, fence_due, renewals};
 use domicile_core::facts::Epoch;
 use domicile_core::lease::{Promise, Terms};
-use domicile_core::names::{RegionName, ServerId};
+use domicile_core::names::RegionName;
 use domicile_core::time::Mono;
-use domicile_providers::{Generic, Seat};
+use domicile_providers::{Fenced, Generic, ProviderError};
+use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use tracing::{debug, info, warn};
 
-use super::sight;
+use super::orders::Orders;
+use super::sight::{self, Post};
 use crate::context::Ctx;
-use crate::kube::client::{self, CallError};
+use crate::kube::client::CallError;
 use crate::leases::Book;
-use crate::probes::plan::members;
 
-/// How often the Region and the policy are read again: a server that moved is found by then.
-const REFRESH_MS: u64 = 30_000;
 /// What is assumed of a lease before one was seen.
 const TERMS: Terms = Terms {
     lease_seconds: 30,
     renew_seconds: 10,
 };
+/// Least time for a look at the server: TLS and a login.
+const LOGIN: Duration = Duration::from_millis(500);
 /// Least time for a fence: sessions must end.
 const FENCE: Duration = Duration::from_secs(2);
 
@@ -36,65 +35,82 @@ type Found = BTreeMap<RegionName, Option<(Promise, String)>>;
 
 /// The agent's work for one policy.
 #[derive(Debug)]
-pub(super) struct Post {
+pub(super) struct Service {
     policy: String,
     region: RegionName,
     clusters: BTreeMap<RegionName, Api<Lease>>,
-    server: Option<(ServerId, Region)>,
-    refreshed: Option<Mono>,
+    orders: Orders,
     terms: Terms,
     memory: Memory,
-    seat: Option<Seat>,
+    post: Post,
+    /// The hub did not answer in the last round.
+    silent: bool,
     /// What was told last, so that each edge is told once.
     told: &'static str,
 }
 
-impl Post {
+impl Service {
     pub(super) fn new(
         policy: String,
         region: RegionName,
         clusters: BTreeMap<RegionName, Api<Lease>>,
+        orders: Orders,
     ) -> Self {
         Self {
             policy,
             region,
             clusters,
-            server: None,
-            refreshed: None,
+            orders,
             terms: TERMS,
             memory: Memory::default(),
-            seat: None,
+            post: Post::Unknown,
+            silent: true,
             told: "",
         }
     }
 
-    /// The longest wait for one answer: a twentieth of the lease, so that a whole round, with all
-    /// of its waits, fits into what is left between the moment to fence and the lease's end.
+    /// The longest wait for one answer: a twentieth of the lease. A round waits for two at most and
+    /// rests for half of one, so that the fence begins in time and has time left.
     fn limit(&self) -> Duration {
         Duration::from_millis((self.terms.lease_ms() / 20).clamp(250, 2_000))
     }
 
     /// One round; answers how long to rest.
     pub(super) async fn round(&mut self, ctx: &Ctx) -> Duration {
-        self.refresh(ctx).await;
         let limit = self.limit();
-        let Some(server) = self.generic(ctx, limit).await else {
+        let Some(server) = self.orders.server() else {
             self.tell("No server of this region is known yet");
             return limit;
         };
+        let server = server.with_deadline(limit.max(LOGIN));
         let now = ctx.clock.now();
-        let ((hub, version), database) = futures::join!(
+        // Who knows of no pledge and hears no hub has nothing to do on the seat, and another
+        // replica may have.
+        let idle = self.silent && self.memory.pledge.is_none();
+        if idle {
+            self.post = Post::Unknown;
+        }
+        let wanted = self.may_need_promises(now.mono);
+        let ((hub, version), database, found) = futures::join!(
             sight::lease(ctx, &self.policy, limit),
-            sight::database(ctx, &server, &mut self.seat, limit * 6),
+            async {
+                if idle {
+                    return Database::Silent;
+                }
+                sight::database(ctx, &server, &mut self.post, limit * 6).await
+            },
+            async {
+                if wanted {
+                    sight::promises(ctx, &self.clusters, &self.policy, limit).await
+                } else {
+                    Found::new()
+                }
+            },
         );
-        if let Some(lease) = sight::armed(&hub) {
+        self.silent = hub == Hub::Silent;
+        if let Some(lease) = sight::told_of(&hub) {
             self.terms = lease.terms;
         }
-        let found = if self.may_need_promises(&hub, now.mono) {
-            sight::promises(ctx, &self.clusters, &self.policy, limit).await
-        } else {
-            Found::new()
-        };
         let seen = Sight {
             now,
             region: self.region.clone(),
@@ -104,28 +120,38 @@ impl Post {
             reachable: self.clusters.keys().cloned().collect(),
         };
         self.memory.note(&seen);
-        if self.seat.is_some() {
+        if matches!(self.post, Post::Seated(_)) {
             self.renew(ctx, &seen, version.as_deref(), &found).await;
-            if let Some(epoch) = fence_due(&seen, &self.memory) {
-                self.fence(&server, epoch).await;
-            }
         }
-        self.report(&seen);
-        limit
+        // What was waited for has taken time, and that counts.
+        let late = Sight {
+            now: ctx.clock.now(),
+            ..seen
+        };
+        if let Some(epoch) = fence_due(&late, &self.memory).filter(|_| !idle) {
+            self.fence(&server, epoch).await;
+        }
+        self.report(&late);
+        limit / 2
     }
 
     /// The hub is silent, or does not take renewals.
-    fn may_need_promises(&self, hub: &Hub, now: Mono) -> bool {
-        let late = self
-            .memory
-            .hub
-            .is_some_and(|sent| now.since(sent.mono) >= self.terms.renew_ms());
-        *hub == Hub::Silent || late
+    fn may_need_promises(&self, now: Mono) -> bool {
+        let late = |sent: Mono| now.since(sent) >= self.terms.renew_ms();
+        self.silent || self.memory.hub.is_some_and(|sent| late(sent.mono))
     }
 
     async fn renew(&mut self, ctx: &Ctx, seen: &Sight, version: Option<&str>, found: &Found) {
-        for renewal in renewals(seen, &self.memory) {
-            match self.send(ctx, &renewal, version, found).await {
+        let wanted = renewals(seen, &self.memory);
+        for renewal in &wanted {
+            self.memory.sending(renewal, seen);
+        }
+        let sent = wanted.into_iter().map(async |renewal| {
+            let sent = self.send(ctx, &renewal, version, found).await;
+            (renewal, sent)
+        });
+        for (renewal, sent) in join_all(sent).await {
+            match sent {
                 Ok(()) => self.memory.renewed(&renewal, seen),
                 Err(error) => debug!(policy = self.policy, %error, "A renewal failed"),
             }
@@ -161,46 +187,55 @@ impl Post {
         written.map(drop)
     }
 
-    async fn fence(&self, server: &Generic, epoch: Epoch) {
-        let policy = &self.policy;
-        warn!(
-            policy,
-            epoch = epoch.0,
-            "Fencing the own server: its right to write has ended"
-        );
+    /// In the seat's own session first, else by a new login. While another replica has the seat,
+    /// the fence is its business: it answers, or it would have lost the seat.
+    async fn fence(&mut self, server: &Generic, epoch: Epoch) {
         let limit = Duration::from_millis(self.terms.lease_ms() / 3).max(FENCE);
-        match server.with_deadline(limit).fence(epoch).await {
+        let mut fenced = match &mut self.post {
+            Post::Relieved => return,
+            Post::Unknown => server.with_deadline(limit).fence(epoch).await,
+            Post::Seated(seat) => seat.fence(epoch, limit).await,
+        };
+        let seated = matches!(self.post, Post::Seated(_));
+        if seated && matches!(fenced, Err(ProviderError::Connect { .. })) {
+            self.post = Post::Unknown;
+            fenced = server.with_deadline(limit).fence(epoch).await;
+        }
+        self.tell_fence(epoch, fenced);
+    }
+
+    fn tell_fence(&self, epoch: Epoch, fenced: Result<Fenced, ProviderError>) {
+        let (policy, epoch) = (&self.policy, epoch.0);
+        match fenced {
             Ok(fenced) if fenced.sessions_left == 0 => {
-                info!(
-                    policy = self.policy,
-                    epoch = epoch.0,
-                    "Fenced the own server"
+                warn!(
+                    policy,
+                    epoch, "Fenced the own server: its right to write has ended"
                 );
             }
             Ok(fenced) => {
                 let left = fenced.sessions_left;
-                warn!(
-                    policy = self.policy,
-                    left, "Sessions of tenants did not end yet"
-                );
+                warn!(policy, epoch, left, "Sessions of tenants did not end yet");
             }
-            Err(error) => warn!(policy = self.policy, %error, "The own server was not fenced"),
+            Err(error) => warn!(policy, epoch, %error, "The own server was not fenced"),
         }
     }
 
     fn report(&mut self, seen: &Sight) {
         let confirmed = self.memory.hub.is_some();
-        let acts = self.seat.is_some();
-        let text = match (&seen.hub, &seen.database) {
-            _ if !acts => "Standing by: another replica acts, or the own server is silent",
-            (Hub::Silent, Database::Primary { .. }) if !self.memory.promises.is_empty() => {
+        let text = match (&self.post, &seen.hub, &seen.database) {
+            (Post::Relieved, _, _) => "Standing by: another replica acts",
+            (Post::Unknown, _, _) => "The own server is silent",
+            (Post::Seated(_), Hub::Silent, Database::Primary { .. })
+                if !self.memory.promises.is_empty() =>
+            {
                 "The hub is silent: living on promises"
             }
-            (Hub::Silent, _) => "The hub is silent",
-            (Hub::Says(_), Database::Primary { .. }) if confirmed => "Renewing the write lease",
-            (Hub::Says(_), Database::Primary { .. } | Database::Standby | Database::Silent) => {
-                "Nothing to renew"
+            (Post::Seated(_), Hub::Silent, _) => "The hub is silent",
+            (Post::Seated(_), Hub::Says(_), Database::Primary { .. }) if confirmed => {
+                "Renewing the write lease"
             }
+            (Post::Seated(_), Hub::Says(_), _) => "Nothing to renew",
         };
         self.tell(text);
     }
@@ -209,49 +244,6 @@ impl Post {
         if self.told != text {
             self.told = text;
             info!(policy = self.policy, region = %self.region, "{text}");
-        }
-    }
-
-    /// A way to the own server with this deadline.
-    async fn generic(&self, ctx: &Ctx, limit: Duration) -> Option<Generic> {
-        let (id, region) = self.server.as_ref()?;
-        match ctx
-            .open_in(region, id, limit.max(Duration::from_millis(500)))
-            .await
-        {
-            Ok(server) => Some(server),
-            Err(error) => {
-                warn!(policy = self.policy, %error, "The own server cannot be tried");
-                None
-            }
-        }
-    }
-
-    /// Reads the policy and the own Region again when it is time. What is known stays known while
-    /// the hub is silent.
-    async fn refresh(&mut self, ctx: &Ctx) {
-        let now = ctx.clock.mono();
-        let fresh = |at: Mono| now.since(at) < REFRESH_MS;
-        if self.server.is_some() && self.refreshed.is_some_and(fresh) {
-            return;
-        }
-        self.refreshed = Some(now);
-        let regions: Api<Region> = Api::all(ctx.client.clone());
-        let policies: Api<FailoverPolicy> = Api::all(ctx.client.clone());
-        let limit = self.limit();
-        let (region, policy) = futures::join!(
-            client::call(&ctx.clock, limit, regions.get(self.region.as_str())),
-            client::call(&ctx.clock, limit, policies.get(&self.policy)),
-        );
-        match (region, policy) {
-            (Ok(region), Ok(policy)) => {
-                let mut servers = members(&policy).into_iter();
-                let own = servers.find(|id| id.region == self.region);
-                self.server = own.map(|id| (id, region));
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                debug!(policy = self.policy, %error, "The hub did not tell of the server");
-            }
         }
     }
 }

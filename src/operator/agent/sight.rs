@@ -65,34 +65,48 @@ pub(super) async fn promises(
     join_all(looks).await.into_iter().flatten().collect()
 }
 
-/// The own server, looked at from the seat, which is taken first. Without a seat another replica
-/// acts, or the server does not answer.
+/// What this replica may do at the own server.
+#[derive(Debug)]
+pub(super) enum Post {
+    /// It has the seat: it renews, and fences.
+    Seated(Box<Seat>),
+    /// Another replica has the seat, and does both.
+    Relieved,
+    /// The server gives no seat to anybody: who remembers a pledge fences.
+    Unknown,
+}
+
+/// The own server, looked at from the seat, which is taken first.
 pub(super) async fn database(
     ctx: &Ctx,
     server: &Generic,
-    seat: &mut Option<Seat>,
+    post: &mut Post,
     idle: Duration,
 ) -> Database {
-    if seat.is_none() {
-        match server.take_seat(idle).await {
-            Ok(taken) => *seat = taken,
-            Err(error) => debug!(%error, "The own server does not answer"),
-        }
-        if seat.is_some() {
-            info!(
-                server = server.server(),
-                "Acting: this replica has the seat"
-            );
-        }
+    if !matches!(post, Post::Seated(_)) {
+        *post = match server.take_seat(idle).await {
+            Ok(Some(seat)) => {
+                info!(
+                    server = server.server(),
+                    "Acting: this replica has the seat"
+                );
+                Post::Seated(Box::new(seat))
+            }
+            Ok(None) => Post::Relieved,
+            Err(error) => {
+                debug!(%error, "The own server does not answer");
+                Post::Unknown
+            }
+        };
     }
-    let Some(held) = seat else {
+    let Post::Seated(seat) = post else {
         return Database::Silent;
     };
-    match held.look(ctx.clock.mono()).await {
-        Ok(facts) => database_of(&facts),
+    match seat.look(ctx.clock.mono()).await {
+        Ok(facts) => facts.as_ref().map_or(Database::Silent, database_of),
         Err(error) => {
             info!(%error, "The seat is lost");
-            *seat = None;
+            *post = Post::Unknown;
             Database::Silent
         }
     }
@@ -119,8 +133,8 @@ pub(super) fn records(
         .collect()
 }
 
-/// The terms of the lease, when the hub speaks of one.
-pub(super) fn armed(hub: &Hub) -> Option<&WriteLease> {
+/// The lease that the hub speaks of.
+pub(super) fn told_of(hub: &Hub) -> Option<&WriteLease> {
     match hub {
         Hub::Says(lease) => lease.as_ref(),
         Hub::Silent => None,

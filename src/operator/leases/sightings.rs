@@ -11,7 +11,12 @@ use domicile_core::time::Mono;
 #[derive(Debug, Default)]
 pub struct Sightings {
     seen: Mutex<BTreeMap<String, Sighting>>,
+    /// Records that this process could not write, and when it tried.
+    refused: Mutex<BTreeMap<String, Mono>>,
 }
+
+/// How long a record that could not be written is left alone, in milliseconds.
+const REFUSED_MS: u64 = 10_000;
 
 #[derive(Debug, Clone)]
 struct Sighting {
@@ -47,10 +52,25 @@ impl Sightings {
         })
     }
 
+    /// Notes that a record could not be written, for another reason than that somebody was first.
+    pub fn refused(&self, key: &str, now: Mono) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(key.to_owned(), now);
+    }
+
+    /// True for a while after that: what cannot be written keeps nothing else waiting.
+    pub fn is_refused(&self, key: &str, now: Mono) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused
+            .get(key)
+            .is_some_and(|at| now.since(*at) < REFUSED_MS)
+    }
+
     /// Notes a version that this process wrote: no renewal.
     pub fn wrote(&self, key: &str, version: String, now: Mono) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let renewed = seen.get(key).map_or(now, |known| known.renewed);
+        // What this process made itself nobody has renewed yet.
+        let renewed = seen.get(key).map_or(Mono(0), |known| known.renewed);
         let own = Sighting {
             version,
             since: now,
@@ -82,6 +102,24 @@ mod tests {
         sightings.wrote("eu", "3".to_owned(), Mono(40));
         assert_eq!(look("3", 50), (40, 30));
         assert_eq!(look("4", 60), (60, 60));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_left_alone_for_a_while() {
+        let sightings = Sightings::default();
+        assert!(!sightings.is_refused("eu", Mono(10)));
+        sightings.refused("eu", Mono(10));
+        assert!(sightings.is_refused("eu", Mono(10_009)));
+        assert!(!sightings.is_refused("eu", Mono(10_010)));
+    }
+
+    #[test]
+    fn a_record_of_its_own_making_was_never_renewed() {
+        let sightings = Sightings::default();
+        sightings.look::<()>("eu", None, Mono(10));
+        sightings.wrote("eu", "1".to_owned(), Mono(20));
+        let look = sightings.look("eu", Some(((), "1".to_owned())), Mono(30));
+        assert_eq!(times(&look), (20, 0));
     }
 
     #[test]

@@ -64,25 +64,9 @@ impl Generic {
     /// `Stale` when the server is at a newer epoch.
     pub async fn fence(&self, epoch: Epoch) -> Result<Fenced, ProviderError> {
         let session = self.effects(self.deadline()).await?;
-        let doing = "preparing a fence";
-        session.run(doing, "SET lock_timeout = '500ms'").await?;
-        let applied = loop {
-            match shut(&session, epoch).await {
-                // A tenant that changes its own role, and whose commit waits for a cut standby,
-                // holds the lock that is needed; ending it frees that.
-                Err(error @ ProviderError::Sql { .. }) if error.class() == Class::Transient => {
-                    confirm(&session, epoch).await?;
-                    end_sessions(&session).await?;
-                }
-                other => break other?,
-            }
-        };
-        let sessions_left = end_all_sessions(&session).await?;
+        let fenced = fence_in(&session, epoch).await?;
         session.close().await;
-        Ok(Fenced {
-            applied,
-            sessions_left,
-        })
+        Ok(fenced)
     }
 
     /// Gives tenants the right to write under `epoch`: the row becomes (`epoch`, true) and the
@@ -144,6 +128,28 @@ impl Generic {
         session.close().await;
         Ok(())
     }
+}
+
+/// A fence in a session that is there already.
+pub(super) async fn fence_in(session: &Session, epoch: Epoch) -> Result<Fenced, ProviderError> {
+    let doing = "preparing a fence";
+    session.run(doing, "SET lock_timeout = '500ms'").await?;
+    let applied = loop {
+        match shut(session, epoch).await {
+            // A tenant that changes its own role, and whose commit waits for a cut standby, holds
+            // the lock that is needed; ending it frees that.
+            Err(error @ ProviderError::Sql { .. }) if error.class() == Class::Transient => {
+                confirm(session, epoch).await?;
+                end_sessions(session).await?;
+            }
+            other => break other?,
+        }
+    };
+    let sessions_left = end_all_sessions(session).await?;
+    Ok(Fenced {
+        applied,
+        sessions_left,
+    })
 }
 
 /// What the row must say for an effect to go on.

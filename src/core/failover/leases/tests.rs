@@ -1,3 +1,7 @@
+mod quorum;
+
+use quorum::evidence;
+
 use std::collections::BTreeSet;
 
 use crate::facts::{Authority, Epoch};
@@ -132,6 +136,11 @@ fn only_a_living_agent_arms_the_lease() {
     assert!(!is_armed(&seen, &central));
     // What no living agent stands for is not left there to be believed in an outage.
     seen.lease = there(pledged(&seen, false), 9_601);
+    assert!(
+        matches!(decide(&seen).answer, Answer::Wait(_)),
+        "the sample is older"
+    );
+    server(&mut seen, "west").facts.as_mut().unwrap().sampled = Mono(NOW);
     assert_eq!(
         work(&seen),
         Step::WriteLease(offer(&seen), Some("7".into()))
@@ -302,32 +311,69 @@ fn a_server_that_its_agent_fenced_waits_for_that_agent() {
     assert!(matches!(work(&seen), Step::TakeAuthority(_, Epoch(4))));
 }
 
-fn evidence(seen: &Observation, outage_since: i64) -> Evidence {
-    let mut moved = moving(State::Fencing);
-    let known = moved.stored.evidence.take().unwrap();
-    assert_eq!(seen.stored.epoch, Epoch(4));
-    Evidence {
-        outage_since: second(outage_since),
-        ..known
-    }
+#[test]
+fn a_move_that_was_given_up_is_tried_again_once_nothing_is_promised() {
+    let mut seen = outage();
+    seen.settings.minimum_proof = Proof::LeaseExpired;
+    seen.stored.epoch = Epoch(6);
+    seen.stored.evidence = Some(evidence_of(&seen, 1000 - 20));
+    let taken = pledged(&seen, true).taken_for(Epoch(5), &"central".into());
+    seen.lease = there(taken, 20_000);
+    assert_eq!(objection(&seen), [GuardName::FencingProof]);
+    let held = Promise {
+        epoch: Epoch(4),
+        permitted: false,
+    };
+    seen.promises = [("central".into(), there(held, 5_000))].into();
+    let guards = objection(&seen);
+    assert!(guards.contains(&GuardName::SecondVantage), "{guards:?}");
+    seen.promises = [("central".into(), there(held, 30_000))].into();
+    assert_eq!(objection(&seen), []);
+    assert_eq!(state_after(&seen), State::Fencing);
 }
 
 #[test]
-fn an_agent_that_renews_during_the_outage_is_a_vantage_that_disagrees() {
-    let mut seen = outage();
-    seen.stored.evidence = Some(evidence(&seen, 1000 - 10));
-    seen.lease = there(pledged(&seen, false), 2_000);
-    assert_eq!(objection(&seen), [GuardName::SecondVantage]);
-    seen.lease = there(pledged(&seen, false), 12_000);
-    assert_eq!(objection(&seen), []);
+fn a_pledge_that_is_older_than_the_row_proves_nothing() {
+    let mut seen = fencing(20_000, false);
+    let west = server(&mut seen, "west").facts.as_mut().unwrap();
+    west.authority = Some(Authority {
+        epoch: Epoch(5),
+        writable: true,
+    });
+    assert_eq!(reason(&seen), "FencingUnproven");
 }
 
 #[test]
-fn a_quorum_of_three_wants_one_more_vantage() {
-    let mut seen = outage();
-    seen.settings.quorum = 3;
-    assert_eq!(objection(&seen), [GuardName::SecondVantage]);
-    seen.stored.evidence = Some(evidence(&seen, 1000 - 10));
-    seen.lease = there(pledged(&seen, false), 12_000);
-    assert_eq!(objection(&seen), []);
+fn what_was_promised_until_when_is_waited_for_before_the_loss_is_bounded() {
+    let mut seen = fencing(20_000, true);
+    seen.stored.state = State::CatchingUp;
+    seen.stored.since = seen.now.wall;
+    seen.stored.journal.as_mut().unwrap().proof = Some(Proof::LeaseExpired);
+    seen.promises = [("central".into(), Look::Unread)].into();
+    assert_eq!(reason(&seen), "Replaying");
+}
+
+#[test]
+fn a_server_that_was_fenced_is_not_opened_while_the_lease_cannot_be_read() {
+    let mut seen = calm();
+    let west = server(&mut seen, "west").facts.as_mut().unwrap();
+    west.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
+    seen.lease = Look::Unread;
+    assert_eq!(reason(&seen), "AgentSilent");
+    let mut seen = fencing(1_000, false);
+    let west = server(&mut seen, "west");
+    (west.live, west.verdict) = (true, crate::health::Verdict::Up);
+    seen.stored.state = State::Aborting;
+    seen.lease = Look::Unread;
+    assert_eq!(reason(&seen), "LeaseUnread");
+}
+
+/// What was known before an outage of that second, whatever the epoch.
+fn evidence_of(seen: &Observation, outage_since: i64) -> Evidence {
+    let mut same = seen.clone();
+    same.stored.epoch = Epoch(4);
+    evidence(&same, outage_since)
 }

@@ -32,6 +32,10 @@ fn key(region: &RegionName, policy: &str) -> String {
 
 /// The write lease, read now.
 pub(super) async fn lease(ctx: &Ctx, memory: &Memory, policy: &str) -> Look<WriteLease> {
+    // One that could not be written counts as unread for a while, so that nothing waits for it.
+    if memory.sightings.is_refused(policy, ctx.clock.mono()) {
+        return Look::Unread;
+    }
     // A renewal is seen at the end of the call at the latest: what is seen late is waited for
     // longer.
     match hub(ctx).write_lease(policy).await {
@@ -57,8 +61,9 @@ fn tell(policy: &str, error: &ReadError) {
 }
 
 /// The promises of the standbys whose region has a cluster of its own: of all that a pledge relies
-/// on while all is calm, so that a cluster that cannot be asked is known before it is needed, and
-/// of the target of a move that waits for one or counts its loss by one.
+/// on, so that a cluster that cannot be asked is known before it is needed, and of the target of a
+/// move that waits for one or counts its loss by one. A primary that replicates synchronously needs
+/// no such proof, and its failover is not held up by asking.
 pub(super) async fn promises(
     ctx: &Ctx,
     memory: &Memory,
@@ -68,9 +73,12 @@ pub(super) async fn promises(
 ) -> BTreeMap<RegionName, Look<Promise>> {
     let moving = matches!(stored.state, State::Fencing | State::CatchingUp);
     let journal = stored.journal.as_ref().filter(|_| moving);
-    let pledge = lease.there().and_then(|lease| lease.record.in_force());
-    let calm = stored.state == State::Steady;
-    let relied = pledge.filter(|pledge| calm && pledge.promises);
+    let pledge = lease.there().and_then(|lease| lease.record.pledge.as_ref());
+    let synchronous = stored
+        .evidence
+        .as_ref()
+        .is_some_and(|e| e.synchronous.is_some());
+    let relied = pledge.filter(|pledge| pledge.promises && journal.is_none() && !synchronous);
     let wanted = settings
         .servers()
         .into_iter()
@@ -119,8 +127,14 @@ pub(super) async fn write(
     let name = policy.name_any();
     let owner = policy.owner_ref(&());
     let written = hub(ctx).write(&name, record, version, owner).await;
+    let now = ctx.clock.mono();
+    if let Err(error) = &written
+        && !error.is_conflict()
+    {
+        memory.sightings.refused(&name, now);
+    }
     let version = written.map_err(|error| error.to_string())?;
-    memory.sightings.wrote(&name, version, ctx.clock.mono());
+    memory.sightings.wrote(&name, version, now);
     Ok(())
 }
 
