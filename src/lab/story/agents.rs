@@ -53,9 +53,9 @@ impl Agents {
         for number in 0..2 {
             let log = dir.join(format!("{region}-{number}.log"));
             agents.spawn(stage, region, &hub, standbys, (number, &log))?;
-            agents.await_word(&log, "Standing by")?;
+            await_word(&log, "Standing by")?;
             if number == 0 {
-                agents.await_word(&log, "Acting")?;
+                await_word(&log, "Acting")?;
             }
         }
         Ok(agents)
@@ -80,6 +80,7 @@ impl Agents {
             .args(["--namespace", SYSTEM_NAMESPACE, "--hub-kubeconfig"])
             .arg(hub);
         command.arg(format!("--listen=127.0.0.1:{}", FIRST_PORT + number));
+        command.arg("--log=info,domicile_operator=debug");
         for (standby, file) in standbys {
             command.arg(format!("--standby-cluster={standby}={}", file.display()));
         }
@@ -108,15 +109,15 @@ impl Agents {
         let read = |path: &PathBuf| fs::read_to_string(path).unwrap_or_default();
         self.logs.iter().map(read).collect()
     }
+}
 
-    fn await_word(&self, log: &Path, word: &str) -> Result<()> {
-        let patience = Patience::new(format!("an agent that says {word:?}"), END_LIMIT);
-        let said = || fs::read_to_string(log).unwrap_or_default();
-        while !said().contains(word) {
-            patience.pause(said)?;
-        }
-        Ok(())
+fn await_word(log: &Path, word: &str) -> Result<()> {
+    let patience = Patience::new(format!("an agent that says {word:?}"), END_LIMIT);
+    let said = || fs::read_to_string(log).unwrap_or_default();
+    while !said().contains(word) {
+        patience.pause(said)?;
     }
+    Ok(())
 }
 
 impl Drop for Replica {
