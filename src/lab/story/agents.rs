@@ -36,8 +36,8 @@ struct Replica {
 }
 
 impl Agents {
-    /// Starts two replicas for `region`, one after the other, so that the first one acts. `standbys`
-    /// are kubeconfigs of the clusters of standbys' regions.
+    /// Starts two replicas for `region`, one after the other, so that the first one acts.
+    /// `standbys` are kubeconfigs of the clusters of standbys' regions.
     pub fn begin(stage: &Stage, region: &str, standbys: &[(&str, PathBuf)]) -> Result<Self> {
         let dir = folder(stage)?;
         let account = format!("{RELEASE}-agent-{region}");
