@@ -77,13 +77,18 @@ impl Memory {
     /// forgotten, one that another replica gave is known from now on.
     pub fn note(&mut self, seen: &Sight) {
         let Hub::Says(record) = &seen.hub else { return };
-        // Without a record, or with its own disarmed, nobody can promote on its expiry. Another
-        // region's releases nothing: this one's server may come back open.
-        let released = |lease: &WriteLease| disarmed(lease) && lease.holder == seen.region;
-        let Some(lease) = record.as_ref().filter(|lease| !released(lease)) else {
+        let Some(lease) = record else {
+            // Without a record nobody can promote on its expiry.
             *self = Self::default();
             return;
         };
+        if self.knows_better(lease) {
+            return;
+        }
+        if disarmed(seen, lease) {
+            *self = Self::default();
+            return;
+        }
         let given = in_force(lease).filter(|(pledge, _)| pledge.region == seen.region);
         if given.is_some() && given != self.pledge {
             *self = Self {
@@ -91,6 +96,30 @@ impl Memory {
                 ..Self::default()
             };
         }
+    }
+
+    /// Takes upon itself what `renewal` is about to promise. The write may take effect without an
+    /// answer, and the hub would count on it: what is new obliges from before it is sent.
+    pub fn sending(&mut self, renewal: &Renewal, seen: &Sight) {
+        let Renewal::Lease(record) = renewal else {
+            return;
+        };
+        let promised = in_force(record);
+        if promised != self.pledge {
+            // An older confirmation ends sooner and stays; the first one counts from here.
+            let hub = self.hub.filter(|_| self.pledge.is_some());
+            *self = Self {
+                pledge: promised,
+                hub: hub.or(Some(Sent::at(seen.now))),
+                promises: BTreeMap::new(),
+            };
+        }
+    }
+
+    /// A hub that was restored from an old copy knows less than this agent.
+    fn knows_better(&self, lease: &WriteLease) -> bool {
+        let known = self.pledge.as_ref().map(|(pledge, _)| pledge.epoch);
+        known.is_some_and(|known| lease.epoch < known)
     }
 
     /// What is remembered once `renewal`, sent after the look `seen` began, has succeeded.
@@ -175,8 +204,10 @@ fn in_force(lease: &WriteLease) -> Option<(Pledge, Terms)> {
     Some((lease.in_force()?.clone(), lease.terms))
 }
 
-fn disarmed(lease: &WriteLease) -> bool {
-    lease.members.is_empty() && !lease.taken
+/// Nobody relies on this region's fence. Another region's lease releases nothing, armed or not:
+/// this one's server may come back open.
+fn disarmed(seen: &Sight, lease: &WriteLease) -> bool {
+    lease.members.is_empty() && !lease.taken && lease.holder == seen.region
 }
 
 fn is_mine(seen: &Sight, lease: &WriteLease) -> bool {
@@ -189,10 +220,9 @@ fn heard<'a>(seen: &'a Sight, memory: &Memory) -> Option<&'a WriteLease> {
     let Hub::Says(record) = &seen.hub else {
         return None;
     };
-    let known = memory.pledge.as_ref().map(|(pledge, _)| pledge.epoch);
     record
         .as_ref()
-        .filter(|lease| !disarmed(lease) && known.is_none_or(|known| lease.epoch >= known))
+        .filter(|lease| !disarmed(seen, lease) && !memory.knows_better(lease))
 }
 
 fn pledged(seen: &Sight, lease: &WriteLease) -> WriteLease {

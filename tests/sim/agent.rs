@@ -151,6 +151,9 @@ impl World {
             return;
         }
         let wanted = renewals(&seen, &agent.memory);
+        for renewal in &wanted {
+            agent.memory.sending(renewal, &seen);
+        }
         (agent.pending, agent.seen) = (wanted.len(), Some(seen));
         for renewal in wanted {
             let to = match &renewal {

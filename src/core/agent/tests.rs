@@ -50,6 +50,7 @@ fn look(memory: &mut Memory, seen: &Sight) -> (Vec<Renewal>, Option<Epoch>) {
     memory.note(seen);
     let renewals = renewals(seen, memory);
     for renewal in &renewals {
+        memory.sending(renewal, seen);
         memory.renewed(renewal, seen);
     }
     (renewals, fence_due(seen, memory))
@@ -273,4 +274,61 @@ fn a_lease_that_another_region_holds_disarmed_releases_nothing() {
         &told(50, WriteLease::offer(Epoch(4), "west".into(), none, TERMS)),
     );
     assert_eq!(memory.pledge, None);
+}
+
+#[test]
+fn a_pledge_whose_answer_was_lost_obliges_all_the_same() {
+    let mut memory = Memory::default();
+    let seen = told(0, offer(4));
+    for renewal in &renewals(&seen, &memory) {
+        memory.sending(renewal, &seen);
+    }
+    assert_eq!(look(&mut memory, &cut_off(19)).1, None);
+    assert_eq!(look(&mut memory, &cut_off(20)).1, Some(Epoch(4)));
+
+    // With other members or shorter terms, too; what was confirmed before does not last longer.
+    let (mut memory, lease) = pledged_at_zero(true);
+    let mut wider = WriteLease {
+        pledge: None,
+        ..lease
+    };
+    wider.members.insert("north".into());
+    wider.terms.lease_seconds = 12;
+    let seen = told(5, wider);
+    for renewal in &renewals(&seen, &memory) {
+        memory.sending(renewal, &seen);
+    }
+    assert_eq!(look(&mut memory, &cut_off(7)).1, None);
+    assert_eq!(look(&mut memory, &cut_off(8)).1, Some(Epoch(4)));
+}
+
+#[test]
+fn a_lease_of_another_region_orders_the_fence_even_when_it_is_disarmed() {
+    let mut other = WriteLease::offer(Epoch(5), "central".into(), BTreeSet::new(), TERMS);
+    let mut memory = pledged_at_zero(false).0;
+    assert_eq!(
+        look(&mut memory, &told(1, other.clone())),
+        (vec![], Some(Epoch(5)))
+    );
+    other.holder = "west".into();
+    assert_eq!(look(&mut memory, &told(2, other)), (vec![], None));
+    assert_eq!(memory, Memory::default());
+}
+
+#[test]
+fn an_older_pledge_or_an_older_disarmed_lease_is_not_believed() {
+    let (memory, lease) = pledged_at_zero(false);
+    let mut older = lease.clone();
+    older.epoch = Epoch(3);
+    let pledge = older.pledge.as_mut();
+    pledge.unwrap().epoch = Epoch(3);
+    let bare = WriteLease {
+        members: BTreeSet::new(),
+        pledge: None,
+        ..older.clone()
+    };
+    for record in [older, bare] {
+        let mut memory = memory.clone();
+        assert_eq!(look(&mut memory, &told(20, record)).1, Some(Epoch(4)));
+    }
 }

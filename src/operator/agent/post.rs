@@ -161,8 +161,13 @@ impl Post {
         written.map(drop)
     }
 
-    async fn fence(&mut self, server: &Generic, epoch: Epoch) {
-        self.tell("Fencing the own server: its right to write has ended");
+    async fn fence(&self, server: &Generic, epoch: Epoch) {
+        let policy = &self.policy;
+        warn!(
+            policy,
+            epoch = epoch.0,
+            "Fencing the own server: its right to write has ended"
+        );
         let limit = Duration::from_millis(self.terms.lease_ms() / 3).max(FENCE);
         match server.with_deadline(limit).fence(epoch).await {
             Ok(fenced) if fenced.sessions_left == 0 => {
@@ -197,11 +202,7 @@ impl Post {
                 "Nothing to renew"
             }
         };
-        if self.told != text && !self.told.starts_with("Fencing") {
-            self.tell(text);
-        } else if text == "Renewing the write lease" {
-            self.told = text;
-        }
+        self.tell(text);
     }
 
     fn tell(&mut self, text: &'static str) {

@@ -16,6 +16,7 @@ use crate::story::hands::in_sync;
 use crate::story::objects::{condition, is};
 use crate::story::stage::{Stage, Tenant};
 use crate::story::watch::{PolicyWatch, path};
+use crate::story::writer::InsideWriter;
 
 /// Rows that each tenant of the policy must have been told are stored before the fault.
 pub(super) const MIN_WRITES: u64 = 100;
@@ -48,22 +49,23 @@ impl World {
             primary,
             standby,
         };
-        fault.prepare()?;
         let mut steps = Steps::begin()?;
         let start = monotonic()?;
-        let inside = if kind.has_writer_inside() {
-            Some(self.stage.write_inside(primary.name)?)
-        } else {
-            None
+        let inside = match self.await_ready(&fault) {
+            // A machine that is too busy for traffic and probes proves nothing.
+            Err(LabError::Deadline { what, detail, .. }) => {
+                let mut report = CycleReport::new(dice.cycle, kind, primary.name);
+                report.void = Some(format!("{what} did not happen: {detail}"));
+                return Ok(report);
+            }
+            ready => ready?,
         };
-        self.await_writes(primary.name, MIN_WRITES)?;
-        self.await_heartbeats(standby.name)?;
         steps.done("traffic")?;
         let begun = fault.play()?;
         steps.done("fault")?;
         let moved = self.settle(primary, standby)?;
         steps.done("settle")?;
-        if let Some((inside, _)) = inside {
+        if let Some(inside) = inside {
             inside.end()?;
         }
         let (now_primary, now_standby) = self.roles()?;
@@ -81,6 +83,19 @@ impl World {
             self.since = monotonic()?;
         }
         Ok(report)
+    }
+
+    /// Waits until a fault would prove something; returns the writer inside, if the kind has one.
+    fn await_ready(&self, fault: &Fault<'_>) -> Result<Option<InsideWriter>> {
+        fault.prepare()?;
+        let inside = if fault.kind.has_writer_inside() {
+            Some(self.stage.write_inside(fault.primary.name)?.0)
+        } else {
+            None
+        };
+        self.await_writes(fault.primary.name, MIN_WRITES)?;
+        self.await_heartbeats(fault.standby.name)?;
+        Ok(inside)
     }
 
     /// The active region of the policy and its standby.

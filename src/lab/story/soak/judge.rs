@@ -133,8 +133,12 @@ fn count(
         }
         let before = one.rate(start, begun);
         let written = before * (begun - start) as f64 / 1e9;
-        let enough = before >= MIN_RATE && written.round() as u64 >= MIN_WRITES;
-        report.void |= !enough;
+        if before < MIN_RATE || (written.round() as u64) < MIN_WRITES {
+            report.void = Some(format!(
+                "{} wrote {before:.0} rows a second",
+                one.tenant.name
+            ));
+        }
         report.rate += before;
         report.lost += one.verdict.lost.len() as u64;
         report.dual += one.verdict.dual.len() as u64;

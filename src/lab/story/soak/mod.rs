@@ -206,7 +206,7 @@ impl Soak<'_> {
         let problems = match world.cycle(dice, kind) {
             Ok(report) => {
                 step(&report.line());
-                let (problems, void) = (report.problems.clone(), report.void);
+                let (problems, void) = (report.problems.clone(), report.void.is_some());
                 self.tally.cycles.push(report);
                 if problems.is_empty() {
                     self.write()?;

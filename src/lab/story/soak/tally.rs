@@ -30,8 +30,8 @@ pub struct CycleReport {
     pub primary: String,
     /// Where the tenants were after it.
     pub outcome: Outcome,
-    /// Too little was written before the fault: the cycle proves nothing and is repeated.
-    pub void: bool,
+    /// Why the cycle proves nothing and is repeated; none when it counts.
+    pub void: Option<String>,
     /// The states of the machine since the fault.
     pub path: String,
     /// How long all of it took, in seconds.
@@ -139,7 +139,7 @@ impl CycleReport {
             kind,
             primary: primary.to_owned(),
             outcome: Outcome::Stayed,
-            void: false,
+            void: None,
             path: String::new(),
             seconds: 0.0,
             steps: Vec::new(),
@@ -161,10 +161,10 @@ impl CycleReport {
 
     /// One line about the cycle.
     pub fn line(&self) -> String {
-        let word = match (self.problems.is_empty(), self.void) {
-            (false, _) => "FAILED",
-            (true, true) => "void",
-            (true, false) => "ok",
+        let word = match (self.problems.is_empty(), &self.void) {
+            (false, _) => "FAILED".to_owned(),
+            (true, Some(why)) => format!("void, {why}"),
+            (true, None) => "ok".to_owned(),
         };
         let way = match (self.outcome, &self.recovery) {
             (Outcome::Moved, Some(recovery)) => format!("moved in {recovery}"),
@@ -225,7 +225,7 @@ impl Tally {
             let count = kinds.entry(cycle.kind).or_default();
             if !cycle.problems.is_empty() {
                 count.failed += 1;
-            } else if cycle.void {
+            } else if cycle.void.is_some() {
                 count.void += 1;
             } else {
                 count.passed += 1;
@@ -263,7 +263,7 @@ impl Tally {
 
     /// How long tenants could not write: in planned moves, and in all faults.
     pub fn gaps(&self, planned: bool) -> Option<Times> {
-        let chosen = self.cycles.iter();
+        let chosen = self.cycles.iter().filter(|one| one.void.is_none());
         let chosen = chosen.filter(|one| !planned || one.kind == Kind::Switchover);
         Times::of(chosen.map(|one| one.gap_seconds).collect())
     }
@@ -287,7 +287,7 @@ impl Tally {
     /// The report as text, a line each.
     pub fn lines(&self) -> Vec<String> {
         let sum = |count: fn(&CycleReport) -> u64| self.cycles.iter().map(count).sum::<u64>();
-        let void = self.cycles.iter().filter(|one| one.void).count();
+        let void = self.cycles.iter().filter(|one| one.void.is_some()).count();
         let mut lines = vec![
             format!("seed {}, commit {}, {}", self.seed, self.commit, self.lab),
             format!(
