@@ -110,7 +110,7 @@ impl Memory {
             let hub = self.hub.filter(|_| self.pledge.is_some());
             *self = Self {
                 pledge: promised,
-                hub: hub.or(Some(Sent::at(seen.now))),
+                hub: hub.or_else(|| Some(Sent::at(seen.now))),
                 promises: BTreeMap::new(),
             };
         }
