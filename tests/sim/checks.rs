@@ -379,8 +379,8 @@ impl Checks {
 
 /// A wall clock jumps, at once or in some state.
 fn jumps(kind: &Kind) -> bool {
-    match kind {
-        Kind::When { then, .. } => jumps(then),
-        kind => matches!(kind, Kind::WallJump { .. }),
+    if let Kind::When { then, .. } = kind {
+        return jumps(then);
     }
+    matches!(kind, Kind::WallJump { .. })
 }

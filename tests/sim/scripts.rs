@@ -51,44 +51,15 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
             let number = pick(chance, &[7, 19, 22]);
             numbered(number, 8_000, 12_000, chance)
         }
-        Profile::Crashed => {
-            let crashes = [(); 4].map(|()| crash(pick(chance, &RARE)));
-            let asks = [(8_000, 1), (30_000, 0)].map(|(at, to)| Fault {
-                at,
-                duration: 50,
-                kind: ask(Wish::Switchover, to),
-            });
-            crashes.into_iter().chain(asks).collect()
-        }
+        Profile::Crashed => crashed(side, chance),
         Profile::Lacking => numbered(20, 8_000, 12_000, chance),
         Profile::Orphaned => numbered(9, 8_000, 12_000, chance),
         Profile::Late => {
             let number = pick(chance, &[11, 17, 17]);
             numbered(number, 8_000, 12_000, chance)
         }
-        Profile::Parted => {
-            // The first pledge comes late, when the operator knows the servers already.
-            let (from, to) = (Place::Inside(0), Place::Hub);
-            let late = Fault {
-                at: 0,
-                duration: chance.between(who, 6_000, 10_000),
-                kind: Kind::Cut { from, to },
-            };
-            let parts = Fault {
-                at: 0,
-                duration: chance.between(who, 25_000, 40_000),
-                kind: Kind::Part { region: 0 },
-            };
-            vec![late, parts]
-        }
-        Profile::Relaxed => {
-            let fault = |at, duration, kind| Fault { at, duration, kind };
-            let lost = chance.between(who, 6_000, 12_000);
-            vec![
-                fault(8_000, 50, Kind::Relax),
-                fault(8_000 + lost, 20_000, HOME),
-            ]
-        }
+        Profile::Parted => parted(chance),
+        Profile::Relaxed => relaxed(chance),
         Profile::Homeward => {
             let effects = [
                 Effect::Ask,
@@ -104,6 +75,54 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
             vec![lost, crash(pick(chance, &effects))]
         }
     }
+}
+
+/// Operators end in a move there and back.
+fn crashed(side: Side, chance: &mut Chance) -> Vec<Fault> {
+    let crash = |effect| Fault {
+        at: 1_000,
+        duration: 90_000,
+        kind: Kind::Crash { side, effect },
+    };
+
+    let crashes = [(); 4].map(|()| crash(pick(chance, &RARE)));
+    let asks = [(8_000, 1), (30_000, 0)].map(|(at, to)| Fault {
+        at,
+        duration: 50,
+        kind: ask(Wish::Switchover, to),
+    });
+    crashes.into_iter().chain(asks).collect()
+}
+
+/// The first pledge is the last word.
+fn parted(chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+
+    // The first pledge comes late, when the operator knows the servers already.
+    let (from, to) = (Place::Inside(0), Place::Hub);
+    let late = Fault {
+        at: 0,
+        duration: chance.between(who, 6_000, 10_000),
+        kind: Kind::Cut { from, to },
+    };
+    let parts = Fault {
+        at: 0,
+        duration: chance.between(who, 25_000, 40_000),
+        kind: Kind::Part { region: 0 },
+    };
+    vec![late, parts]
+}
+
+/// A person relaxes commits, and the primary is lost after that.
+fn relaxed(chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+
+    let fault = |at, duration, kind| Fault { at, duration, kind };
+    let lost = chance.between(who, 6_000, 12_000);
+    vec![
+        fault(8_000, 50, Kind::Relax),
+        fault(8_000 + lost, 20_000, HOME),
+    ]
 }
 
 /// One of the scripts, begun at this time.
@@ -209,6 +228,18 @@ fn rarer(number: u64, at: Ms, chance: &mut Chance) -> Vec<Fault> {
         13 | 14 => promised(at, 50, chance),
         // The primary's region is lost for longer than its lease.
         15 | 16 => vec![fault(0, chance.between(who, 14_000, 30_000), HOME)],
+        number => rarest(number, at, chance),
+    }
+}
+
+fn rarest(number: u64, at: Ms, chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+    let fault = |after: Ms, duration: Ms, kind: Kind| Fault {
+        at: at + after,
+        duration,
+        kind,
+    };
+    match number {
         // A person does not wait until the outage is told.
         19 => {
             let asks = when(State::Suspect, ask(Wish::Failover, 1));
