@@ -40,11 +40,17 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
         Profile::Any => Vec::new(),
         Profile::Leased => {
             let mut faults = promised(8_000, 90, chance);
-            faults.extend([Effect::Permit, Effect::Lease].map(crash));
+            let seldom = [
+                Effect::Permit,
+                Effect::Permit,
+                Effect::Permit,
+                Effect::Lease,
+            ];
+            faults.push(crash(pick(chance, &seldom)));
             faults
         }
         Profile::Caught => {
-            let number = pick(chance, &[1, 1, 4, 4, 8]);
+            let number = pick(chance, &[1, 4, 4, 4, 8]);
             numbered(number, 8_000, 12_000, chance)
         }
         Profile::Asked => {
