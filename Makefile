@@ -37,7 +37,7 @@ soak: install
 
 # SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
 sim:
-	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS REPLAY MUTANTS,$(if $($v),$v=$($v)))
+	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS MUTANTS,$(if $($v),$v=$($v))) $(if $(REPLAY),REPLAY=$(abspath $(REPLAY)))
 
 lab: install
 	cargo build --locked --workspace --bins

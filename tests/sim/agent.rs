@@ -151,7 +151,10 @@ impl World {
             return;
         }
         let wanted = renewals(&seen, &agent.memory);
-        for renewal in &wanted {
+        for renewal in wanted
+            .iter()
+            .filter(|_| !self.process.pledges_when_answered)
+        {
             agent.memory.sending(renewal, &seen);
         }
         (agent.pending, agent.seen) = (wanted.len(), Some(seen));
@@ -230,7 +233,15 @@ impl World {
         if away || !self.net.open(here, there) {
             return;
         }
+        let known = self.lease.as_ref().and_then(|(lease, _)| lease.in_force());
+        let pledges = match &record {
+            Record::Lease(lease) => lease.in_force().is_some_and(|new| Some(new) != known),
+            Record::Promise(..) => false,
+        };
         let done = self.put_record(record, version).is_ok();
+        if done && pledges && self.parts(self.agents[number].region) {
+            return;
+        }
         if self.net.open(there, here) && self.agents[number].process == process {
             let back = 2 + self.net.slower_by(there, here);
             self.turn(number, self.now + back, Turn::Answered(renewal, done));
