@@ -29,6 +29,8 @@ pub(crate) struct Agent {
     pub drift: i64,
     pub wall_offset: i64,
     memory: Memory,
+    /// The hub did not answer in the last round.
+    silent: bool,
     /// Renewals under way, and what was seen when they were sent.
     pending: usize,
     seen: Option<Sight>,
@@ -55,6 +57,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Agent> {
         drift: setup.drifts[number % 3],
         wall_offset: 0,
         memory: Memory::default(),
+        silent: true,
         pending: 0,
         seen: None,
     };
@@ -79,6 +82,7 @@ impl Agent {
     fn ends(&mut self) {
         self.process += 1;
         self.memory = Memory::default();
+        self.silent = true;
         self.seen = None;
     }
 }
@@ -145,6 +149,7 @@ impl World {
             reachable,
         };
         let agent = &mut self.agents[number];
+        agent.silent = seen.hub == Hub::Silent;
         agent.memory.note(&seen);
         if database.is_none() {
             self.turn(number, self.now + limit(), Turn::Round);
@@ -196,6 +201,15 @@ impl World {
             return None;
         }
         let process = self.agents[number].process;
+        // Who knows of no pledge and hears no hub has nothing to do on the seat, and another
+        // replica may have.
+        let agent = &self.agents[number];
+        if agent.silent && agent.memory.pledge.is_none() {
+            server.seat = server
+                .seat
+                .filter(|(holder, _)| *holder != (number, process));
+            return None;
+        }
         let free = server
             .seat
             .is_none_or(|(holder, used)| holder == (number, process) || now > used + limit() * 6);

@@ -201,14 +201,13 @@ pub(super) fn give_back(seen: &Observation, journal: &Journal) -> Option<Outcome
     let lease = match &seen.lease {
         Look::Absent => return None,
         Look::There(lease) => lease,
-        // It may be taken, with a pledge that would outlive the right that is given back.
+        // It may be taken, with a pledge that would outlive the right that is given back; but
+        // tenants wait. What is not read by then is told from the row, see `expiry`.
         Look::Unread => {
+            let lately = seen.now.seconds_since(seen.stored.since) < u64::from(LOOK_SECONDS);
             let wait = Answer::Wait(SOON_MS);
-            return Some(Outcome::new(
-                wait,
-                "LeaseUnread",
-                "the write lease cannot be read",
-            ));
+            let text = "the write lease cannot be read";
+            return lately.then(|| Outcome::new(wait, "LeaseUnread", text));
         }
     };
     if !lease.record.taken || lease.record.epoch > seen.stored.epoch {
