@@ -6,7 +6,7 @@ use domicile_core::failover::State;
 use crate::chance::{Chance, Who};
 use crate::fault::{Effect, Fault, Kind, Ms, Place, Side, Watch, Wish};
 use crate::scripts;
-use crate::setup::{Profile, Setup};
+use crate::setup::Setup;
 use crate::world::database::{MEMBERS, SERVERS};
 
 /// Groups of kinds; a run has some of them.
@@ -30,10 +30,6 @@ pub(crate) fn schedule(setup: &Setup) -> Vec<Fault> {
     let horizon = chance.between(who, 20_000, 80_000);
     let count = chance.between(who, 3, 12);
     let mut faults = scripts::about(setup.profile, &mut chance);
-    if setup.profile == Profile::Parted {
-        // Alone: with its server restarted it is the known bug `known/seat-without-pledge.json`.
-        return faults;
-    }
     for _ in 0..=chance.below(who, 3) {
         let (at, kind) = (chance.between(who, 4_000, horizon), mover(&mut chance));
         let duration = chance.between(who, 4_000, 20_000);
