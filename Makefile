@@ -1,7 +1,8 @@
 # The menu. Every recipe is what CI runs too.
 
-# Cycles of `make soak`: every kind of fault once.
+# Cycles of `make soak`: every kind of fault once. `make test` runs the first few.
 CYCLES = 20
+FEW = 6
 
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart
@@ -24,7 +25,7 @@ demo: install
 test: install check
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --no-fail-fast
-	target/debug/domicile-lab soak --cycles $(CYCLES)
+	target/debug/domicile-lab soak --cycles $(FEW)
 
 check:
 	cargo fmt --all --check
@@ -37,7 +38,7 @@ soak: install
 
 # SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
 sim:
-	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS REPLAY MUTANTS,$(if $($v),$v=$($v)))
+	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS MUTANTS,$(if $($v),$v=$($v))) $(if $(REPLAY),REPLAY=$(abspath $(REPLAY)))
 
 lab: install
 	cargo build --locked --workspace --bins

@@ -261,6 +261,8 @@ reasons! {
     Contradiction,
     /// The primary is alive at a standby, so it is not lost.
     PrimaryAliveAtPeer,
+    /// The agent beside the primary fenced it and does not renew the write lease.
+    AgentSilent,
     /// The fence is less sure than `fencing.minimumProof`.
     ProofTooWeak,
     /// The loss bound is above `objectives.maxDataLossSeconds`.

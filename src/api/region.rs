@@ -46,7 +46,7 @@ pub struct RegionSpec {
     pub default: bool,
     /// `cluster` is the region's own Kubernetes cluster. While the hub is lost, it holds the
     /// promise by which a primary in another region lives on; the hub needs its permit to promote
-    /// a server that stands here. The region holds no promise when this is absent.
+    /// a server that stands here. The region holds no promise while this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
     /// `databaseServers` are the database servers that stand here, by name.

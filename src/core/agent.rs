@@ -197,7 +197,12 @@ pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
     let over = memory
         .age_ms(seen.now)
         .is_none_or(|age| age >= terms.fence_after_ms());
-    Some(pledge.epoch).filter(|epoch| over && is_open(seen, *epoch))
+    // A server that is being drained is at the hub's next epoch, and its old sessions still write.
+    let epoch = match seen.database {
+        Database::Primary { row: Some(row), .. } if !row.writable => pledge.epoch.max(row.epoch),
+        Database::Primary { .. } | Database::Standby | Database::Silent => pledge.epoch,
+    };
+    Some(epoch).filter(|epoch| over && is_open(seen, *epoch))
 }
 
 fn in_force(lease: &WriteLease) -> Option<(Pledge, Terms)> {

@@ -110,7 +110,8 @@ impl Connector {
             // Shorter than the whole, to tell "no connection" from "connected, but silent".
             .connect_timeout(limit * 3 / 4)
             .tcp_user_timeout(limit)
-            .keepalives_idle(limit)
+            // The kernel counts in whole seconds, and refuses none.
+            .keepalives_idle(limit.max(Duration::from_secs(1)))
             .keepalives_interval(Duration::from_secs(1))
             .keepalives_retries(3)
             .options(options(who, limit));

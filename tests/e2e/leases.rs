@@ -44,7 +44,8 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
     let alone = acknowledged(&log, fault, moved.promoting)?;
     let after = acknowledged(&log, moved.promoting, u64::MAX)?;
     let said = || agents.logs().join("\n");
-    ensure(before > 50 && alone > 50, || {
+    // A replica that takes over cannot know how much time is left, and fences at once.
+    ensure(before > 50 && alone > 10, || {
         format!("void: the writer inside wrote {before} rows before and {alone} after the cut")
     })?;
     ensure(after == 0, || {

@@ -29,6 +29,8 @@ pub(crate) struct Agent {
     pub drift: i64,
     pub wall_offset: i64,
     memory: Memory,
+    /// The hub did not answer in the last round.
+    silent: bool,
     /// Renewals under way, and what was seen when they were sent.
     pending: usize,
     seen: Option<Sight>,
@@ -55,6 +57,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Agent> {
         drift: setup.drifts[number % 3],
         wall_offset: 0,
         memory: Memory::default(),
+        silent: true,
         pending: 0,
         seen: None,
     };
@@ -79,6 +82,7 @@ impl Agent {
     fn ends(&mut self) {
         self.process += 1;
         self.memory = Memory::default();
+        self.silent = true;
         self.seen = None;
     }
 }
@@ -145,13 +149,17 @@ impl World {
             reachable,
         };
         let agent = &mut self.agents[number];
+        agent.silent = seen.hub == Hub::Silent;
         agent.memory.note(&seen);
         if database.is_none() {
             self.turn(number, self.now + limit(), Turn::Round);
             return;
         }
         let wanted = renewals(&seen, &agent.memory);
-        for renewal in &wanted {
+        for renewal in wanted
+            .iter()
+            .filter(|_| !self.process.pledges_when_answered)
+        {
             agent.memory.sending(renewal, &seen);
         }
         (agent.pending, agent.seen) = (wanted.len(), Some(seen));
@@ -193,6 +201,15 @@ impl World {
             return None;
         }
         let process = self.agents[number].process;
+        // Who knows of no pledge and hears no hub has nothing to do on the seat, and another
+        // replica may have.
+        let agent = &self.agents[number];
+        if agent.silent && agent.memory.pledge.is_none() {
+            server.seat = server
+                .seat
+                .filter(|(holder, _)| *holder != (number, process));
+            return None;
+        }
         let free = server
             .seat
             .is_none_or(|(holder, used)| holder == (number, process) || now > used + limit() * 6);
@@ -230,7 +247,15 @@ impl World {
         if away || !self.net.open(here, there) {
             return;
         }
+        let known = self.lease.as_ref().and_then(|(lease, _)| lease.in_force());
+        let pledges = match &record {
+            Record::Lease(lease) => lease.in_force().is_some_and(|new| Some(new) != known),
+            Record::Promise(..) => false,
+        };
         let done = self.put_record(record, version).is_ok();
+        if done && pledges && self.parts(self.agents[number].region) {
+            return;
+        }
         if self.net.open(there, here) && self.agents[number].process == process {
             let back = 2 + self.net.slower_by(there, here);
             self.turn(number, self.now + back, Turn::Answered(renewal, done));

@@ -1,4 +1,4 @@
-//! Many seeds on all processors, until the time is over or something breaks.
+//! Many seeds on all processors, until they or the time are over, or something breaks.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -23,30 +23,31 @@ pub(crate) struct Failure {
     pub broken: String,
 }
 
-/// How long to go on.
+/// How long to go on: for so many seeds, which is the same on each machine, or for so long.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
-    pub first: u64,
-    pub least: Duration,
-    pub most: Duration,
-    /// Not before every place was reached often enough, unless `most` is over.
-    pub all: bool,
+pub(crate) enum Plan {
+    Seeds(u64),
+    For(u64, Duration),
 }
 
 /// Most failures that are looked for.
 const FAILURES: usize = 3;
-/// Seeds between two looks at the whole.
-const BATCH: u64 = 64;
 
 /// Runs seeds as planned, or until some of them failed.
 pub(crate) fn seeds(clock: Clock, machine: Machine, plan: Plan) -> (Coverage, Vec<Failure>) {
-    let (next, over) = (AtomicU64::new(plan.first), AtomicBool::new(false));
+    let (first, end, until) = match plan {
+        Plan::Seeds(count) => (0, count, Duration::MAX),
+        Plan::For(first, time) => (first, u64::MAX, clock.passed() + time),
+    };
+    let (next, over) = (AtomicU64::new(first), AtomicBool::new(false));
     let total = Mutex::new((Coverage::default(), Vec::new()));
-    let began = clock.passed();
     let work = || {
         let mut coverage = Coverage::default();
-        while !over.load(Ordering::Relaxed) {
+        while !over.load(Ordering::Relaxed) && clock.passed() < until {
             let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                break;
+            }
             let (faults, outcome) = seeded(seed, machine);
             coverage.add(&outcome.coverage);
             let again = (seed % TWICE == 0).then(|| seeded(seed, machine).1.trace);
@@ -63,14 +64,6 @@ pub(crate) fn seeds(clock: Clock, machine: Machine, plan: Plan) -> (Coverage, Ve
                     broken,
                 });
                 over.fetch_or(total.1.len() >= FAILURES, Ordering::Relaxed);
-            }
-            if coverage.runs >= BATCH {
-                let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                total.0.add(&std::mem::take(&mut coverage));
-                let passed = clock.passed().saturating_sub(began);
-                let enough = !plan.all || total.0.missing().is_empty();
-                let ends = passed >= plan.most || (passed >= plan.least && enough);
-                over.fetch_or(ends, Ordering::Relaxed);
             }
         }
         let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use domicile_core::failover::{Journal, MoveKind, Proof, State, Stored};
 use domicile_core::health::Verdict;
 
 use crate::draw::is_operators_own;
-use crate::fault::{Ms, Place};
+use crate::fault::{Fault, Kind, Ms, Place};
 use crate::setup::Setup;
 use crate::world::Decided;
 use crate::world::database::{HOME, MEMBERS, Server};
@@ -101,11 +101,9 @@ impl Checks {
     }
 
     /// What the schedule promises about the run.
-    pub(crate) fn knows(&mut self, faults: &[crate::fault::Fault]) {
+    pub(crate) fn knows(&mut self, faults: &[Fault]) {
         self.only_operators = faults.iter().all(|fault| is_operators_own(&fault.kind));
-        let jumps =
-            |fault: &crate::fault::Fault| matches!(fault.kind, crate::fault::Kind::WallJump { .. });
-        self.wall_jumps = faults.iter().any(jumps);
+        self.wall_jumps = faults.iter().any(|fault| jumps(&fault.kind));
     }
 
     pub(crate) fn terms(&self) -> u32 {
@@ -377,4 +375,12 @@ impl Checks {
             self.fail("I4: the Secret names a server under another law");
         }
     }
+}
+
+/// A wall clock jumps, at once or in some state.
+fn jumps(kind: &Kind) -> bool {
+    if let Kind::When { then, .. } = kind {
+        return jumps(then);
+    }
+    matches!(kind, Kind::WallJump { .. })
 }

@@ -111,6 +111,7 @@ pub(crate) fn is_operators_own(kind: &Kind) -> bool {
         | Kind::KillAgent { .. }
         | Kind::FreezeAgent { .. }
         | Kind::Isolate { .. }
+        | Kind::Part { .. }
         | Kind::Ask { .. }
         | Kind::Relax
         | Kind::Rejoin { .. } => false,

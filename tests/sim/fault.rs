@@ -130,6 +130,9 @@ pub(crate) enum Kind {
     KillAgent { region: usize },
     /// The first agent of the region stands still.
     FreezeAgent { region: usize },
+    /// The next pledge of the region's agents that is new takes effect, and nobody outside hears
+    /// from the region after it, nor it from them: the answer is lost.
+    Part { region: usize },
     /// The API server answers nobody.
     HubAway,
     /// One watch of one operator shows everything so much later.

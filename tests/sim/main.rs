@@ -1,9 +1,9 @@
 //! The simulator: the real decision in a simulated world, with every fault that fits in one.
 //!
-//! Without arguments it does what CI does: kept replays, seeded faults, then random seeds until
-//! each place that can be reached was reached often enough. `SEED=n` runs from one seed on, alone
-//! or for `SECONDS=n`; `REPLAY=file` tells the story of a file; `MUTANTS=n` hunts the seeded faults
-//! with at most so many seeds each.
+//! Without arguments it does what CI does: kept replays, seeded faults, then a number of seeds that
+//! must reach each place often enough. All of it is counted in seeds, so that a slow machine finds
+//! the same. `SEED=n` runs from one seed on, alone or for `SECONDS=n`; `REPLAY=file` tells the
+//! story of a file; `MUTANTS=n` hunts the seeded faults with at most so many seeds each.
 #![expect(
     clippy::print_stdout,
     reason = "a test program of its own, without libtest"
@@ -34,10 +34,8 @@ use campaign::{Failure, Plan};
 use clock::Clock;
 use mutants::Machine;
 
-/// What CI spends on random seeds, in seconds; it goes on while places are missing, up to so many
-/// times as long.
-const SECONDS: u64 = 60;
-const PATIENCE: u32 = 5;
+/// The seeds of CI.
+const SEEDS: u64 = 12_000;
 /// Most seeds for one mutant.
 const MUTANT_SEEDS: u64 = 4_000;
 
@@ -56,9 +54,10 @@ fn main() -> ExitCode {
     } else if let (Some(seed), None) = (seed, seconds) {
         one(seed)
     } else if let Some(seconds) = seconds {
-        many(clock, seed.unwrap_or(0), seconds, false)
+        let time = Duration::from_secs(seconds);
+        many(clock, Plan::For(seed.unwrap_or(0), time))
     } else {
-        kept() && known() && mutants(MUTANT_SEEDS) && many(clock, 0, SECONDS, true)
+        kept() && known() && mutants(MUTANT_SEEDS) && many(clock, Plan::Seeds(SEEDS))
     };
     println!("simulator: {} s", clock.passed().as_secs());
     if good {
@@ -143,14 +142,9 @@ fn mutants(most: u64) -> bool {
     found.iter().all(hunt::Found::is_right)
 }
 
-/// Random seeds; `all` asks that every place was reached.
-fn many(clock: Clock, first: u64, seconds: u64, all: bool) -> bool {
-    let plan = Plan {
-        first,
-        least: Duration::from_secs(seconds),
-        most: Duration::from_secs(seconds) * if all { PATIENCE } else { 1 },
-        all,
-    };
+/// Random seeds; those of CI must have reached every place.
+fn many(clock: Clock, plan: Plan) -> bool {
+    let all = matches!(plan, Plan::Seeds(_));
     let began = clock.passed();
     let (coverage, failures) = campaign::seeds(clock, Machine::built(), plan);
     report::reached(&coverage, clock.passed().saturating_sub(began));

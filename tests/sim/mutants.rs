@@ -48,6 +48,8 @@ pub(crate) struct Process {
     pub judges_unprobed: bool,
     /// An agent that lost everything goes on.
     pub agent_never_fences: bool,
+    /// An agent is obliged by what it promised only when that was answered.
+    pub pledges_when_answered: bool,
     /// Statements do not look at the authority row: nothing stops a zombie.
     pub rows_unchecked: bool,
 }
@@ -90,6 +92,7 @@ const RIGHT: Process = Process {
     counts_on_the_wall: false,
     judges_unprobed: false,
     agent_never_fences: false,
+    pledges_when_answered: false,
     rows_unchecked: false,
 };
 

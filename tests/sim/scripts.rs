@@ -10,7 +10,18 @@ use crate::setup::Profile;
 const HOME: Kind = Kind::Isolate { server: 0 };
 
 /// How many scripts there are; the rarer the place, the more numbers lead to it.
-const SCRIPTS: u64 = 19;
+const SCRIPTS: u64 = 23;
+/// What a planned move does seldom, and so seldom ends in.
+const RARE: [Effect; 8] = [
+    Effect::Drain,
+    Effect::Canary,
+    Effect::Fence,
+    Effect::Promote,
+    Effect::TakeAuthority,
+    Effect::Secret,
+    Effect::Placement,
+    Effect::SetSynchronous,
+];
 
 /// What a profile is about, early in the run.
 pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
@@ -28,16 +39,33 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
     match profile {
         Profile::Any => Vec::new(),
         Profile::Leased => {
-            let effect = pick(chance, &[Effect::Permit, Effect::Permit, Effect::Lease]);
             let mut faults = promised(8_000, 90, chance);
-            faults.push(crash(effect));
+            let seldom = [
+                Effect::Permit,
+                Effect::Permit,
+                Effect::Permit,
+                Effect::Lease,
+            ];
+            faults.push(crash(pick(chance, &seldom)));
             faults
         }
         Profile::Caught => {
-            let number = pick(chance, &[1, 4]);
+            let number = pick(chance, &[1, 4, 4, 4, 8]);
             numbered(number, 8_000, 12_000, chance)
         }
-        Profile::Asked => numbered(7, 8_000, 12_000, chance),
+        Profile::Asked => {
+            let number = pick(chance, &[7, 19, 22]);
+            numbered(number, 8_000, 12_000, chance)
+        }
+        Profile::Crashed => crashed(side, chance),
+        Profile::Lacking => numbered(20, 8_000, 12_000, chance),
+        Profile::Orphaned => numbered(9, 8_000, 12_000, chance),
+        Profile::Late => {
+            let number = pick(chance, &[11, 17, 17]);
+            numbered(number, 8_000, 12_000, chance)
+        }
+        Profile::Parted => parted(chance),
+        Profile::Relaxed => relaxed(chance),
         Profile::Homeward => {
             let effects = [
                 Effect::Ask,
@@ -53,6 +81,54 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
             vec![lost, crash(pick(chance, &effects))]
         }
     }
+}
+
+/// Operators end in a move there and back.
+fn crashed(side: Side, chance: &mut Chance) -> Vec<Fault> {
+    let crash = |effect| Fault {
+        at: 1_000,
+        duration: 90_000,
+        kind: Kind::Crash { side, effect },
+    };
+
+    let crashes = [(); 4].map(|()| crash(pick(chance, &RARE)));
+    let asks = [(8_000, 1), (30_000, 0)].map(|(at, to)| Fault {
+        at,
+        duration: 50,
+        kind: ask(Wish::Switchover, to),
+    });
+    crashes.into_iter().chain(asks).collect()
+}
+
+/// The first pledge is the last word.
+fn parted(chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+
+    // The first pledge comes late, when the operator knows the servers already.
+    let (from, to) = (Place::Inside(0), Place::Hub);
+    let late = Fault {
+        at: 0,
+        duration: chance.between(who, 6_000, 10_000),
+        kind: Kind::Cut { from, to },
+    };
+    let parts = Fault {
+        at: 0,
+        duration: chance.between(who, 25_000, 40_000),
+        kind: Kind::Part { region: 0 },
+    };
+    vec![late, parts]
+}
+
+/// A person relaxes commits, and the primary is lost after that.
+fn relaxed(chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+
+    let fault = |at, duration, kind| Fault { at, duration, kind };
+    let lost = chance.between(who, 6_000, 12_000);
+    vec![
+        fault(8_000, 50, Kind::Relax),
+        fault(8_000 + lost, 20_000, HOME),
+    ]
 }
 
 /// One of the scripts, begun at this time.
@@ -79,11 +155,17 @@ fn numbered(number: u64, at: Ms, duration: Ms, chance: &mut Chance) -> Vec<Fault
             ),
             fault(100, 50, ask(Wish::Failover, 1)),
         ],
-        // The old primary is back while its standby still replays.
-        1..=3 => vec![
-            fault(0, 12_000, Kind::PauseReplay { server: 1 }),
-            fault(1_500, chance.between(who, 3_300, 5_500), HOME),
-        ],
+        // The old primary is back for the operator, while its standbys still replay.
+        1..=3 => {
+            let back = chance.between(who, 3_300, 7_000);
+            let paused = [1, 2].map(|server| fault(0, 15_000, Kind::PauseReplay { server }));
+            let apart = [1, 2].map(|to| {
+                let (from, to) = (Place::Server(0), Place::Server(to));
+                fault(1_500, 13_500, Kind::Cut { from, to })
+            });
+            let begin = [fault(1_500, back, HOME)];
+            paused.into_iter().chain(apart).chain(begin).collect()
+        }
         // The candidate is cut off when it should be promoted.
         4..=6 => vec![
             fault(0, long, when(State::Promoting, Kind::Isolate { server: 1 })),
@@ -152,6 +234,40 @@ fn rarer(number: u64, at: Ms, chance: &mut Chance) -> Vec<Fault> {
         13 | 14 => promised(at, 50, chance),
         // The primary's region is lost for longer than its lease.
         15 | 16 => vec![fault(0, chance.between(who, 14_000, 30_000), HOME)],
+        number => rarest(number, at, chance),
+    }
+}
+
+fn rarest(number: u64, at: Ms, chance: &mut Chance) -> Vec<Fault> {
+    let who = Who::Schedule;
+    let fault = |after: Ms, duration: Ms, kind: Kind| Fault {
+        at: at + after,
+        duration,
+        kind,
+    };
+    match number {
+        // A person does not wait until the outage is told.
+        19 => {
+            let asks = when(State::Suspect, ask(Wish::Failover, 1));
+            vec![
+                fault(0, 50, asks),
+                fault(100, 15_000, Kind::KillServer { server: 0 }),
+            ]
+        }
+        // The standby's stream breaks when a planned move begins, and nobody can know it yet.
+        20 | 21 => {
+            let (from, to) = (Place::Server(0), Place::Server(1));
+            let after = chance.below(who, 900);
+            vec![
+                fault(0, 50, ask(Wish::Switchover, 1)),
+                fault(after, 25_000, Kind::Cut { from, to }),
+            ]
+        }
+        // The primary is back before anybody approved.
+        22 => {
+            let back = chance.between(who, 5_000, 10_000);
+            vec![fault(0, back, Kind::KillServer { server: 0 })]
+        }
         // The next leader hears from the old primary later than from all others.
         _late => {
             let slow = |operator| {

@@ -30,6 +30,18 @@ pub(crate) enum Profile {
     Caught,
     /// A person is asked first.
     Asked,
+    /// Operators end in the middle of planned moves.
+    Crashed,
+    /// The last writes before a planned move do not arrive.
+    Lacking,
+    /// The last standby that is left follows nobody.
+    Orphaned,
+    /// A leader that is late.
+    Late,
+    /// A new pledge is the last that the hub hears of a region.
+    Parted,
+    /// Commits wait for the standby no more when the primary is lost.
+    Relaxed,
 }
 
 /// All of a run that is not its faults.
@@ -92,11 +104,18 @@ impl Setup {
         };
         let cooldown = [5, 60][draw(2) as usize];
         let delays = [0, 5_000, 60_000];
-        let profile = match draw(10) {
-            0 => Profile::Leased,
-            1 => Profile::Homeward,
-            2 => Profile::Caught,
-            3 => Profile::Asked,
+        // Kept replays hold the numbers below 10.
+        let profile = match draw(25) {
+            0 | 10 | 21 => Profile::Leased,
+            1 | 11 => Profile::Homeward,
+            2 | 12 | 13 | 22 => Profile::Caught,
+            3 | 14 => Profile::Asked,
+            15 | 16 => Profile::Crashed,
+            17 => Profile::Lacking,
+            18 => Profile::Orphaned,
+            19 => Profile::Late,
+            20 => Profile::Parted,
+            23 => Profile::Relaxed,
             _any => Profile::Any,
         };
         let mut setup = Self {
@@ -127,21 +146,37 @@ impl Setup {
     fn fits(&mut self, profile: Profile) {
         match profile {
             Profile::Any => {}
-            Profile::Leased => {
+            Profile::Leased | Profile::Parted => {
                 (self.agents, self.clusters, self.synchronous) = (true, true, false);
                 self.settings.mode = Mode::Automatic;
                 self.settings.minimum_proof = Proof::LeaseExpired;
-                self.settings.max_data_loss_seconds = 20;
+                // A pledge that came late leaves an older bound.
+                let parted = profile == Profile::Parted;
+                self.settings.max_data_loss_seconds = if parted { 60 } else { 20 };
+            }
+            Profile::Relaxed => {
+                self.synchronous = true;
+                self.settings.mode = Mode::Automatic;
             }
             Profile::Caught => {
                 (self.agents, self.synchronous) = (false, false);
                 self.settings.mode = Mode::Automatic;
                 self.settings.minimum_proof = Proof::Assumed;
-                self.settings.max_data_loss_seconds = 8;
+                self.settings.max_data_loss_seconds = 20;
             }
             Profile::Asked => {
                 self.synchronous = true;
                 self.settings.mode = Mode::SemiAutomatic;
+            }
+            Profile::Crashed => self.administrator = Some(4_000),
+            Profile::Lacking => self.synchronous = false,
+            Profile::Orphaned => {
+                self.settings.mode = Mode::Automatic;
+                self.administrator = None;
+            }
+            Profile::Late => {
+                self.settings.mode = Mode::Automatic;
+                self.administrator = Some(4_000);
             }
             Profile::Homeward => {
                 self.settings.mode = Mode::Automatic;

@@ -332,3 +332,22 @@ fn an_older_pledge_or_an_older_disarmed_lease_is_not_believed() {
         assert_eq!(look(&mut memory, &told(20, record)).1, Some(Epoch(4)));
     }
 }
+
+#[test]
+fn the_sessions_of_a_server_that_was_being_drained_are_ended_too() {
+    let (mut memory, _) = pledged_at_zero(false);
+    let mut seen = cut_off(20);
+    let row = |writable| {
+        Some(Authority {
+            epoch: Epoch(5),
+            writable,
+        })
+    };
+    let database = |row, open| Database::Primary { row, open };
+    seen.database = database(row(false), true);
+    assert_eq!(look(&mut memory, &seen).1, Some(Epoch(5)));
+    for closed in [database(row(false), false), database(row(true), true)] {
+        seen.database = closed;
+        assert_eq!(look(&mut memory, &seen).1, None);
+    }
+}

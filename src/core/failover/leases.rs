@@ -114,7 +114,7 @@ pub(super) fn keep(seen: &Observation, active: &Facts) -> Option<Outcome> {
 /// The standbys that may be promoted on the end of the lease: none while the policy is paused. One
 /// that is in stays in until it is down, so that a single failed read changes nothing.
 fn members(seen: &Observation) -> BTreeSet<RegionName> {
-    if seen.settings.paused || seen.conflict.is_some() {
+    if seen.settings.paused {
         return BTreeSet::new();
     }
     let before = seen.lease.there().map(|lease| &lease.record.members);
@@ -171,11 +171,17 @@ fn waits_for_agent(seen: &Observation, active: &Facts) -> bool {
 /// the lease is disarmed: before that it would be fenced anew at once.
 pub(super) fn self_fenced(seen: &Observation, active: &Facts) -> Option<Outcome> {
     waits_for_agent(seen, active).then(|| {
-        let message = format!(
-            "the agent of {} lost the hub and fenced its server, and does not renew the write \
-             lease: see its log; pausing the policy disarms the lease",
-            seen.stored.active
-        );
+        let active = &seen.stored.active;
+        let message = match &seen.lease {
+            Look::Unread => format!(
+                "{active} is fenced under its own epoch, and the write lease that would tell why \
+                 cannot be read: see the operator's log"
+            ),
+            Look::Absent | Look::There(_) => format!(
+                "the agent of {active} lost the hub and fenced its server, and does not renew the \
+                 write lease: see its log; pausing the policy disarms the lease"
+            ),
+        };
         Outcome::new(Answer::Wait(1_000), "AgentSilent", message)
     })
 }
@@ -201,14 +207,13 @@ pub(super) fn give_back(seen: &Observation, journal: &Journal) -> Option<Outcome
     let lease = match &seen.lease {
         Look::Absent => return None,
         Look::There(lease) => lease,
-        // It may be taken, with a pledge that would outlive the right that is given back.
+        // It may be taken, with a pledge that would outlive the right that is given back; but
+        // tenants wait. What is not read by then is told from the row, see `expiry`.
         Look::Unread => {
+            let lately = seen.now.seconds_since(seen.stored.since) < u64::from(LOOK_SECONDS);
             let wait = Answer::Wait(SOON_MS);
-            return Some(Outcome::new(
-                wait,
-                "LeaseUnread",
-                "the write lease cannot be read",
-            ));
+            let text = "the write lease cannot be read";
+            return lately.then(|| Outcome::new(wait, "LeaseUnread", text));
         }
     };
     if !lease.record.taken || lease.record.epoch > seen.stored.epoch {

@@ -265,11 +265,10 @@ fn imagine(
     // The lease was renewed until the outage and is over when the machine decides.
     let wait_ms = policy.settings.lease.wait_ms();
     seen.lease = pledged(policy, Mono(MOMENT.0 - wait_ms));
-    let wait = jiff::SignedDuration::from_millis(i64::try_from(wait_ms).unwrap_or(0));
     seen.stored.state = State::Outage;
     seen.stored.evidence = Some(Evidence {
         sampled: now,
-        outage_since: now.checked_sub(wait).unwrap_or(now),
+        outage_since: before(now, wait_ms),
         system_identifier: identifier(active),
         timeline: active.and_then(|known| known.timeline).unwrap_or(1),
         major_version: active.and_then(|known| known.major_version).unwrap_or(0),
@@ -311,6 +310,11 @@ fn imagined(
         servers.insert(region.clone(), view);
     }
     servers
+}
+
+fn before(now: Timestamp, milliseconds: u64) -> Timestamp {
+    let span = jiff::SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(0));
+    now.checked_sub(span).unwrap_or(now)
 }
 
 /// The write lease with the pledge that stands, last renewed at `renewed`.

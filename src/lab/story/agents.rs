@@ -80,6 +80,7 @@ impl Agents {
             .args(["--namespace", SYSTEM_NAMESPACE, "--hub-kubeconfig"])
             .arg(hub);
         command.arg(format!("--listen=127.0.0.1:{}", FIRST_PORT + number));
+        command.arg("--log=info,domicile_operator=debug");
         for (standby, file) in standbys {
             command.arg(format!("--standby-cluster={standby}={}", file.display()));
         }

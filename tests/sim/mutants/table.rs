@@ -32,7 +32,7 @@ pub(super) const DECISIONS: [Mutant; 24] = [
     decides(
         "takes a weaker proof than the minimum",
         old::ignores_the_minimum,
-        &["G9"],
+        &["G9", "I5"],
     ),
     decides("takes any loss", old::ignores_the_objective, &["G6"]),
     decides("says that nothing is lost", old::promises_no_loss, &["I5"]),
@@ -118,7 +118,7 @@ pub(super) const MORE: [Mutant; 10] = [
     decides(
         "skips the wait for the lease",
         more::skips_the_lease_wait,
-        &["I1", "I5"],
+        &["I1", "I5", "I12"],
     ),
     decides("asks no permit", more::asks_no_permit, &["I1", "I5"]),
     decides(
@@ -151,11 +151,19 @@ pub(super) const MORE: [Mutant; 10] = [
     ),
 ];
 
-pub(super) const PROCESSES: [Mutant; 9] = [
+pub(super) const PROCESSES: [Mutant; 10] = [
     does(
         "never fences itself",
         Process {
             agent_never_fences: true,
+            ..RIGHT
+        },
+        &["I1", "I5"],
+    ),
+    does(
+        "pledges only once the hub has answered",
+        Process {
+            pledges_when_answered: true,
             ..RIGHT
         },
         &["I1", "I5"],
@@ -174,7 +182,7 @@ pub(super) const PROCESSES: [Mutant; 9] = [
             no_compare_and_swap: true,
             ..RIGHT
         },
-        &["I2", "replay", "G8"],
+        &["I2", "replay", "G8", "early"],
     ),
     does(
         "repoints before the promotion",

@@ -44,11 +44,17 @@ impl World {
         };
         let stored = &reading.policy.stored;
         let asked = matches!(stored.state, State::Fencing | State::CatchingUp);
-        let journal = stored
-            .journal
+        let journal = stored.journal.as_ref().filter(|_| asked);
+        // Two regions are lawful, so that a pledge names one member.
+        let pledge = lease.there().and_then(|lease| lease.record.pledge.as_ref());
+        let synchronous = stored
+            .evidence
             .as_ref()
-            .filter(|_| asked && self.setup.clusters);
-        let to = journal.map(|journal| index(&journal.to));
+            .is_some_and(|e| e.synchronous.is_some());
+        let relied = pledge.filter(|pledge| pledge.promises && !synchronous);
+        let member = relied.and_then(|pledge| pledge.members.first());
+        let to = journal.map(|journal| &journal.to).or(member);
+        let to = to.filter(|_| self.setup.clusters).map(index);
         reading.lease = Some(lease);
         match to {
             Some(to) => self.call(at, Request::GetRecord(Some(to)), Purpose::PromiseRead(to)),

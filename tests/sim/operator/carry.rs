@@ -207,6 +207,9 @@ impl World {
     pub(crate) fn acted(&mut self, at: usize, outcome: Outcome) {
         self.operators[at].changed = Some(self.mono(at));
         let done = matches!(outcome, Outcome::Done);
+        if !done {
+            self.operators[at].missed = self.now;
+        }
         self.ends_pass(at, if done { 0 } else { AFTER_FAILURE });
     }
 

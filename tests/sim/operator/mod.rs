@@ -155,6 +155,8 @@ pub(crate) struct Operator {
     pub samples: [Option<Sample>; SERVERS],
     pub in_sync: Option<Mono>,
     pub changed: Option<Mono>,
+    /// When something that it sent last came to nothing.
+    pub missed: Ms,
     pub reading: Option<Reading>,
     pub busy: bool,
     pub again: bool,
@@ -191,6 +193,7 @@ impl Operator {
             samples: Default::default(),
             in_sync: None,
             changed: None,
+            missed: 0,
             reading: None,
             busy: false,
             again: false,

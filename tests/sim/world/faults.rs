@@ -45,6 +45,7 @@ impl World {
             }
             Kind::KillAgent { region } => self.agent_fault(region, None),
             Kind::FreezeAgent { region } => self.agent_fault(region, Some(until)),
+            Kind::Part { region } => self.parting = Some((region, fault.duration)),
             Kind::HubAway => self.hub_away += 1,
             Kind::WatchLag {
                 operator,
@@ -99,6 +100,7 @@ impl World {
             | Kind::PauseReplay { .. }
             | Kind::KillAgent { .. }
             | Kind::FreezeAgent { .. }
+            | Kind::Part { .. }
             | Kind::KillOperator { .. }
             | Kind::Crash { .. }
             | Kind::FreezeBefore { .. }
@@ -119,15 +121,25 @@ impl World {
         while let Some(found) = self.triggers.iter().position(|t| t.state == state) {
             let Trigger { then, lasts, .. } = self.triggers.remove(found);
             let at = now + self.chance.below(Who::Person, 150);
-            let number = self.faults.len();
-            self.faults.push(Fault {
-                at,
-                duration: lasts,
-                kind: then,
-            });
-            self.push(at, Event::Begins(number));
-            self.push(at + lasts, Event::Ends(number));
+            self.another(at, lasts, then);
         }
+    }
+
+    /// One more fault, which was not known before.
+    fn another(&mut self, at: Ms, duration: Ms, kind: Kind) {
+        let number = self.faults.len();
+        self.faults.push(Fault { at, duration, kind });
+        self.push(at, Event::Begins(number));
+        self.push(at + duration, Event::Ends(number));
+    }
+
+    /// A new pledge of this region was written: the last that is heard of it, when that waits.
+    pub(crate) fn parts(&mut self, region: usize) -> bool {
+        let Some((_, lasts)) = self.parting.take_if(|(waits, _)| *waits == region) else {
+            return false;
+        };
+        self.another(self.now, lasts, Kind::Isolate { server: region });
+        true
     }
 
     /// The first agent of a region stands still, or ends.
@@ -216,6 +228,7 @@ impl World {
         self.tell(|| "all faults are over".to_owned());
         self.net = super::net::Net::new();
         self.hub_away = 0;
+        self.parting = None;
         self.traps.clear();
         self.triggers.clear();
         for at in 0..self.servers.len() {

@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub promises: [Option<(Promise, u64)>; MEMBERS],
     pub traps: Vec<Trap>,
     pub triggers: Vec<Trigger>,
+    /// The region whose next new pledge is its last word, and for how long.
+    pub parting: Option<(usize, Ms)>,
     pub checks: Checks,
     pub coverage: Coverage,
     pub events: u64,
@@ -184,6 +186,7 @@ impl World {
             promises: [None; MEMBERS],
             traps: Vec::new(),
             triggers: Vec::new(),
+            parting: None,
             coverage: Coverage::default(),
             events: 0,
             trace: 0,
@@ -317,7 +320,9 @@ impl World {
         let since = self.hub.last_write.max(horizon + 4_000);
         let led = self.operators.iter().any(|it| {
             let holds = self.hub.lease.holder == Some((it.at, it.process));
-            holds && it.filled() && it.frozen_until + QUIET <= self.now
+            // What was sent in vain is waited for, and done anew.
+            let calm = !it.busy && it.missed + QUIET <= self.now;
+            holds && it.filled() && calm && it.frozen_until + QUIET <= self.now
         });
         led && self.now > since + QUIET
             && self.hub.policy.stored.state == domicile_core::failover::State::Steady

@@ -315,8 +315,8 @@ fn a_server_that_its_agent_fenced_waits_for_that_agent() {
 fn a_move_that_was_given_up_is_tried_again_once_nothing_is_promised() {
     let mut seen = outage();
     seen.settings.minimum_proof = Proof::LeaseExpired;
+    seen.stored.evidence = Some(evidence(&seen, 1000 - 20));
     seen.stored.epoch = Epoch(6);
-    seen.stored.evidence = Some(evidence_of(&seen, 1000 - 20));
     let taken = pledged(&seen, true).taken_for(Epoch(5), &"central".into());
     seen.lease = there(taken, 20_000);
     assert_eq!(objection(&seen), [GuardName::FencingProof]);
@@ -369,11 +369,4 @@ fn a_server_that_was_fenced_is_not_opened_while_the_lease_cannot_be_read() {
     seen.stored.state = State::Aborting;
     seen.lease = Look::Unread;
     assert_eq!(reason(&seen), "LeaseUnread");
-}
-
-/// What was known before an outage of that second, whatever the epoch.
-fn evidence_of(seen: &Observation, outage_since: i64) -> Evidence {
-    let mut same = seen.clone();
-    same.stored.epoch = Epoch(4);
-    evidence(&same, outage_since)
 }

@@ -277,6 +277,10 @@ fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, 
         .is_some_and(|view| view.verdict == Verdict::Up);
     let refused = Reason::parse(decision.reason).unwrap_or(Reason::NotObserved);
     match next.state {
+        // Nobody can write there, though the server answers.
+        State::Steady if refused == Reason::AgentSilent => {
+            (Summary::Stalled { ready: false }, refused)
+        }
         State::Steady if up => (Summary::Ready, word),
         State::Steady => (Summary::NotReady, refused),
         State::Suspect => (Summary::Reconciling { ready: true }, word),
