@@ -4,15 +4,19 @@
 CYCLES = 20
 FEW = 6
 
+# Databases on the server that fails, one lab for each number.
+DATABASES = 2,100,1000
+
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart
 
-.PHONY: menu install demo test check soak lab update sim
+.PHONY: menu install demo test check soak bench-failover lab update sim
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
 	@echo "make test    everything, as CI does (Linux, root)"
 	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
+	@echo "make bench-failover  how a failover grows with the databases of a server"
 	@echo "make check   what needs no server; also: make sim, make lab, make update"
 
 install:
@@ -35,6 +39,11 @@ check:
 soak: install
 	cargo build --locked --workspace --bins
 	target/debug/domicile-lab soak --cycles $(CYCLES)
+
+# Optimised programs: what users run.
+bench-failover: install
+	cargo build --locked --release --workspace --bins
+	target/release/domicile-lab bench-failover --databases $(DATABASES)
 
 # SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
 sim:

@@ -73,6 +73,19 @@ enum Verb {
         #[arg(long, default_value = ".")]
         repository: PathBuf,
     },
+    /// Measure failovers with many databases, each number in a lab of its own (the lab's folder
+    /// with the ending `bench`, unless `--dir` says another), and print the table.
+    BenchFailover {
+        /// How many databases the server has, one lab for each number.
+        #[arg(long, value_delimiter = ',', default_value = "2,100,1000")]
+        databases: Vec<usize>,
+        /// 15 is the system's own (15 or newer), 18 is 18.4.
+        #[arg(long, default_value = "15")]
+        postgres: Version,
+        /// The folder with `charts` and `examples`.
+        #[arg(long, default_value = ".")]
+        repository: PathBuf,
+    },
     /// Take the lab down, with all it left; fine if there is none.
     Down,
     /// Say what runs.
@@ -163,6 +176,7 @@ pub(crate) fn main() -> ExitCode {
         (Some(dir), _) => places.dir = dir,
         // Not the folder of a lab that a person has up.
         (None, Verb::Soak { .. }) => drop(places.dir.set_extension("soak")),
+        (None, Verb::BenchFailover { .. }) => drop(places.dir.set_extension("bench")),
         (None, _) => {}
     }
     let ended = std::path::absolute(&places.dir)
@@ -203,6 +217,14 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
         } => {
             let setup = postgres.setup(!soak.asynchronous, Engine::Plain);
             stories::soak(places, setup, soak, &repository)
+        }
+        Verb::BenchFailover {
+            databases,
+            postgres,
+            repository,
+        } => {
+            let setup = postgres.setup(true, Engine::Plain);
+            stories::bench_failover(places, setup, &databases, &repository)
         }
         Verb::Down => {
             heed_signals()?;

@@ -69,6 +69,21 @@ pub(super) fn soak(
     Ok(code(well))
 }
 
+pub(super) fn bench_failover(
+    places: Places,
+    setup: Setup,
+    numbers: &[usize],
+    repository: &Path,
+) -> Result<ExitCode> {
+    heed_signals()?;
+    let (options, parts) = begin(places, setup, repository, true)?;
+    let rows = story::bench::run(&options, &parts, numbers, &mut |line| println!("{line}"))?;
+    story::bench::table(&rows)
+        .iter()
+        .for_each(|line| println!("{line}"));
+    Ok(ExitCode::SUCCESS)
+}
+
 fn begin(places: Places, setup: Setup, repository: &Path, owned: bool) -> Result<(Options, Parts)> {
     let program = find_program(&this_program()?)?;
     let parts = Parts {

@@ -1,6 +1,7 @@
 //! The story that demo and end-to-end tests tell, in steps that can be put together.
 
 pub mod agents;
+pub mod bench;
 pub mod collect;
 pub mod demo;
 pub mod hands;

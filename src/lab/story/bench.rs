@@ -1,0 +1,257 @@
+//! How a failover grows with the number of databases on the server: for each number a lab of its
+//! own, in which a region is lost and its tenants come home.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::moves::Moved;
+use super::objects::{kinds, ready};
+use super::report::TenantReport;
+use super::screen::{Recovery, recovery};
+use super::stage::{Parts, Stage};
+use super::watch::PolicyWatch;
+use crate::clock::monotonic;
+use crate::error::{LabError, Result};
+use crate::lab::{Lab, Options, SYSTEM_NAMESPACE};
+use crate::process::Patience;
+use crate::regions::{How, Region};
+
+const HOME: &str = "eu-west";
+/// Not a tenant's namespace by name: nothing writes there, and no writer is looked for.
+const NAMESPACE: &str = "bench";
+/// Placements in one call of `kubectl apply`.
+const BATCH: usize = 100;
+/// For the databases of one batch: about 0.1 s each on a quiet machine.
+const BATCH_LIMIT: Duration = Duration::from_mins(5);
+/// Before the loss, so that the standby has what was made.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What one lab measured, in seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Tenants of the lost server, each with a database of its own; two of them write.
+    pub databases: usize,
+    /// Making and wiring the databases that were added, all of them.
+    pub provisioned: f64,
+    /// The failover, until the writers' first rows.
+    pub failover: Recovery,
+    /// From the decision until every Secret points at the new primary.
+    pub all_repointed: f64,
+    /// The killed server's start, until it answers.
+    pub restart: f64,
+    /// Its rejoining by `pg_rewind`, until it streams.
+    pub rewind: f64,
+    /// Longest time without an acknowledged row in the planned move home.
+    pub switchover_gap: f64,
+    /// The planned move home, from the operation until all Secrets point home.
+    pub all_home: f64,
+}
+
+/// Measures each number of databases, in order. Errors: a lab cannot be had, or a move did not
+/// happen; the lab is down then as well.
+pub fn run(
+    options: &Options,
+    parts: &Parts,
+    numbers: &[usize],
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for number in numbers {
+        say(&format!("{number} databases"));
+        Lab::down(&options.places.dir)?;
+        let row = measure(options, parts.clone(), *number, say);
+        Lab::down(&options.places.dir)?;
+        rows.push(row?);
+    }
+    Ok(rows)
+}
+
+/// The rows as a table in Markdown.
+pub fn table(rows: &[Row]) -> Vec<String> {
+    let names = [
+        "databases",
+        "made",
+        "detect",
+        "fence",
+        "promote",
+        "repoint",
+        "first write",
+        "decision to all repointed",
+        "restart",
+        "rewind",
+        "switchover gap",
+        "all home",
+    ];
+    let line = |words: Vec<String>| format!("| {} |", words.join(" | "));
+    let head = line(names.map(str::to_owned).to_vec());
+    let rule = format!("|{}", "---:|".repeat(names.len()));
+    let of = |row: &Row| {
+        let Recovery {
+            total: _,
+            detect,
+            fence,
+            promote,
+            repoint,
+            first_write,
+        } = row.failover;
+        let seconds = [
+            row.provisioned,
+            detect,
+            fence,
+            promote,
+            repoint,
+            first_write,
+            row.all_repointed,
+            row.restart,
+            row.rewind,
+            row.switchover_gap,
+            row.all_home,
+        ];
+        let words = seconds.iter().map(|one| format!("{one:.2}"));
+        line(
+            std::iter::once(row.databases.to_string())
+                .chain(words)
+                .collect(),
+        )
+    };
+    [head, rule]
+        .into_iter()
+        .chain(rows.iter().map(of))
+        .collect()
+}
+
+fn measure(
+    options: &Options,
+    parts: Parts,
+    number: usize,
+    say: &mut dyn FnMut(&str),
+) -> Result<Row> {
+    let stage = Stage::begin(options, parts, &mut |text| say(&format!("  {text}")))?;
+    let begun = monotonic()?;
+    // The examples bring two of them.
+    fill(&stage, number.saturating_sub(2), say)?;
+    let provisioned = since(begun)?;
+    let watch = PolicyWatch::begin(&stage.objects, &stage.policy)?;
+    stage.await_policy("the standby has it all", |policy| {
+        super::hands::in_sync(policy, "eu-central", true)
+    })?;
+    let start = monotonic()?;
+    std::thread::sleep(STEADY);
+    say("  the region is lost");
+    let fault = stage.lose(HOME, How::Kill)?;
+    let lost = stage.await_moved(&watch, HOME, fault)?;
+    let failover = judged(&stage, start, &lost)?;
+    let begun = monotonic()?;
+    stage.lab.regions().restore(HOME)?;
+    let restart = since(begun)?;
+    say("  it rejoins, and tenants go home");
+    let begun = monotonic()?;
+    let how = stage.lab.regions().rejoin(HOME)?;
+    let rewind = since(begun)?;
+    say(&format!("  {how:?}"));
+    stage.await_policy("the old primary follows", |policy| {
+        super::hands::in_sync(policy, HOME, true)
+    })?;
+    let start = monotonic()?;
+    std::thread::sleep(STEADY);
+    let home = stage.fail_back(&watch, HOME)?;
+    let reports = moving(&stage, start)?;
+    let until = monotonic()?;
+    let gaps = reports.iter().map(|one| one.silence(home.begun, until));
+    Ok(Row {
+        databases: number.max(2),
+        provisioned,
+        failover,
+        all_repointed: span(lost.fencing, lost.verifying),
+        restart,
+        rewind,
+        switchover_gap: gaps.fold(0.0, f64::max),
+        all_home: span(home.begun, home.verifying),
+    })
+}
+
+/// Places tenants without workloads, and waits until each has its Secret.
+fn fill(stage: &Stage, number: usize, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
+    });
+    stage.apply(&[namespace, onboarding()])?;
+    let names: Vec<String> = (0..number).map(|one| format!("bench-{one:04}")).collect();
+    for batch in names.chunks(BATCH) {
+        let placements: Vec<Value> = batch.iter().map(|name| placement(name)).collect();
+        stage.apply(&placements)?;
+        let patience = Patience::new("placements of the bench", BATCH_LIMIT);
+        loop {
+            let placed = stage.objects.list(kinds::PLACEMENT, Some(NAMESPACE), "")?;
+            let waiting = placed.iter().filter(|one| !ready(one)).count();
+            if waiting == 0 {
+                say(&format!("  {} databases added", placed.len()));
+                break;
+            }
+            patience.pause(|| format!("{waiting} are not ready"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What `kubectl domicile onboard` prints.
+fn onboarding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "domicile", "namespace": NAMESPACE},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+            "name": "domicile-tenant",
+        },
+        "subjects": [{
+            "kind": "ServiceAccount", "name": "domicile", "namespace": SYSTEM_NAMESPACE,
+        }],
+    })
+}
+
+fn placement(name: &str) -> Value {
+    json!({
+        "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"tenantID": name, "region": HOME},
+    })
+}
+
+/// The tenants that move, as the checker sees them. Errors: it sees a broken promise; a fast
+/// failover that lost rows is worth nothing.
+fn moving(stage: &Stage, start: u64) -> Result<Vec<TenantReport>> {
+    let reports = stage.judge(start, &[])?.into_values();
+    let moving: Vec<_> = reports.filter(|one| one.tenant.home == HOME).collect();
+    let wrong: Vec<_> = moving
+        .iter()
+        .flat_map(|one| {
+            let lost = one.verdict.lost.len();
+            let lost = (lost > 0).then(|| format!("{lost} acknowledged rows are lost"));
+            one.verdict.violations().into_iter().chain(lost)
+        })
+        .collect();
+    if wrong.is_empty() {
+        Ok(moving)
+    } else {
+        Err(LabError::State(wrong.join("; ")))
+    }
+}
+
+fn judged(stage: &Stage, start: u64, moved: &Moved) -> Result<Recovery> {
+    let reports = moving(stage, start)?;
+    let reports: Vec<_> = reports.iter().collect();
+    let address = Region::named(&moved.to)?.address.to_string();
+    let never = || LabError::State("a tenant never wrote again".to_owned());
+    recovery(moved, &reports, &address).ok_or_else(never)
+}
+
+fn since(begun: u64) -> Result<f64> {
+    Ok(span(begun, monotonic()?))
+}
+
+fn span(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1e9
+}
