@@ -1,4 +1,5 @@
-//! Agents beside the primary: they fence it before another is promoted, and the hub can be lost.
+//! Agents beside both servers: they fence a primary before another is promoted, and the hub can be
+//! lost.
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
     let stage = &world.stage;
     begin(world)?;
     let mut agents = Agents::begin(stage, HOME, &[])?;
+    let others = Agents::begin(stage, OTHER, &[])?;
     pledged(world, false)?;
     let start = monotonic()?;
     let (inside, log) = stage.write_inside(HOME)?;
@@ -70,8 +72,10 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
     stage.restore(HOME)?;
     rest(1500);
     inside.end()?;
-    drop(agents);
+    // The new primary's agents let a planned move through, and those of the old one renew again.
     world.go_home(false)?;
+    pledged(world, false)?;
+    drop((agents, others));
     end(world)?;
     let told = recovery(&moved, &reports)?;
     Ok(format!(
