@@ -215,7 +215,7 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             postgres,
             repository,
         } => {
-            let setup = postgres.setup(!soak.asynchronous, Engine::Plain);
+            let setup = postgres.setup(true, Engine::Plain);
             stories::soak(places, setup, soak, &repository)
         }
         Verb::BenchFailover {

@@ -45,7 +45,7 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
     let before = acknowledged(&log, start, fault)?;
     let alone = acknowledged(&log, fault, moved.promoting)?;
     let after = acknowledged(&log, moved.promoting, u64::MAX)?;
-    let said = || agents.logs().join("\n");
+    let said = || agents.told();
     // A replica that takes over cannot know how much time is left, and fences at once.
     ensure(before > 50 && alone > 10, || {
         format!("void: the writer inside wrote {before} rows before and {alone} after the cut")
@@ -103,7 +103,7 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
         || format!("the promise is {promise}, the epoch {epoch}"),
     )?;
     ensure(ours == format!("{epoch}|t"), || {
-        format!("the row is {ours}\n{}", agents.logs().join("\n"))
+        format!("the row is {ours}\n{}", agents.told())
     })?;
     steady(world)?;
     let refused: u64 = (world.judge(start, &[])?.values())
@@ -120,13 +120,10 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
     steady(world)?;
     let patience = domicile_lab::process::Patience::new("the right to write", CALL);
     while row(world)? != restored {
-        patience.pause(|| agents.logs().join("\n"))?;
+        patience.pause(|| agents.told())?;
     }
     ensure(theirs == format!("{epoch}|f"), || {
-        format!(
-            "without promises the row is {theirs}\n{}",
-            agents.logs().join("\n")
-        )
+        format!("without promises the row is {theirs}\n{}", agents.told())
     })?;
     drop(agents);
     end(world)?;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domicile_lab::lab::find_program;
 use domicile_lab::regions::How;
-use domicile_lab::story::soak::Plan;
+use domicile_lab::story::soak::{Means, Plan};
 use domicile_lab::story::{self, Parts};
 use domicile_lab::{LabError, Options, Places, Result, Setup};
 
@@ -26,10 +26,23 @@ pub(super) struct SoakArguments {
     seed: Option<u64>,
     /// Asynchronous replication without a fence: only faults that leave no primary alive unseen.
     #[arg(long = "async")]
-    pub(super) asynchronous: bool,
+    asynchronous: bool,
+    /// Asynchronous replication and agents on both sides: every kind of fault, and some of agents.
+    #[arg(long, conflicts_with = "asynchronous")]
+    agents: bool,
     /// Where the report goes, as JSON; the transcript goes beside it.
     #[arg(long, default_value = "target/soak/report.json")]
     report: PathBuf,
+}
+
+impl SoakArguments {
+    fn means(&self) -> Means {
+        match (self.asynchronous, self.agents) {
+            (_, true) => Means::Agents,
+            (true, false) => Means::Nothing,
+            (false, false) => Means::Synchronous,
+        }
+    }
 }
 
 pub(super) fn demo(
@@ -51,18 +64,25 @@ pub(super) fn soak(
     repository: &Path,
 ) -> Result<ExitCode> {
     heed_signals()?;
+    let means = arguments.means();
+    let setup = Setup {
+        synchronous: means == Means::Synchronous,
+        ..setup
+    };
     let (options, parts) = begin(places, setup, repository, true)?;
     let SoakArguments {
         cycles,
         first,
         seed,
         asynchronous: _,
+        agents: _,
         report,
     } = arguments;
     let plan = Plan {
         first: first.max(1),
         last: cycles,
         seed: seed.unwrap_or_else(time_seed),
+        means,
         report: std::path::absolute(&report).map_err(LabError::file("resolve", &report))?,
     };
     let well = story::soak::run(&options, &parts, &plan, &mut |line| println!("{line}"))?;
@@ -78,9 +98,9 @@ pub(super) fn bench_failover(
     heed_signals()?;
     let (options, parts) = begin(places, setup, repository, true)?;
     let rows = story::bench::run(&options, &parts, numbers, &mut |line| println!("{line}"))?;
-    story::bench::table(&rows)
-        .iter()
-        .for_each(|line| println!("{line}"));
+    for line in story::bench::table(&rows) {
+        println!("{line}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -25,6 +25,10 @@ const FIRST_PORT: u16 = 18_080;
 /// The running replicas of a region's agent. Dropping them kills them.
 #[derive(Debug)]
 pub struct Agents {
+    region: String,
+    hub: PathBuf,
+    standbys: Vec<(String, PathBuf)>,
+    /// The one that acts is first, as long as nothing was killed.
     replicas: Vec<Replica>,
     logs: Vec<PathBuf>,
 }
@@ -46,42 +50,48 @@ impl Agents {
         let token = run_ok(kubectl.arg("--duration=24h"), CALL_LIMIT)?.stdout;
         let hub = dir.join(format!("{region}-hub.kubeconfig"));
         secret_file(&hub, &hub_kubeconfig(stage.space(), token.trim())?)?;
+        let standbys = standbys.iter();
         let mut agents = Self {
+            region: region.to_owned(),
+            hub,
+            standbys: standbys
+                .map(|(name, file)| ((*name).to_owned(), file.clone()))
+                .collect(),
             replicas: Vec::new(),
             logs: Vec::new(),
         };
-        for number in 0..2 {
-            let log = dir.join(format!("{region}-{number}.log"));
-            agents.spawn(stage, region, &hub, standbys, (number, &log))?;
-            await_word(&log, "Standing by")?;
-            if number == 0 {
-                await_word(&log, "Acting")?;
-            }
-        }
+        let first = agents.spawn(stage)?;
+        await_word(&first, "Acting")?;
+        agents.fill(stage)?;
         Ok(agents)
     }
 
-    fn spawn(
-        &mut self,
-        stage: &Stage,
-        region: &str,
-        hub: &Path,
-        standbys: &[(&str, PathBuf)],
-        (number, log): (u16, &Path),
-    ) -> Result<()> {
+    /// Starts a replica in the place of one that was killed; fine when there are two.
+    pub fn fill(&mut self, stage: &Stage) -> Result<()> {
+        while self.replicas.len() < 2 {
+            let log = self.spawn(stage)?;
+            await_word(&log, "Standing by")?;
+        }
+        Ok(())
+    }
+
+    /// Starts a replica; returns its log.
+    fn spawn(&mut self, stage: &Stage) -> Result<PathBuf> {
         use std::os::unix::process::CommandExt;
-        let output = File::create(log).map_err(LabError::file("create", log))?;
-        let errors = output.try_clone().map_err(LabError::file("share", log))?;
+        let (region, number) = (&self.region, self.logs.len() as u16);
+        let log = folder(stage)?.join(format!("{region}-{number}.log"));
+        let output = File::create(&log).map_err(LabError::file("create", &log))?;
+        let errors = output.try_clone().map_err(LabError::file("share", &log))?;
         let mut command = stage
             .space()
             .command(Some(region), stage.parts.programs.join("domicile"));
         command.args(["agent", "--region", region, "--policy", &stage.policy]);
         command
             .args(["--namespace", SYSTEM_NAMESPACE, "--hub-kubeconfig"])
-            .arg(hub);
+            .arg(&self.hub);
         command.arg(format!("--listen=127.0.0.1:{}", FIRST_PORT + number));
         command.arg("--log=info,domicile_operator=debug");
-        for (standby, file) in standbys {
+        for (standby, file) in &self.standbys {
             command.arg(format!("--standby-cluster={standby}={}", file.display()));
         }
         let child = command
@@ -93,8 +103,8 @@ impl Agents {
             .map_err(LabError::system("start an agent"))?;
         let group = Pid::from_raw(child.id() as i32);
         self.replicas.push(Replica { child, group });
-        self.logs.push(log.to_owned());
-        Ok(())
+        self.logs.push(log.clone());
+        Ok(log)
     }
 
     /// Kills the replica that was started first, without a goodbye; the other one is left.
@@ -104,10 +114,29 @@ impl Agents {
         }
     }
 
+    /// Stops both replicas where they are, or lets them go on.
+    pub fn freeze(&self, frozen: bool) {
+        let signal = if frozen {
+            Signal::SIGSTOP
+        } else {
+            Signal::SIGCONT
+        };
+        for replica in &self.replicas {
+            // One that ended is missed when its region's lease is.
+            let _ = killpg(replica.group, signal);
+        }
+    }
+
+    /// The logs of all replicas that there were.
+    pub fn logs(&self) -> &[PathBuf] {
+        &self.logs
+    }
+
     /// What the replicas have logged, for messages.
-    pub fn logs(&self) -> Vec<String> {
+    pub fn told(&self) -> String {
         let read = |path: &PathBuf| fs::read_to_string(path).unwrap_or_default();
-        self.logs.iter().map(read).collect()
+        let told: Vec<_> = self.logs.iter().map(read).collect();
+        told.join("\n")
     }
 }
 

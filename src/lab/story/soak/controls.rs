@@ -4,40 +4,57 @@
 use serde_json::json;
 
 use super::cycle::{MIN_WRITES, World};
+use super::fault::Means;
 use super::inject::rest;
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::regions::How;
+use crate::story::Agents;
 
 /// How long a standby may not hear its primary before that is killed.
 const DEAF_MS: u64 = 1000;
 /// A heartbeat must have been replayed after a change, or the loss bound is unknown.
 const HEARTBEAT_MS: u64 = 2500;
+/// The regions of the policy.
+const GROUP: [&str; 2] = ["eu-west", "eu-central"];
+/// Long enough that a fault that must move nobody, [`super::inject`], does not end it.
+const LEASE_SECONDS: u32 = 20;
+const RENEW_SECONDS: u32 = 3;
 
 impl World {
-    /// Runs both controls; returns what they saw. The stage is as it was before, but for the
-    /// active region. Errors: a control did not fire, or a step did not come.
+    /// Runs both controls, without any means; returns what they saw. Errors: a control did not fire, or a step did not come.
     pub(super) fn controls(&mut self) -> Result<Vec<String>> {
-        self.unprotected(true)?;
+        self.protect(Means::Nothing)?;
         let told = vec![self.loses()?, self.two_writers()?];
-        self.unprotected(false)?;
         self.since = monotonic()?;
         Ok(told)
     }
 
-    /// Takes away the fence, or puts back what the soak runs with.
-    fn unprotected(&self, on: bool) -> Result<()> {
+    /// Brings about what the soak runs with: synchronous replication, or agents on both sides.
+    pub(super) fn arm(&mut self) -> Result<()> {
+        if self.means == Means::Agents {
+            for region in GROUP {
+                self.posts
+                    .insert(region, Agents::begin(&self.stage, region, &[])?);
+            }
+        }
+        self.protect(self.means)
+    }
+
+    fn protect(&self, means: Means) -> Result<()> {
         let (primary, standby) = self.roles()?;
-        let bare = on || !self.synchronous;
-        let proof = if bare {
-            "Assumed"
-        } else {
-            "SynchronousReplication"
+        let fencing = match means {
+            Means::Synchronous => json!({"minimumProof": "SynchronousReplication"}),
+            Means::Nothing => json!({"minimumProof": "Assumed"}),
+            Means::Agents => json!({
+                "minimumProof": "LeaseExpired",
+                "leaseSeconds": LEASE_SECONDS, "renewSeconds": RENEW_SECONDS,
+            }),
         };
+        self.stage.change_policy(&json!({"fencing": fencing}))?;
+        let synchronous = means == Means::Synchronous;
         self.stage
-            .change_policy(&json!({"fencing": {"minimumProof": proof}}))?;
-        self.stage
-            .set_synchronous(primary.name, standby.name, !bare)?;
+            .set_synchronous(primary.name, standby.name, synchronous)?;
         rest(HEARTBEAT_MS)
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::fault::{Dice, Kind};
-use super::inject::Fault;
+use super::fault::{Dice, Kind, Means};
+use super::inject::{Fault, Posts};
 use super::tally::CycleReport;
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::process::Patience;
 use crate::regions::Region;
+use crate::story::Agents;
 use crate::story::hands::in_sync;
 use crate::story::objects::{condition, is};
 use crate::story::stage::{Stage, Tenant};
@@ -34,7 +35,9 @@ pub(super) struct World {
     pub(super) watch: PolicyWatch,
     /// Rows sent before are not judged (monotonic nanoseconds).
     pub(super) since: u64,
-    pub(super) synchronous: bool,
+    pub(super) means: Means,
+    /// The agents on both sides, if they are the means.
+    pub(super) posts: Posts,
 }
 
 impl World {
@@ -61,7 +64,7 @@ impl World {
             ready => ready?,
         };
         steps.done("traffic")?;
-        let begun = fault.play()?;
+        let begun = fault.play(&mut self.posts)?;
         steps.done("fault")?;
         let moved = self.settle(primary, standby)?;
         steps.done("settle")?;
@@ -70,7 +73,7 @@ impl World {
         }
         let (now_primary, now_standby) = self.roles()?;
         if moved {
-            self.stage.rejoin(now_standby.name, self.synchronous)?;
+            self.stage.rejoin(now_standby.name, self.synchronous())?;
         }
         steps.done("rejoin")?;
         self.await_writes(now_primary.name, AGAIN)?;
@@ -78,7 +81,10 @@ impl World {
         let mut report = self.judge_cycle((start, begun), dice.cycle, (kind, primary, moved))?;
         steps.done("judge")?;
         report.steps = steps.done;
-        if !self.synchronous {
+        for agents in self.posts.values_mut() {
+            agents.fill(&self.stage)?;
+        }
+        if !self.synchronous() {
             // What asynchronous replication lost is told once.
             self.since = monotonic()?;
         }
@@ -96,6 +102,10 @@ impl World {
         self.await_writes(fault.primary.name, MIN_WRITES)?;
         self.await_heartbeats(fault.standby.name)?;
         Ok(inside)
+    }
+
+    pub(super) fn synchronous(&self) -> bool {
+        self.means == Means::Synchronous
     }
 
     /// The active region of the policy and its standby.
@@ -184,8 +194,9 @@ impl World {
                 let reason = condition(policy, "StandbyHealthy").map(|one| one["reason"].clone());
                 reason.is_some_and(|one| one == "AwaitingRejoin" || one == "Quarantined")
             };
-            let healthy =
-                || is(policy, "StandbyHealthy", "True") && in_sync(policy, other, self.synchronous);
+            let healthy = || {
+                is(policy, "StandbyHealthy", "True") && in_sync(policy, other, self.synchronous())
+            };
             status["state"] == "Steady"
                 && (status["activeRegion"] == home && healthy()
                     || status["activeRegion"] == other && kept_apart())
@@ -225,6 +236,10 @@ pub(super) fn diagnosis(world: &World) -> Vec<String> {
     ];
     let policy = world.stage.policy().unwrap_or(Value::Null);
     lines.push(format!("guards: {}", policy["status"]["guards"]));
+    for log in world.posts.values().flat_map(Agents::logs) {
+        lines.push(format!("log {}:", log.display()));
+        lines.push(crate::process::tail(log));
+    }
     for log in world.stage.logs.logs().unwrap_or_default() {
         if log.namespace == crate::lab::SYSTEM_NAMESPACE {
             lines.push(format!("log {}:", log.file.display()));

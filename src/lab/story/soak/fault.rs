@@ -47,6 +47,24 @@ pub enum Kind {
     ControlPlaneAway,
     /// Nothing breaks: a person moves the tenants to the other region.
     Switchover,
+    /// The acting agent of the primary is killed.
+    AgentKilled,
+    /// Both agents of the primary stand still for some seconds, less than the lease.
+    AgentsFrozen,
+    /// The primary's region is cut off, with a writer inside, and its acting agent is killed.
+    CutAgentKilled,
+}
+
+/// What keeps an old primary from going on beside the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// It waits for its standby, which follows another then.
+    Synchronous,
+    /// Agents on both sides; replication is asynchronous.
+    Agents,
+    /// Nothing: one that lives on unseen makes two writers by design (the proof says `Assumed`),
+    /// and a control shows that.
+    Nothing,
 }
 
 /// What must come of a fault.
@@ -62,7 +80,7 @@ pub enum Expected {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::Freeze,
         Self::Cut,
@@ -83,6 +101,9 @@ impl Kind {
         Self::StandbyKilled,
         Self::ControlPlaneAway,
         Self::Switchover,
+        Self::AgentKilled,
+        Self::AgentsFrozen,
+        Self::CutAgentKilled,
     ];
 
     /// What must come of it.
@@ -97,7 +118,8 @@ impl Kind {
             | Self::OperatorKilled
             | Self::OperatorsKilled
             | Self::ApiserverAway
-            | Self::Switchover => Expected::Moves,
+            | Self::Switchover
+            | Self::CutAgentKilled => Expected::Moves,
             Self::HealsMidway | Self::ReturnsEarly | Self::HeavyLoss | Self::Flap => {
                 Expected::MovesOnceOrStays
             }
@@ -106,7 +128,9 @@ impl Kind {
             | Self::OperatorIsolated
             | Self::ReplicationCut
             | Self::StandbyKilled
-            | Self::ControlPlaneAway => Expected::Stays,
+            | Self::ControlPlaneAway
+            | Self::AgentKilled
+            | Self::AgentsFrozen => Expected::Stays,
         }
     }
 
@@ -114,7 +138,12 @@ impl Kind {
     /// there is part of the cycle.
     pub fn has_writer_inside(self) -> bool {
         match self {
-            Self::Cut | Self::CutIn | Self::CutOut | Self::HealsMidway | Self::Flap => true,
+            Self::Cut
+            | Self::CutIn
+            | Self::CutOut
+            | Self::HealsMidway
+            | Self::Flap
+            | Self::CutAgentKilled => true,
             Self::Kill
             | Self::Freeze
             | Self::DiskFull
@@ -129,14 +158,26 @@ impl Kind {
             | Self::OperatorIsolated
             | Self::ReplicationCut
             | Self::StandbyKilled
-            | Self::ControlPlaneAway => false,
+            | Self::ControlPlaneAway
+            | Self::AgentKilled
+            | Self::AgentsFrozen => false,
         }
     }
 
-    /// Whether it is one for asynchronous replication without a fence, too: a primary that lives
-    /// on unseen has two writers there by design (the proof says `Assumed`), and a control shows
-    /// that.
-    pub fn fits_asynchronous(self) -> bool {
+    /// Whether it is one for these means against a second writer.
+    pub fn fits(self, means: Means) -> bool {
+        let of_agents = matches!(
+            self,
+            Self::AgentKilled | Self::AgentsFrozen | Self::CutAgentKilled
+        );
+        match means {
+            Means::Agents => true,
+            Means::Synchronous => !of_agents,
+            Means::Nothing => !of_agents && self.fits_nothing(),
+        }
+    }
+
+    fn fits_nothing(self) -> bool {
         match self {
             Self::Kill
             | Self::DiskFull
@@ -157,7 +198,10 @@ impl Kind {
             | Self::HealsMidway
             | Self::ReturnsEarly
             | Self::HeavyLoss
-            | Self::Flap => false,
+            | Self::Flap
+            | Self::AgentKilled
+            | Self::AgentsFrozen
+            | Self::CutAgentKilled => false,
         }
     }
 }
@@ -222,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn agents_are_broken_where_there_are_some_and_no_fence_is_tried_where_there_is_none() {
+        let fitting = |means| Kind::ALL.iter().filter(|kind| kind.fits(means)).count();
+        assert_eq!(fitting(Means::Agents), 23);
+        assert_eq!(fitting(Means::Synchronous), 20);
+        assert_eq!(fitting(Means::Nothing), 12);
+        assert!(!Kind::Cut.fits(Means::Nothing) && Kind::Cut.fits(Means::Synchronous));
+    }
+
+    #[test]
     fn a_seed_has_one_order_and_another_seed_another() {
         assert_eq!(order(7, 60), order(7, 60));
         assert_ne!(order(7, 60), order(8, 60));
@@ -230,10 +283,10 @@ mod tests {
     #[test]
     fn the_first_cycles_cover_every_kind_and_the_later_ones_most() {
         for seed in 0..50 {
-            let kinds: BTreeSet<_> = order(seed, 20).into_iter().collect();
+            let kinds: BTreeSet<_> = order(seed, 23).into_iter().collect();
             assert_eq!(kinds.len(), Kind::ALL.len(), "seed {seed}");
         }
-        let later: BTreeSet<_> = order(3, 220).into_iter().skip(20).collect();
+        let later: BTreeSet<_> = order(3, 223).into_iter().skip(23).collect();
         assert!(later.len() > 15, "{later:?}");
     }
 

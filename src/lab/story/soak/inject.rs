@@ -1,5 +1,6 @@
 //! Breaks something, waits until what must come of it has come, and mends it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,6 +11,7 @@ use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::process::interrupted;
 use crate::regions::{How, REGIONS, Region};
+use crate::story::Agents;
 use crate::story::moves::Moved;
 use crate::story::objects::is;
 use crate::story::operator::{kill_all, processes, signal};
@@ -18,6 +20,8 @@ use crate::story::watch::{PolicyWatch, Transition};
 
 /// How long a fault that must move nobody lasts: more than twice the probes of an outage.
 const HOLD_MS: u64 = 8000;
+/// How long agents stand still: less than what is left of a lease at worst.
+const STILL_MS: u64 = 5000;
 /// How long the old primary stays away after its tenants have moved.
 const AFTER_MS: u64 = 1000;
 /// How long the old primary is back before it is made a standby: time for it to do harm.
@@ -28,6 +32,9 @@ const FLAPS: u64 = 3;
 /// The cooldown in seconds of a region that flaps, which lasts as long as the longest flapping:
 /// without one every flap may move the tenants.
 const COOLDOWN: u64 = 25;
+
+/// The agents of the regions that have some.
+pub(super) type Posts = BTreeMap<&'static str, Agents>;
 
 /// The fault of one cycle.
 #[derive(Debug)]
@@ -52,9 +59,15 @@ impl Fault<'_> {
 
     /// Breaks, waits and mends; returns when the fault began (monotonic nanoseconds). Errors: what
     /// must come did not come.
-    pub(super) fn play(&self) -> Result<u64> {
+    pub(super) fn play(&self, posts: &mut Posts) -> Result<u64> {
         let fault = monotonic()?;
         match self.kind {
+            Kind::AgentKilled => {
+                self.kill_agent(posts)?;
+                rest(HOLD_MS)?;
+            }
+            Kind::AgentsFrozen => self.agents_frozen(posts)?,
+            Kind::CutAgentKilled => self.lost(How::Cut, || self.kill_agent(posts))?,
             Kind::Kill => self.lost(How::Kill, || Ok(()))?,
             Kind::Freeze => self.lost(How::Freeze, || Ok(()))?,
             Kind::Cut => self.lost(How::Cut, || Ok(()))?,
@@ -116,6 +129,25 @@ impl Fault<'_> {
             self.stage.renew_operator()?;
         }
         Ok(())
+    }
+
+    fn agents_frozen(&self, posts: &mut Posts) -> Result<()> {
+        let agents = self.agents(posts)?;
+        agents.freeze(true);
+        let held = rest(STILL_MS);
+        agents.freeze(false);
+        held.and_then(|()| rest(HOLD_MS))
+    }
+
+    fn kill_agent(&self, posts: &mut Posts) -> Result<()> {
+        self.agents(posts).map(Agents::kill_first)
+    }
+
+    /// The agents beside the primary.
+    fn agents<'p>(&self, posts: &'p mut Posts) -> Result<&'p mut Agents> {
+        let name = self.primary.name;
+        let none = || LabError::State(format!("{name} has no agents"));
+        posts.get_mut(name).ok_or_else(none)
     }
 
     fn heals_midway(&self, fault: u64) -> Result<()> {

@@ -83,7 +83,8 @@ impl World {
             let found = one.verdict.violations().into_iter();
             wrong.extend(found.map(|text| format!("tenant {name}: {text}")));
         }
-        if report.loss_seconds > report.bound_seconds as f64 || self.synchronous && report.lost > 0
+        if report.loss_seconds > report.bound_seconds as f64
+            || self.synchronous() && report.lost > 0
         {
             wrong.push(format!(
                 "{} acknowledged rows are lost, the oldest {:.2} s old, and {} s were told",

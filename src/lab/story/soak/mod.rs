@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use fault::Kind;
+pub use fault::{Kind, Means};
 pub use tally::{CycleReport, Failure, Tally};
 
 use crate::clock::monotonic;
@@ -21,12 +21,13 @@ use crate::error::{LabError, Result};
 use crate::lab::{Lab, Options};
 use crate::process::run_ok;
 use crate::regions::REGIONS;
-use crate::setup::{Postgres, Setup};
+use crate::setup::Postgres;
 use crate::state::write_atomically;
 use crate::story::stage::{Parts, Stage};
 use crate::story::watch::PolicyWatch;
 use cycle::{MIN_WRITES, World, diagnosis};
 use fault::Dice;
+use inject::Posts;
 
 /// Cycles after which a new lab begins: the logs of one lab are all read again in each cycle.
 const CYCLES_OF_A_LAB: u64 = 25;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub last: u64,
     /// What decides about kinds and moments.
     pub seed: u64,
+    /// What is relied on against a second writer.
+    pub means: Means,
     /// The file of the report (JSON). The transcript lies beside it, with the ending `log`.
     pub report: PathBuf,
 }
@@ -99,7 +102,10 @@ fn tally(options: &Options, parts: &Parts, plan: &Plan) -> Tally {
             |_| "unknown".to_owned(),
             |said| said.stdout.trim().to_owned(),
         ),
-        lab: options.setup.to_string(),
+        lab: format!(
+            "{}, against a second writer: {:?}",
+            options.setup, plan.means
+        ),
         asked: (plan.last + 1).saturating_sub(plan.first),
         min_writes: MIN_WRITES,
         controls: Vec::new(),
@@ -118,9 +124,8 @@ struct Soak<'a> {
 
 impl Soak<'_> {
     fn cycles(&mut self, step: &mut dyn FnMut(&str)) -> Result<()> {
-        let synchronous = self.options.setup.synchronous;
         let mut kinds = Kind::ALL.to_vec();
-        kinds.retain(|kind| synchronous || kind.fits_asynchronous());
+        kinds.retain(|kind| kind.fits(self.plan.means));
         let mut world: Option<World> = None;
         let mut of_lab = 0;
         let mut voids = self.tally.asked / 4 + 2;
@@ -172,7 +177,8 @@ impl Soak<'_> {
             stage,
             watch,
             since: monotonic()?,
-            synchronous: self.options.setup.synchronous,
+            means: self.plan.means,
+            posts: Posts::new(),
         };
         if self.tally.controls.is_empty() {
             match world.controls() {
@@ -193,6 +199,7 @@ impl Soak<'_> {
                 }
             }
         }
+        world.arm()?;
         Ok(Some(world))
     }
 
@@ -249,17 +256,15 @@ impl Soak<'_> {
 
     fn fail(&mut self, cycle: u64, what: String, why: Vec<String>) {
         let seed = self.plan.seed;
-        let Setup {
-            postgres,
-            synchronous,
-            // The soak has no other engine.
-            engine: _,
-        } = self.options.setup;
-        let version = match postgres {
+        let version = match self.options.setup.postgres {
             Postgres::System => "",
             Postgres::V18 => " --postgres 18",
         };
-        let asynchronous = if synchronous { "" } else { " --async" };
+        let means = match self.plan.means {
+            Means::Synchronous => "",
+            Means::Agents => " --agents",
+            Means::Nothing => " --async",
+        };
         let range = match cycle {
             0 => format!("--cycles {}", self.plan.last),
             _ => format!("--first {cycle} --cycles {cycle}"),
@@ -268,7 +273,7 @@ impl Soak<'_> {
             cycle,
             what,
             why,
-            replay: format!("domicile-lab soak --seed {seed} {range}{version}{asynchronous}"),
+            replay: format!("domicile-lab soak --seed {seed} {range}{version}{means}"),
         });
     }
 
