@@ -1,6 +1,7 @@
 # The menu. Every recipe is what CI runs too.
 
-# Cycles of `make soak`: every kind of fault once. `make test` runs the first few.
+# Cycles of `make soak`: every kind of fault once; `make test` runs the first few. What it relies on
+# against a second writer: MEANS=--agents or --async.
 CYCLES = 20
 FEW = 6
 
@@ -38,7 +39,7 @@ check:
 
 soak: install
 	cargo build --locked --workspace --bins
-	target/debug/domicile-lab soak --cycles $(CYCLES)
+	target/debug/domicile-lab soak --cycles $(CYCLES) $(MEANS)
 
 # Optimised programs: what users run.
 bench-failover: install
