@@ -27,7 +27,7 @@ pub(super) struct SoakArguments {
     /// Asynchronous replication without a fence: only faults that leave no primary alive unseen.
     #[arg(long = "async")]
     asynchronous: bool,
-    /// Asynchronous replication and agents on both sides: every kind of fault, and some of agents.
+    /// Asynchronous replication and agents on both sides, which are broken too.
     #[arg(long, conflicts_with = "asynchronous")]
     agents: bool,
     /// Where the report goes, as JSON; the transcript goes beside it.
