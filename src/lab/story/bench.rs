@@ -19,6 +19,7 @@ use crate::process::Patience;
 use crate::regions::{How, Region};
 
 const HOME: &str = "eu-west";
+const OTHER: &str = "eu-central";
 /// Not a tenant's namespace by name: nothing writes there, and no writer is looked for.
 const NAMESPACE: &str = "bench";
 /// Placements in one call of `kubectl apply`.
@@ -136,8 +137,12 @@ fn measure(
     let provisioned = since(begun)?;
     let watch = PolicyWatch::begin(&stage.objects, &stage.policy)?;
     stage.await_policy("the standby has it all", |policy| {
-        super::hands::in_sync(policy, "eu-central", true)
+        super::hands::in_sync(policy, OTHER, true)
     })?;
+    // What was made lies behind: a rewind reads from the last checkpoint that both have.
+    for region in [HOME, OTHER] {
+        stage.sql(region, "CHECKPOINT")?;
+    }
     let start = monotonic()?;
     std::thread::sleep(STEADY);
     say("  the region is lost");
