@@ -128,6 +128,7 @@ mod tests {
         CallError::Kube(kube::Error::Api(status))
     }
 
+    /// Faults: 35, 40.
     #[test]
     fn answers_fall_into_their_classes() {
         let classes = [409, 403, 422, 429, 500, 503].map(|code| answered(code).class());
@@ -144,6 +145,7 @@ mod tests {
         assert_eq!(answered(403).to_string(), "words");
     }
 
+    /// Faults: 36.
     #[tokio::test]
     async fn a_call_without_answer_ends_at_its_deadline() {
         let limit = Duration::from_millis(20);
