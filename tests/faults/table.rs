@@ -79,7 +79,7 @@ pub(crate) fn document(
             }
             for (test, result) in tests {
                 let _ = writeln!(out, "| {about} | {test} | {result} |");
-                about = " | | ".to_owned();
+                " | | ".clone_into(&mut about);
             }
         }
     }
@@ -113,6 +113,7 @@ pub(crate) fn test(claim: &Claim) -> String {
         name,
         ..
     } = claim;
+    let program = program.trim_start_matches("domicile_");
     format!("{program}: [{name}](../{path})")
 }
 
