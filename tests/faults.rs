@@ -172,11 +172,11 @@ fn a_claim_of_what_nothing_runs_is_found() {
     }
 }
 
-fn row(row: u8, missing: Option<&str>) -> Row {
+fn row(number: u8, missing: Option<&str>) -> Row {
     let (fault, right) = ("it breaks".to_owned(), "it holds".to_owned());
     let missing = missing.map(str::to_owned);
     Row {
-        row,
+        number,
         fault,
         right,
         missing,
@@ -241,7 +241,8 @@ fn a_log_tells_what_passed_and_what_failed() {
         [   3.0 s] cycle 3 cut-in FAILED: nobody moved\n";
     let run = Run::read(log).unwrap();
     let passed = Some("passed 2026-11-24T20:00:00Z 0123abc".to_owned());
-    let failed = Some("**failed** 2026-11-24T20:00:00Z 0123abc".to_owned());
+    let new = "**failed** 2026-11-24T20:00:00Z 0123abc".to_owned();
+    let failed = Some(new.clone());
     assert_eq!(run.cell("domicile_core", "good"), passed);
     assert_eq!(run.cell("e2e", "moves"), failed, "the worst of both");
     assert_eq!(run.cell("e2e", "good"), None);
@@ -249,10 +250,10 @@ fn a_log_tells_what_passed_and_what_failed() {
     assert_eq!(run.cell("soak", "kill"), passed);
     assert_eq!(
         (run.cell("soak", "flap"), run.cell("soak", "cut-in")),
-        (None, failed.clone())
+        (None, failed)
     );
     assert!(Run::read("test a ... ok").is_none());
-    let (old, new) = ("passed 2026-01-01T00:00:00Z a".to_owned(), failed.unwrap());
+    let old = "passed 2026-01-01T00:00:00Z a".to_owned();
     assert_eq!(later(old.clone(), new.clone()), new);
     assert_eq!(later(new.clone(), old.clone()), new);
     assert_eq!(later("not run".to_owned(), old.clone()), old);

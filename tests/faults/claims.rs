@@ -3,6 +3,8 @@
 //! a step of such a function, a scenario of `e2e`, a kind of fault of the soak or the simulator, or
 //! a fault that is seeded into the simulator.
 
+use std::num::ParseIntError;
+
 /// A test, and the rows that it is there for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
@@ -24,9 +26,9 @@ pub(crate) fn claims(path: &str, text: &str, root: &str) -> Vec<Result<Claim, St
         .iter()
         .enumerate()
         .filter_map(|(at, line)| Some((at, rows(line)?)));
-    let claim = |(at, rows): (usize, Option<Vec<u8>>)| {
+    let claim = |(at, rows): (usize, Result<Vec<u8>, ParseIntError>)| {
         let place = format!("{path}:{}", at + 1);
-        let rows = rows.ok_or_else(|| format!("{place}: write `Faults: 54, 79.`"))?;
+        let rows = rows.map_err(|_| format!("{place}: write `Faults: 54, 79.`"))?;
         let below = lines.get(at + 1..).unwrap_or_default();
         let (name, runs) = subject(path, text, root, below)
             .ok_or_else(|| format!("{place}: what follows is no test, or nothing runs it"))?;
@@ -52,12 +54,12 @@ pub(crate) fn program(path: &str) -> String {
     }
 }
 
-/// The rows of a comment that claims some; the inner `None` is one that cannot be read.
-fn rows(line: &str) -> Option<Option<Vec<u8>>> {
+/// The rows of a comment that claims some.
+fn rows(line: &str) -> Option<Result<Vec<u8>, ParseIntError>> {
     let comment = line.strip_prefix("//")?.trim_start_matches('/').trim();
     let listed = comment.strip_prefix("Faults:")?;
     let numbers = listed.strip_suffix('.').unwrap_or_default().split(',');
-    Some(numbers.map(|number| number.trim().parse().ok()).collect())
+    Some(numbers.map(|number| number.trim().parse()).collect())
 }
 
 /// What the comment stands above: its name, and what its results are told under.

@@ -51,7 +51,7 @@ fn outcomes(log: &str) -> Outcomes {
     let mut program = String::new();
     for line in log.lines().map(str::trim) {
         if let Some(started) = started(line) {
-            program = started.to_owned();
+            started.clone_into(&mut program);
         } else if let Some((name, well)) = tested(line) {
             *found
                 .entry((program.clone(), name.to_owned()))

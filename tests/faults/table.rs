@@ -19,7 +19,8 @@ pub(crate) struct Group {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Row {
-    pub(crate) row: u8,
+    #[serde(rename = "row")]
+    pub(crate) number: u8,
     pub(crate) fault: String,
     pub(crate) right: String,
     /// What no test shows, and what it would need.
@@ -33,27 +34,27 @@ pub(crate) fn problems(groups: &[Group], claims: &[Claim]) -> Vec<String> {
     let rows = || groups.iter().flat_map(|group| &group.rows);
     let claimed = |row: u8| claims.iter().any(|claim| claim.rows.contains(&row));
     let alone = rows()
-        .filter(|row| row.missing.is_none() && !claimed(row.row))
+        .filter(|row| row.missing.is_none() && !claimed(row.number))
         .map(|row| {
             format!(
                 "row {} ({}) has neither test nor reason",
-                row.row, row.fault
+                row.number, row.fault
             )
         });
     let unknown = claims.iter().flat_map(|claim| {
         let unknown = claim
             .rows
             .iter()
-            .filter(|row| !rows().any(|one| one.row == **row));
+            .filter(|row| !rows().any(|one| one.number == **row));
         unknown.map(|row| format!("{}: there is no row {row}", claim.path))
     });
-    let numbers = rows().map(|row| row.row).collect::<Vec<_>>();
+    let numbers = rows().map(|row| row.number).collect::<Vec<_>>();
     let unordered = (!numbers.is_sorted_by(|one, other| one < other))
         .then(|| "rows are not in order".to_owned());
     // It would be read as the end of a cell.
     let torn = rows()
         .filter(|row| format!("{row:?}").contains('|'))
-        .map(|row| format!("row {}: write no `|`", row.row));
+        .map(|row| format!("row {}: write no `|`", row.number));
     alone.chain(unknown).chain(unordered).chain(torn).collect()
 }
 
@@ -68,9 +69,9 @@ pub(crate) fn document(
     for group in groups {
         let _ = write!(out, "\n## {}\n\n{HEAD}", group.group);
         for row in &group.rows {
-            let mut about = format!("{} | {} | {}", row.row, row.fault, row.right);
+            let mut about = format!("{} | {} | {}", row.number, row.fault, row.right);
             let mut tests: Vec<_> = (claims.iter())
-                .filter(|claim| claim.rows.contains(&row.row))
+                .filter(|claim| claim.rows.contains(&row.number))
                 .map(|claim| (test(claim), result(claim)))
                 .collect();
             if let Some(missing) = &row.missing {
@@ -120,7 +121,7 @@ pub(crate) fn test(claim: &Claim) -> String {
 fn counts(groups: &[Group], claims: &[Claim]) -> String {
     let (mut whole, mut partly, mut none) = (0, 0, 0);
     for row in groups.iter().flat_map(|group| &group.rows) {
-        let claimed = claims.iter().any(|claim| claim.rows.contains(&row.row));
+        let claimed = claims.iter().any(|claim| claim.rows.contains(&row.number));
         match (claimed, &row.missing) {
             (true, None) => whole += 1,
             (true, Some(_)) => partly += 1,

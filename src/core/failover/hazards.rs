@@ -226,6 +226,7 @@ fn a_halted_machine_still_fences_a_primary_of_an_older_epoch() {
     assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
 }
 
+/// Faults: 64, 65.
 #[test]
 fn a_standby_that_has_fallen_behind_has_no_predicted_loss() {
     let mut seen = calm();

@@ -123,3 +123,59 @@ async fn a_watch_whose_place_is_gone_lists_anew_and_forgets_what_went_meanwhile(
     assert_eq!(told, ["a first", "a second", "b b", "c c"]);
     assert_eq!(*lists.lock().unwrap(), 2, "listed more often than needed");
 }
+
+/// Lists nothing. Its first watch never says anything, and each later one tells of one object.
+async fn silent(State(watches): State<Arc<Mutex<usize>>>, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if !query.contains("watch=true") {
+        let none = json!({
+            "apiVersion": "v1", "kind": "ConfigMapList",
+            "metadata": {"resourceVersion": "9"}, "items": [],
+        });
+        return none.to_string().into_response();
+    }
+    let mut watches = watches.lock().unwrap();
+    *watches += 1;
+    let mut added = json!({"type": "ADDED", "object": *named("a", "u", "10")});
+    added["object"]["apiVersion"] = "v1".into();
+    added["object"]["kind"] = "ConfigMap".into();
+    let told = (*watches > 1).then(|| Ok::<_, std::convert::Infallible>(format!("{added}\n")));
+    let stays = stream::iter(told).chain(stream::pending());
+    Body::from_stream(stays).into_response()
+}
+
+/// Nobody ends such a connection: only its silence tells.
+///
+/// Faults: 32.
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_made_anew() {
+    let watches = Arc::new(Mutex::new(0));
+    let router = Router::new()
+        .fallback(silent)
+        .with_state(Arc::clone(&watches));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    // Only an earlier call could make it fail, and then a provider is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = kube::Config::new(url.parse().unwrap());
+    let silence = Duration::from_secs(1);
+    let client = crate::kube::client::patient(config, silence).unwrap();
+    let (cache, writer) = Cache::<ConfigMap>::new();
+    let followed = cache.clone();
+    tasks.spawn(async move { follow(client, followed, writer, |_, _, _| {}).await });
+    let clock = Clock::default();
+    let began = clock.mono();
+    let seen = async {
+        while cache.get("a").is_none() {
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let within = clock.within(Duration::from_secs(20), seen).await;
+    assert!(within.is_ok(), "{} watches", watches.lock().unwrap());
+    let passed = clock.mono().since(began);
+    assert!(passed >= 900, "the first watch was not silent: {passed} ms");
+}
