@@ -93,7 +93,7 @@ async fn a_watch_whose_place_is_gone_lists_anew_and_forgets_what_went_meanwhile(
         .with_state(Arc::clone(&lists));
     let (cache, writer) = Cache::<ConfigMap>::new();
     // As this process wrote it: newer than anything of the second `a`, and of the first one.
-    cache.wrote(named("a", "first", "7"));
+    cache.wrote(named("a", "first", "70"));
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&told);
     let changed = move |key: &Key, seen: &Seen<ConfigMap>, _gone: bool| {

@@ -47,7 +47,8 @@ fn put(store: &mut Store, body: &Bytes) -> (StatusCode, String) {
     let sent: Value = serde_json::from_slice(body).unwrap();
     let presented = sent["metadata"]["resourceVersion"].clone();
     store.asked.push(presented.clone());
-    if presented != store.version.to_string() {
+    let version = presented.as_str().and_then(|text| text.parse().ok());
+    if version != Some(store.version) {
         return failure(StatusCode::CONFLICT, "Conflict");
     }
     store.version += 1;
