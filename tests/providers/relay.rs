@@ -53,7 +53,9 @@ impl Relay {
                 let (cut, left, mut seen) = (cut.clone(), left.clone(), cut_seen.clone());
                 connections.spawn(async move {
                     tokio::select! {
-                        () = carry(client, server, &left, end) => { cut.send_replace(left_none(&left)); }
+                        () = carry(client, server, &left, end) => {
+                            cut.send_replace(left_none(&left));
+                        }
                         _ = seen.wait_for(|cut| *cut) => {}
                     }
                 });
