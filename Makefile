@@ -9,9 +9,9 @@ FEW = 6
 DATABASES = 2,100,1000
 
 # Tests that need no server.
-OFFLINE = --test house --test generated --test schema --test chart
+OFFLINE = --test house --test generated --test schema --test chart --test faults
 
-.PHONY: menu install demo test check soak bench-failover lab update sim
+.PHONY: menu install demo test check soak bench-failover lab update sim faults
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
@@ -19,6 +19,7 @@ menu:
 	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
 	@echo "make bench-failover  how a failover grows with the databases of a server"
 	@echo "make check   what needs no server; also: make sim, make lab, make update"
+	@echo "make faults  docs/faults.md: each fault, its tests, and what they said when they last ran"
 
 install:
 	@.ci/install
@@ -29,8 +30,8 @@ demo: install
 
 test: install check
 	cargo build --locked --workspace --bins
-	cargo test --locked --workspace --no-fail-fast
-	target/debug/domicile-lab soak --cycles $(FEW)
+	.ci/record test cargo test --locked --workspace --no-fail-fast
+	.ci/record soak-few target/debug/domicile-lab soak --cycles $(FEW)
 
 check:
 	cargo fmt --all --check
@@ -39,7 +40,7 @@ check:
 
 soak: install
 	cargo build --locked --workspace --bins
-	target/debug/domicile-lab soak --cycles $(CYCLES) $(MEANS)
+	.ci/record soak target/debug/domicile-lab soak --cycles $(CYCLES) $(MEANS)
 
 # Optimised programs: what users run.
 bench-failover: install
@@ -48,11 +49,14 @@ bench-failover: install
 
 # SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
 sim:
-	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS MUTANTS,$(if $($v),$v=$($v))) $(if $(REPLAY),REPLAY=$(abspath $(REPLAY)))
+	.ci/record sim cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS MUTANTS,$(if $($v),$v=$($v))) $(if $(REPLAY),REPLAY=$(abspath $(REPLAY)))
 
 lab: install
 	cargo build --locked --workspace --bins
 	target/debug/domicile-lab up
 
 update:
-	UPDATE=1 cargo test -p domicile-tests --test generated --test chart
+	UPDATE=1 cargo test -p domicile-tests --test generated --test chart --test faults
+
+faults:
+	UPDATE=1 cargo test --locked -p domicile-tests --test faults

@@ -159,6 +159,7 @@ fn a_settled_world_writes_nothing(world: &World) {
     assert_ne!(world.sql("eu-west", next), transactions);
 }
 
+/// Faults: 43.
 fn a_secret_edited_by_hand_is_put_back(world: &World) {
     let before = world.secret("acme-db").unwrap();
     let patch = json!({ "stringData": { "password": "mine", "EXTRA": "x", "host": "1.2.3.4" } });
@@ -175,6 +176,7 @@ fn a_secret_edited_by_hand_is_put_back(world: &World) {
     world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
+/// Faults: 43.
 fn a_deleted_secret_comes_back_with_credentials_that_work(world: &World) {
     let before = world.secret("acme-db").unwrap();
     let api = world.secrets();
@@ -200,6 +202,8 @@ fn a_deleted_secret_comes_back_with_credentials_that_work(world: &World) {
 }
 
 /// As after a crash between the Secret and the server: the Secret is what holds.
+///
+/// Faults: 44.
 fn a_password_changed_on_the_server_is_set_back(world: &World) {
     let data = world.secret("acme-db").unwrap();
     for sql in [
@@ -292,6 +296,7 @@ fn no_output_holds_a_password(world: &World) {
     assert!(!log.contains(&data["password"]));
 }
 
+/// Faults: 34.
 fn a_retained_placement_leaves_all_behind(world: &World) {
     world.delete(SPACE, "acme");
     world.await_gone(SPACE, "acme");

@@ -54,6 +54,7 @@ fn delete_all(running: &Running) {
     running.lab.kubectl(&arguments).unwrap();
 }
 
+/// Faults: 53, 60, 61.
 fn each_fault_has_its_own_reason(running: &Running) {
     secret(
         running,
@@ -118,6 +119,7 @@ fn a_login_without_rights_is_named_with_the_next_step(running: &Running) {
     server.superuser_sql("postgres", "DROP ROLE weak").unwrap();
 }
 
+/// Faults: 62.
 fn another_server_at_the_address_is_refused_until_it_is_accepted(running: &Running) {
     apply(
         running,

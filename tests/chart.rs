@@ -39,6 +39,31 @@ fn the_chart_s_definitions_are_those_of_crds() {
     }
 }
 
+/// An own webhook that is down would stop what it is asked about, such as a failover's own writes.
+///
+/// Faults: 41.
+#[test]
+fn the_chart_brings_no_webhook_and_the_operator_may_make_none() {
+    let mut folders = vec![repository().join("charts/domicile")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let text = fs::read_to_string(&path).unwrap().to_lowercase();
+            let found = text.contains("webhookconfiguration") || text.contains("admissionpolicy");
+            assert!(!found, "{}", path.display());
+        }
+    }
+    assert!(files > 20, "only {files} files were looked at");
+    let admission = |rule: &&Rule| rule.group.contains("admissionregistration");
+    assert!(rules().iter().find(admission).is_none());
+}
+
 #[test]
 fn braces_of_a_description_are_no_template() {
     let crd = "metadata:\n  name: x\nspec:\n  description: use {{ rw.uri }}\n";

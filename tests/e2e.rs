@@ -53,16 +53,19 @@ const fn scenario(
 
 /// In this order: the last ones look at what all the others left.
 const SCENARIOS: [Scenario; 27] = [
+    // Faults: 53.
     scenario(
         "killed_primary_loses_no_row_and_tenants_come_home",
         true,
         loss::kill,
     ),
+    // Faults: 55.
     scenario(
         "frozen_primary_loses_no_row_and_tenants_come_home",
         true,
         loss::freeze,
     ),
+    // Faults: 54, 71, 78.
     scenario(
         "cut_primary_acknowledges_nothing_to_a_writer_inside",
         true,
@@ -83,7 +86,9 @@ const SCENARIOS: [Scenario; 27] = [
         false,
         planned::automatic_failback,
     ),
+    // Faults: 74.
     scenario("live_stream_vetoes_a_failover", true, veto::live_stream),
+    // Faults: 64.
     scenario(
         "asynchronous_kill_moves_within_the_bound",
         true,
@@ -99,35 +104,49 @@ const SCENARIOS: [Scenario; 27] = [
         true,
         asynchronous::control,
     ),
+    // Faults: 78.
     scenario(
         "agent_fences_a_cut_asynchronous_primary_before_another_is_promoted",
         true,
         leases::cut,
     ),
+    // Faults: 78.
     scenario(
         "agent_killed_with_its_region_cut_leaves_the_fence_to_the_other",
         false,
         leases::cut_and_killed,
     ),
+    // Faults: 36, 39.
     scenario(
         "losing_the_hub_stops_no_primary_that_lives_on_promises",
         false,
         leases::hub_lost,
     ),
+    // Faults: 44.
     scenario("operator_killed_while_suspect", false, crash::suspect),
+    // Faults: 44.
     scenario("operator_killed_in_outage", false, crash::outage),
+    // Faults: 44.
     scenario("operator_killed_while_fencing", false, crash::fencing),
+    // Faults: 44.
     scenario(
         "operator_killed_while_catching_up",
         false,
         crash::catching_up,
     ),
+    // Faults: 44, 46.
     scenario("operator_killed_while_promoting", false, crash::promoting),
+    // Faults: 44.
     scenario("operator_killed_while_rerouting", false, crash::rerouting),
+    // Faults: 44.
     scenario("operator_killed_while_verifying", false, crash::verifying),
+    // Faults: 44.
     scenario("operator_killed_while_draining", false, crash::draining),
+    // Faults: 44.
     scenario("operator_killed_while_aborting", false, crash::aborting),
+    // Faults: 44.
     scenario("operator_killed_while_blocked", false, crash::blocked),
+    // Faults: 44.
     scenario(
         "operator_killed_while_awaiting_approval",
         false,
@@ -147,11 +166,14 @@ const SCENARIOS: [Scenario; 27] = [
 ];
 
 /// In a lab where Patroni runs the servers.
-const UNDER_PATRONI: [Scenario; 1] = [scenario(
-    "killed_region_is_fenced_reported_and_rejoined_and_tenants_come_home_hands_free",
-    false,
-    patroni::hands_free,
-)];
+const UNDER_PATRONI: [Scenario; 1] = [
+    // Faults: 72.
+    scenario(
+        "killed_region_is_fenced_reported_and_rejoined_and_tenants_come_home_hands_free",
+        false,
+        patroni::hands_free,
+    ),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

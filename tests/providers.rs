@@ -20,6 +20,14 @@ mod probe;
 mod promotion;
 #[path = "providers/relay.rs"]
 mod relay;
+#[path = "providers/seat.rs"]
+mod seat;
+#[path = "providers/silence.rs"]
+mod silence;
+#[path = "providers/standby.rs"]
+mod standby;
+#[path = "providers/stopped.rs"]
+mod stopped;
 #[path = "providers/tenant.rs"]
 mod tenant;
 #[path = "providers/world.rs"]

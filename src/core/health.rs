@@ -151,6 +151,29 @@ mod tests {
         Probe::Failed(failure, String::new())
     }
 
+    fn facts() -> Facts {
+        Facts {
+            system_identifier: "7".into(),
+            major_version: 18,
+            version: "18.4".into(),
+            role: crate::facts::Role::Primary,
+            timeline: 1,
+            position: crate::facts::Lsn(1),
+            received: None,
+            receiver: None,
+            senders: Vec::new(),
+            synchrony: crate::facts::Synchrony::default(),
+            authority: None,
+            heartbeat: None,
+            tenant_sessions: 0,
+            open_logins: 0,
+            missing_rights: Vec::new(),
+            sampled: crate::time::Mono(1),
+            round_trip_ms: 1,
+        }
+    }
+
+    /// Faults: 53, 56.
     #[test]
     fn three_failures_in_a_row_are_down() {
         let mut verdict = Verdict::Up;
@@ -165,6 +188,26 @@ mod tests {
     }
 
     proptest! {
+        /// Faults: 56, 80.
+        #[test]
+        fn bursts_below_the_threshold_never_make_a_server_down(
+            bursts in proptest::collection::vec((0..LIMITS.fall, 1..4_u32), 0..50)
+        ) {
+            let answered = Probe::Answered(Box::new(facts()));
+            let mut verdict = Verdict::Up;
+            for (failures, successes) in bursts {
+                for _ in 0..failures {
+                    verdict = judge(verdict, &failed(ProbeFailure::TimedOut), LIMITS);
+                    prop_assert_ne!(verdict, Verdict::Down);
+                }
+                for _ in 0..successes {
+                    verdict = judge(verdict, &answered, LIMITS);
+                }
+                prop_assert_eq!(verdict, Verdict::Up);
+            }
+        }
+
+        /// Faults: 57, 60, 61, 62.
         #[test]
         fn a_wrong_password_never_makes_a_server_down(
             failures in proptest::collection::vec(prop_oneof![

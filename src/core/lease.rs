@@ -207,6 +207,7 @@ mod tests {
         renew_seconds: 10,
     };
 
+    /// Faults: 78.
     #[test]
     fn a_holder_has_fenced_itself_before_a_taker_may_act() {
         assert_eq!(TERMS.fence_after_ms(), 20_000);
@@ -248,6 +249,7 @@ mod tests {
         assert_eq!(lease.in_force(), None);
     }
 
+    /// Faults: 51.
     #[test]
     fn the_clock_that_says_more_counts() {
         let at = |mono, wall| Now {

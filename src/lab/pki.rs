@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use crate::error::{LabError, Result};
@@ -77,6 +77,25 @@ impl Authority {
         sans: &[&str],
         usages: &[Usage],
     ) -> Result<(String, String)> {
+        self.issue_as(cn, org, sans, usages, |_| {})
+    }
+
+    /// A server's certificate whose time was over long before it was made, and its key.
+    pub fn issue_expired(&self, cn: &str, sans: &[&str]) -> Result<(String, String)> {
+        self.issue_as(cn, None, sans, &[Usage::Server], |params| {
+            params.not_after = date_time_ymd(2020, 1, 1);
+            params.not_before = date_time_ymd(2019, 1, 1);
+        })
+    }
+
+    fn issue_as(
+        &self,
+        cn: &str,
+        org: Option<&str>,
+        sans: &[&str],
+        usages: &[Usage],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<(String, String)> {
         let failed = |source| LabError::Certificate {
             name: cn.to_owned(),
             source,
@@ -104,6 +123,7 @@ impl Authority {
                 Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
             })
             .collect();
+        change(&mut params);
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         Ok((certificate.pem(), key.serialize_pem()))

@@ -6,6 +6,8 @@ use super::world::{EAST, SPACE, WEST, World, region, tenant};
 
 /// Between the change and the next probe nothing has told that another server answers there, one
 /// that takes the login; and no tenant has ever moved, so that the epoch fits too.
+///
+/// Faults: 62.
 pub(super) fn an_address_that_leads_to_another_server_makes_nothing_there(world: &World) {
     let spec = json!({
         "tenantID": "fixed", "region": "eu-west",

@@ -8,6 +8,8 @@ use serde_json::json;
 use super::world::{SOON, World, tenant};
 
 /// It takes the operator's rights away while the operator still has to drop the database.
+///
+/// Faults: 43.
 pub(super) fn a_deleted_namespace_takes_its_placements_along(world: &World) {
     let name = "doomed";
     world.apply(&json!({

@@ -27,6 +27,7 @@ pub(super) fn a_placement_without_any_region_waits(world: &World) {
     assert!(!world.database_exists("eu-west", "tenant_named"));
 }
 
+/// Faults: 40.
 pub(super) fn each_bad_placement_has_its_own_reason(world: &World) {
     // Two defaults are none.
     for (name, law, host) in [("eu-west", "EU", WEST), ("us-east", "US", EAST)] {

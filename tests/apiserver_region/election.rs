@@ -16,6 +16,8 @@ use serde_json::json;
 use super::SOON;
 
 /// The second replica waits, takes over at once after a release, and after 15 s of silence.
+///
+/// Faults: 46, 47.
 pub(super) fn the_lease_has_one_holder(running: &Running) {
     let leases: Api<Lease> = Api::namespaced(running.admin.clone(), NAMESPACE);
     let (first, second) = (replica(running, "first"), replica(running, "second"));

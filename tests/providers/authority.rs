@@ -63,6 +63,7 @@ async fn effects(provider: &Generic, epoch: i64) -> Vec<(&'static str, ProviderE
     .collect()
 }
 
+/// Faults: 46.
 async fn a_stale_epoch_is_refused_by_every_effect(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -155,6 +156,7 @@ async fn a_drain_shuts_the_door_and_ends_nobody(binaries: &Binaries) {
     assert_eq!(found.open_logins, 0);
 }
 
+/// Faults: 71.
 async fn a_fence_leaves_no_session_and_no_login(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -219,6 +221,7 @@ async fn a_fence_leaves_no_session_and_no_login(binaries: &Binaries) {
     );
 }
 
+/// Faults: 68, 76.
 async fn a_fence_does_not_wait_for_a_lost_synchronous_standby(binaries: &Binaries) {
     let world = World::new(binaries);
     let standby = world.lab.standby("eu-central", &world.primary).unwrap();
@@ -267,6 +270,7 @@ async fn a_fence_does_not_wait_for_a_lost_synchronous_standby(binaries: &Binarie
     standby.thaw();
 }
 
+/// Faults: 48.
 async fn a_sleeping_holder_of_the_lock_does_not_stop_a_fence_for_good(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -295,6 +299,7 @@ async fn a_sleeping_holder_of_the_lock_does_not_stop_a_fence_for_good(binaries: 
     });
 }
 
+/// Faults: 47.
 async fn a_repeated_effect_writes_nothing(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -331,6 +336,7 @@ async fn a_repeated_effect_writes_nothing(binaries: &Binaries) {
     assert_eq!(world.next_transaction(), fenced);
 }
 
+/// Faults: 58.
 async fn a_standby_refuses_every_effect(binaries: &Binaries) {
     let world = World::new(binaries);
     let standby = world.lab.standby("eu-central", &world.primary).unwrap();

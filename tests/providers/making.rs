@@ -20,6 +20,7 @@ on_both_versions!(
     another_server_than_the_recorded_one_is_not_touched,
 );
 
+/// Faults: 47.
 async fn actors_at_once_make_one_tenant(binaries: &Binaries) {
     let world = World::new(binaries);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));
@@ -97,6 +98,7 @@ async fn what_was_taken_away_comes_back(binaries: &Binaries) {
     );
 }
 
+/// Faults: 44, 45, 69.
 async fn a_call_cut_anywhere_is_completed_by_the_next(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -187,6 +189,7 @@ async fn nobody_else_connects_while_a_tenant_is_made(binaries: &Binaries) {
     assert!(tried > 12, "the intruder tried only {tried} times");
 }
 
+/// Faults: 62.
 async fn another_server_than_the_recorded_one_is_not_touched(binaries: &Binaries) {
     let world = World::new(binaries);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));

@@ -39,6 +39,7 @@ async fn failure(endpoint: Endpoint) -> ProbeFailure {
     }
 }
 
+/// Faults: 53, 57, 60, 61.
 async fn each_fault_has_its_own_reason(binaries: &Binaries) {
     let world = World::new(binaries);
     let right = world.endpoint(&world.primary);
@@ -136,6 +137,7 @@ async fn plain_server(right: &Endpoint) -> Endpoint {
     }
 }
 
+/// Faults: 55.
 async fn a_frozen_server_is_given_up_at_the_deadline(binaries: &Binaries) {
     let world = World::new(binaries);
     world.primary.freeze();
@@ -153,6 +155,7 @@ async fn a_frozen_server_is_given_up_at_the_deadline(binaries: &Binaries) {
     facts(&world.provider()).await;
 }
 
+/// Faults: 67.
 async fn a_server_that_shuts_down_is_not_accepting(binaries: &Binaries) {
     let world = World::new(binaries);
     place(&world.provider(), &plan("acme", "u1"), 0).await;
@@ -298,6 +301,7 @@ async fn what_a_primary_has_written_is_what_its_standby_can_reach(binaries: &Bin
     }
 }
 
+/// Faults: 68.
 async fn a_relaxed_commit_is_seen_wherever_it_is_set(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();

@@ -72,6 +72,7 @@ async fn a_promoted_standby_takes_over_with_its_tenants(binaries: &Binaries) {
     assert_eq!(world.next_transaction(), before);
 }
 
+/// Faults: 46, 63.
 async fn a_standby_of_a_newer_epoch_is_not_promoted(binaries: &Binaries) {
     let world = World::new(binaries);
     let standby = world.lab.standby("eu-central", &world.primary).unwrap();

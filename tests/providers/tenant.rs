@@ -175,6 +175,7 @@ async fn what_belongs_to_others_is_left_alone(binaries: &Binaries) {
     assert!(world.as_tenant("globex_a", "globex", "SELECT 1").is_ok());
 }
 
+/// Faults: 70.
 async fn a_dropped_tenant_leaves_nothing(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();

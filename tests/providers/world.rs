@@ -53,7 +53,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(binaries: &Binaries) -> Self {
-        let lab = Loopback::new(binaries, Self::settings()).unwrap();
+        Self::with(binaries, &[])
+    }
+
+    /// As [`World::new`], with more settings of the servers.
+    pub(crate) fn with(binaries: &Binaries, extra: &[(&str, &str)]) -> Self {
+        let mut settings = Self::settings();
+        for (name, value) in extra {
+            settings.extra.insert((*name).into(), (*value).into());
+        }
+        let lab = Loopback::new(binaries, settings).unwrap();
         let primary = lab.primary("eu-west").unwrap();
         Self { primary, lab }
     }

@@ -103,10 +103,16 @@ pub(crate) enum Kind {
     /// The server stands still and goes on where it was.
     FreezeServer { server: usize },
     /// The server applies nothing of what it receives.
+    ///
+    /// Faults: 66.
     PauseReplay { server: usize },
     /// Nothing comes through in this direction.
+    ///
+    /// Faults: 79.
     Cut { from: Place, to: Place },
     /// Nothing leaves or enters the region, its clients aside.
+    ///
+    /// Faults: 78.
     Isolate { server: usize },
     /// So many of a hundred messages are lost.
     Loss {
@@ -121,10 +127,16 @@ pub(crate) enum Kind {
     /// The operator's process ends, and is started anew; its node too, when `reboot`.
     KillOperator { operator: usize, reboot: bool },
     /// The first operator that comes to this point within the duration ends there.
+    ///
+    /// Faults: 44.
     Crash { side: Side, effect: Effect },
     /// The operator stands still and goes on where it was.
+    ///
+    /// Faults: 48.
     FreezeOperator { operator: usize },
     /// The first operator that is about to do this stands still there, for the duration.
+    ///
+    /// Faults: 46.
     FreezeBefore { effect: Effect },
     /// The first agent of the region ends and is started anew.
     KillAgent { region: usize },
@@ -134,16 +146,24 @@ pub(crate) enum Kind {
     /// from the region after it, nor it from them: the answer is lost.
     Part { region: usize },
     /// The API server answers nobody.
+    ///
+    /// Faults: 39.
     HubAway,
     /// One watch of one operator shows everything so much later.
+    ///
+    /// Faults: 33.
     WatchLag {
         operator: usize,
         watch: Watch,
         by: Ms,
     },
     /// Writes take effect and their answers are lost, so many of a hundred.
+    ///
+    /// Faults: 37.
     LostReply { operator: usize, percent: u64 },
     /// The operator's wall clock jumps.
+    ///
+    /// Faults: 51.
     WallJump { operator: usize, seconds: i64 },
     /// A person creates an operation.
     Ask {

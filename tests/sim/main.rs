@@ -57,7 +57,10 @@ fn main() -> ExitCode {
         let time = Duration::from_secs(seconds);
         many(clock, Plan::For(seed.unwrap_or(0), time))
     } else {
-        kept() && known() && mutants(MUTANT_SEEDS) && many(clock, Plan::Seeds(SEEDS))
+        told("kept_replays", kept())
+            && told("known_bugs", known())
+            && told("seeded_faults", mutants(MUTANT_SEEDS))
+            && told("seeds", many(clock, Plan::Seeds(SEEDS)))
     };
     println!("simulator: {} s", clock.passed().as_secs());
     if good {
@@ -65,6 +68,12 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Says how a part of CI's run went, in libtest's words.
+fn told(name: &str, good: bool) -> bool {
+    println!("test {name} ... {}", if good { "ok" } else { "FAILED" });
+    good
 }
 
 /// One seed, told aloud.

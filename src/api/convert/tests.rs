@@ -310,6 +310,7 @@ fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) ->
 }
 
 proptest! {
+    /// Faults: 49.
     #[test]
     fn what_is_stored_is_read_back_whole(stored in machines()) {
         let mut status = FailoverPolicyStatus::default();
@@ -334,6 +335,7 @@ fn status() -> Value {
     })
 }
 
+/// Faults: 49.
 #[test]
 fn an_unknown_word_is_an_error_and_never_a_default() {
     assert!(serde_json::from_value::<FailoverPolicyStatus>(status()).is_ok());

@@ -84,6 +84,7 @@ fn an_offer_is_answered_at_once_and_renewed_when_due() {
     assert_eq!(record(&renewals), lease);
 }
 
+/// Faults: 78.
 #[test]
 fn an_agent_that_nobody_answers_fences_its_server_at_two_thirds_of_the_lease() {
     let (mut memory, _) = pledged_at_zero(false);
@@ -101,6 +102,7 @@ fn an_agent_that_nobody_answers_fences_its_server_at_two_thirds_of_the_lease() {
     assert_eq!(look(&mut memory, &fenced), (vec![], None));
 }
 
+/// Faults: 51.
 #[test]
 fn a_wall_clock_that_jumps_ahead_ends_the_lease_sooner() {
     let (mut memory, _) = pledged_at_zero(false);
@@ -157,6 +159,7 @@ fn a_newer_epoch_of_the_row_is_never_fenced_by_an_older_order() {
     assert_eq!(look(&mut Memory::default(), &seen), (vec![], None));
 }
 
+/// Faults: 39.
 #[test]
 fn promises_of_all_standbys_stand_in_for_a_silent_hub() {
     let (mut memory, lease) = pledged_at_zero(true);
@@ -276,6 +279,7 @@ fn a_lease_that_another_region_holds_disarmed_releases_nothing() {
     assert_eq!(memory.pledge, None);
 }
 
+/// Faults: 37.
 #[test]
 fn a_pledge_whose_answer_was_lost_obliges_all_the_same() {
     let mut memory = Memory::default();

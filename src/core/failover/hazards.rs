@@ -226,6 +226,7 @@ fn a_halted_machine_still_fences_a_primary_of_an_older_epoch() {
     assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
 }
 
+/// Faults: 64, 65.
 #[test]
 fn a_standby_that_has_fallen_behind_has_no_predicted_loss() {
     let mut seen = calm();
@@ -264,6 +265,7 @@ fn a_newer_epoch_on_any_server_keeps_the_machine_halted() {
     assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
 }
 
+/// Faults: 57.
 #[test]
 fn a_primary_without_a_free_slot_lives_and_ends_an_automatic_failover() {
     for state in [State::Fencing, State::CatchingUp] {
@@ -276,6 +278,7 @@ fn a_primary_without_a_free_slot_lives_and_ends_an_automatic_failover() {
     }
 }
 
+/// Faults: 63.
 #[test]
 fn a_standby_that_somebody_promoted_in_an_outage_is_never_fenced() {
     let mut seen = outage();

@@ -63,6 +63,7 @@ fn west(seen: &mut Observation) -> &mut crate::facts::Facts {
     server(seen, "west").facts.as_mut().unwrap()
 }
 
+/// Faults: 72.
 #[test]
 fn what_an_old_primary_holds_is_stored_before_it_is_rejoined() {
     let seen = returned();

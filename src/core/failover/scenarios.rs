@@ -26,6 +26,7 @@ fn an_outage_with_all_guards_open_begins_to_fence_under_the_next_epoch() {
     );
 }
 
+/// Faults: 74.
 #[test]
 fn a_live_stream_at_the_standby_vetoes_failover() {
     let mut seen = outage();
@@ -36,6 +37,7 @@ fn a_live_stream_at_the_standby_vetoes_failover() {
     assert!(decide(&seen).message.contains("PrimaryAliveAtPeer"));
 }
 
+/// Faults: 60.
 #[test]
 fn a_refused_login_is_no_outage() {
     let mut seen = calm();
@@ -47,6 +49,7 @@ fn a_refused_login_is_no_outage() {
     assert_eq!(decision.reason, "CredentialsDenied");
 }
 
+/// Faults: 64, 82, 84.
 #[test]
 fn each_guard_blocks_alone() {
     type Spoil = fn(&mut Observation);
@@ -172,6 +175,7 @@ fn an_approval_that_nobody_gave_in_time_blocks() {
     assert_eq!(state_after(&seen), State::Blocked);
 }
 
+/// Faults: 63.
 #[test]
 fn two_servers_with_the_right_of_one_epoch_halt() {
     let mut seen = calm();
@@ -180,6 +184,7 @@ fn two_servers_with_the_right_of_one_epoch_halt() {
     assert_eq!(state_after(&seen), State::Halted);
 }
 
+/// Faults: 71.
 #[test]
 fn an_old_primary_that_came_back_is_fenced_before_anything_else() {
     let mut seen = calm();
@@ -263,4 +268,70 @@ fn what_an_engine_may_relax_by_itself_is_never_claimed() {
     seen.stored.restore_synchronous = true;
     let lowered = stored_after(&seen);
     assert_eq!((lowered.claim, lowered.restore_synchronous), (None, false));
+}
+
+/// Faults: 75.
+#[test]
+fn a_standby_that_does_not_answer_is_not_promoted() {
+    let mut seen = outage();
+    server(&mut seen, "central").live = false;
+    let objections = objection(&seen);
+    for guard in [GuardName::SecondVantage, GuardName::StandbyEligible] {
+        assert!(objections.contains(&guard), "{objections:?}");
+    }
+    assert_eq!(state_after(&seen), State::Blocked);
+    seen.stored.state = State::Suspect;
+    assert_eq!(state_after(&seen), State::Suspect);
+}
+
+/// Neither for a setting that makes commits wait, nor without one.
+///
+/// Faults: 76.
+#[test]
+fn a_broken_stream_alone_moves_nobody_and_relaxes_nothing() {
+    for names in ["", "central"] {
+        let mut seen = calm();
+        let west = server(&mut seen, "west").facts.as_mut().unwrap();
+        west.synchrony.names = names.into();
+        west.senders.clear();
+        let central = server(&mut seen, "central").facts.as_mut().unwrap();
+        central.receiver = None;
+        let decision = decide(&seen);
+        assert!(matches!(decision.answer, Answer::Wait(_)), "{decision:?}");
+        seen.stored.claim = Some(Claim {
+            standby: "central".into(),
+            name: "central".into(),
+        });
+        assert_eq!(state_after(&seen), State::Steady);
+        let step = decide(&seen).answer;
+        assert!(!matches!(step, Answer::Work(_)), "{step:?}");
+    }
+}
+
+/// Faults: 58, 63.
+#[test]
+fn an_active_server_that_became_a_standby_halts_and_is_no_outage() {
+    let mut seen = calm();
+    let west = server(&mut seen, "west").facts.as_mut().unwrap();
+    west.role = Role::Standby;
+    let stored = stored_after(&seen);
+    assert_eq!((stored.state, stored.journal), (State::Halted, None));
+    seen.stored.state = State::Halted;
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)));
+}
+
+/// Faults: 83.
+#[test]
+fn without_any_server_left_nobody_is_promoted_and_the_first_to_return_serves() {
+    let mut seen = outage();
+    let central = server(&mut seen, "central");
+    (central.verdict, central.live) = (Verdict::Down, false);
+    for state in [State::Suspect, State::Outage, State::Blocked] {
+        seen.stored.state = state;
+        let next = state_after(&seen);
+        assert!(matches!(next, State::Suspect | State::Blocked), "{next}");
+    }
+    let west = server(&mut seen, "west");
+    (west.verdict, west.live) = (Verdict::Up, true);
+    assert_eq!(state_after(&seen), State::Steady);
 }

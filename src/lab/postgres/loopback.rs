@@ -84,6 +84,12 @@ impl Loopback {
         &self.dir
     }
 
+    /// A certificate for `server` whose time is over, and its key, both PEM.
+    pub fn expired_certificate(&self, server: &Server) -> Result<(String, String)> {
+        let address = server.address().to_string();
+        self.authority.issue_expired(server.region(), &[&address])
+    }
+
     /// Starts a primary.
     pub fn primary(&self, region: &str) -> Result<Server> {
         Server::primary(self.spec(region)?)

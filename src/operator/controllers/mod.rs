@@ -257,6 +257,7 @@ mod tests {
         assert_eq!(chain(&Outer(Inner)), "outer: inner");
     }
 
+    /// Faults: 50.
     #[tokio::test]
     async fn what_goes_wrong_with_one_object_stops_no_other() {
         let ctx = offline();

@@ -56,6 +56,7 @@ pub fn delay(class: Class, failures: u32, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
+    /// Faults: 35.
     #[test]
     fn the_wait_grows_up_to_a_limit() {
         let waits: Vec<_> = (1..40).map(|n| delay(Class::Transient, n, 0.0)).collect();
@@ -64,6 +65,7 @@ mod tests {
         assert_eq!(waits.last(), Some(&Duration::from_mins(1)));
     }
 
+    /// Faults: 35.
     #[test]
     fn jitter_only_shortens_and_by_a_quarter_at_most() {
         for jitter in [-1.0, 0.0, 0.5, 1.0, 7.0] {

@@ -308,38 +308,4 @@ impl Backoff for Reconnect {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::ConfigMap;
-
-    fn object(uid: &str, version: &str) -> Arc<ConfigMap> {
-        let mut object = ConfigMap::default();
-        object.metadata.name = Some("a".to_owned());
-        object.metadata.uid = Some(uid.to_owned());
-        object.metadata.resource_version = Some(version.to_owned());
-        Arc::new(object)
-    }
-
-    fn version(object: &Arc<ConfigMap>) -> Option<&str> {
-        object.metadata.resource_version.as_deref()
-    }
-
-    #[test]
-    fn our_own_write_is_seen_before_the_watch_shows_it() {
-        let (cache, mut writer) = Cache::<ConfigMap>::new();
-        let seen = object("u", "9");
-        writer.apply_watcher_event(&watcher::Event::Apply(Seen::Valid(Arc::clone(&seen))));
-        cache.wrote(object("u", "10"));
-        assert_eq!(version(&cache.freshest(&seen)), Some("10"));
-        assert_eq!(cache.get("a").as_ref().and_then(version), Some("10"));
-        assert_eq!(version(&cache.freshest(&object("u", "11"))), Some("11"));
-        assert_eq!(version(&cache.freshest(&seen)), Some("9"));
-    }
-
-    #[test]
-    fn a_recreated_object_is_never_hidden_by_a_write_to_the_one_before() {
-        let (cache, _writer) = Cache::<ConfigMap>::new();
-        cache.wrote(object("old", "10"));
-        assert_eq!(version(&cache.freshest(&object("new", "5"))), Some("5"));
-    }
-}
+mod tests;

@@ -86,10 +86,15 @@ pub async fn connect() -> Result<Client, ConnectError> {
 }
 
 /// Makes a client from a configuration, with our deadlines in place of kube's.
-pub fn from_config(mut config: Config) -> Result<Client, ConnectError> {
+pub fn from_config(config: Config) -> Result<Client, ConnectError> {
+    patient(config, READ_TIMEOUT)
+}
+
+/// As [`from_config`], with another longest silence on a connection.
+pub(crate) fn patient(mut config: Config, silence: Duration) -> Result<Client, ConnectError> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(READ_TIMEOUT);
+    config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
     Client::try_from(config).map_err(ConnectError::Client)
 }
@@ -128,6 +133,7 @@ mod tests {
         CallError::Kube(kube::Error::Api(status))
     }
 
+    /// Faults: 35, 40.
     #[test]
     fn answers_fall_into_their_classes() {
         let classes = [409, 403, 422, 429, 500, 503].map(|code| answered(code).class());
@@ -144,6 +150,7 @@ mod tests {
         assert_eq!(answered(403).to_string(), "words");
     }
 
+    /// Faults: 36.
     #[tokio::test]
     async fn a_call_without_answer_ends_at_its_deadline() {
         let limit = Duration::from_millis(20);

@@ -305,6 +305,7 @@ mod tests {
         );
     }
 
+    /// Faults: 46.
     #[test]
     fn a_silent_holder_is_followed_under_a_higher_token() {
         assert_eq!(
@@ -339,6 +340,7 @@ mod tests {
         assert_eq!(renewed.since, Mono(14_000));
     }
 
+    /// Faults: 47, 48.
     #[test]
     fn the_holder_stops_before_another_may_begin() {
         assert!(TRUST < DURATION);

@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(read::<Promise>(&object(&promise, now)).ok(), Some(promise));
     }
 
+    /// Faults: 49.
     #[test]
     fn what_is_not_understood_is_an_error_and_never_a_default() {
         assert!(matches!(

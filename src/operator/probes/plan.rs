@@ -172,6 +172,7 @@ mod tests {
         assert!(other.policies.is_empty());
     }
 
+    /// Faults: 62.
     #[test]
     fn a_recorded_server_may_only_be_itself_or_the_one_that_was_accepted() {
         let identifiers = |region: Arc<Region>| {

@@ -171,6 +171,7 @@ const LISTS: [&str; 4] = [
     "failoveroperations",
 ];
 
+/// Faults: 33.
 #[tokio::test]
 async fn nothing_is_judged_while_a_cache_is_not_filled() {
     for held_back in LISTS {
@@ -185,6 +186,7 @@ async fn nothing_is_judged_while_a_cache_is_not_filled() {
     }
 }
 
+/// Faults: 35.
 #[tokio::test]
 async fn no_operation_is_judged_before_each_server_was_probed() {
     let (server, ctx, _loops) = leader("secrets");

@@ -19,6 +19,7 @@ pub(super) const DECISIONS: [Mutant; 24] = [
         old::leaves_sessions,
         &["fence first", "I1", "I5"],
     ),
+    // Faults: 81.
     decides(
         "promotes past a primary that answers",
         old::no_second_look,
@@ -34,6 +35,7 @@ pub(super) const DECISIONS: [Mutant; 24] = [
         old::ignores_the_minimum,
         &["G9", "I5"],
     ),
+    // Faults: 64.
     decides("takes any loss", old::ignores_the_objective, &["G6"]),
     decides("says that nothing is lost", old::promises_no_loss, &["I5"]),
     decides(
@@ -47,6 +49,7 @@ pub(super) const DECISIONS: [Mutant; 24] = [
         old::keeps_the_epoch,
         &["I2", "I1", "I5", "I12"],
     ),
+    // Faults: 66.
     decides(
         "does not wait until all is replayed",
         old::does_not_wait_for_replay,
@@ -62,16 +65,19 @@ pub(super) const DECISIONS: [Mutant; 24] = [
         old::claims_unseen,
         &["I5", "I1"],
     ),
+    // Faults: 68.
     decides(
         "keeps the claim when it is relaxed",
         old::keeps_the_claim,
         &["I5", "I1"],
     ),
+    // Faults: 71.
     decides(
         "lets an old primary be",
         old::no_quarantine,
         &["I1", "I5", "I12"],
     ),
+    // Faults: 81.
     decides(
         "turns back after promotion began",
         old::turns_back,
@@ -107,6 +113,7 @@ pub(super) const DECISIONS: [Mutant; 24] = [
         old::runs_two,
         &["G8", "I1", "I5", "I12"],
     ),
+    // Faults: 56, 80.
     decides(
         "takes one failed read for an outage",
         old::takes_silence_for_death,
@@ -126,7 +133,9 @@ pub(super) const MORE: [Mutant; 10] = [
         more::leaves_the_lease,
         &["I1", "I5", "I12"],
     ),
+    // Faults: 84.
     decides("forgets the cooldown", more::forgets_the_cooldown, &["I9"]),
+    // Faults: 63.
     decides(
         "takes a standby of any timeline",
         more::takes_any_timeline,
@@ -138,7 +147,9 @@ pub(super) const MORE: [Mutant; 10] = [
         &["I2"],
     ),
     decides("goes home at once", more::goes_home_at_once, &["I8"]),
+    // Faults: 82.
     decides("never doubts its own view", more::trusts_itself, &["I9"]),
+    // Faults: 74.
     decides(
         "asks no second vantage",
         more::asks_no_second_vantage,
@@ -152,6 +163,7 @@ pub(super) const MORE: [Mutant; 10] = [
 ];
 
 pub(super) const PROCESSES: [Mutant; 10] = [
+    // Faults: 78.
     does(
         "never fences itself",
         Process {
@@ -160,6 +172,7 @@ pub(super) const PROCESSES: [Mutant; 10] = [
         },
         &["I1", "I5"],
     ),
+    // Faults: 37.
     does(
         "pledges only once the hub has answered",
         Process {
@@ -168,6 +181,7 @@ pub(super) const PROCESSES: [Mutant; 10] = [
         },
         &["I1", "I5"],
     ),
+    // Faults: 48.
     does(
         "decides on samples alone",
         Process {
@@ -176,6 +190,7 @@ pub(super) const PROCESSES: [Mutant; 10] = [
         },
         &["I8", "I5", "I1", "I12", "I10"],
     ),
+    // Faults: 29, 33, 46, 47.
     does(
         "stores without comparing",
         Process {
@@ -200,6 +215,7 @@ pub(super) const PROCESSES: [Mutant; 10] = [
         },
         &["I15"],
     ),
+    // Faults: 46.
     does(
         "overwrites a newer Secret",
         Process {
@@ -208,6 +224,7 @@ pub(super) const PROCESSES: [Mutant; 10] = [
         },
         &["I3", "I15"],
     ),
+    // Faults: 51.
     does(
         "counts time on the wall",
         Process {
@@ -224,6 +241,7 @@ pub(super) const PROCESSES: [Mutant; 10] = [
         },
         &["fence first", "I1", "I5"],
     ),
+    // Faults: 46.
     does(
         "lets a zombie write",
         Process {

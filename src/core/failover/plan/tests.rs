@@ -116,6 +116,7 @@ fn law_keeps_tenants_down_whatever_else_holds() {
     assert_eq!(objections(lose(&policy, "west")), [GuardName::Jurisdiction]);
 }
 
+/// Faults: 65.
 #[test]
 fn a_standby_that_does_not_follow_has_an_unknown_loss() {
     let mut policy = policy();
@@ -162,6 +163,7 @@ fn a_claim_on_a_server_that_answers_no_more_proves_nothing() {
     assert_eq!(objections(lose(&policy, "west")), [GuardName::FencingProof]);
 }
 
+/// Faults: 63.
 #[test]
 fn a_standby_on_another_timeline_takes_nobody() {
     let mut policy = policy();

@@ -8,50 +8,90 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// All processes of the primary are killed.
+    ///
+    /// Faults: 53.
     Kill,
     /// All processes of the primary are stopped.
+    ///
+    /// Faults: 55.
     Freeze,
     /// The primary's region is cut off, with a writer inside.
+    ///
+    /// Faults: 54, 71, 78.
     Cut,
     /// Nothing comes into the primary's region any more; a writer is inside.
+    ///
+    /// Faults: 79.
     CutIn,
     /// Nothing leaves the primary's region any more; a writer is inside.
+    ///
+    /// Faults: 79.
     CutOut,
     /// The primary's disk is full.
+    ///
+    /// Faults: 59.
     DiskFull,
     /// The primary is killed, and one operator at some moment of the move.
+    ///
+    /// Faults: 44.
     OperatorKilled,
     /// The primary is killed, and both operators at some moment of the move.
+    ///
+    /// Faults: 44.
     OperatorsKilled,
     /// The primary is killed, and the apiserver does not answer for some seconds of the move.
+    ///
+    /// Faults: 36.
     ApiserverAway,
     /// The primary's region is cut off and comes back while the standby is being promoted.
+    ///
+    /// Faults: 81.
     HealsMidway,
     /// The primary is killed and started again about when the outage is noticed.
+    ///
+    /// Faults: 81.
     ReturnsEarly,
     /// 30 of 100 packets of the primary's region are dropped.
+    ///
+    /// Faults: 80.
     HeavyLoss,
     /// The primary's region is cut off and healed again and again.
+    ///
+    /// Faults: 84.
     Flap,
     /// 5 of 100 packets of the primary's region are dropped.
+    ///
+    /// Faults: 80.
     LightLoss,
     /// The operators and the primary do not hear each other.
+    ///
+    /// Faults: 74.
     OperatorPrimaryCut,
     /// The operators hear no region at all.
+    ///
+    /// Faults: 82.
     OperatorIsolated,
     /// Primary and standby do not hear each other.
+    ///
+    /// Faults: 76.
     ReplicationCut,
     /// The standby is killed.
     StandbyKilled,
     /// Apiserver and etcd do not answer, and both operators are killed; no region is hurt.
+    ///
+    /// Faults: 39.
     ControlPlaneAway,
     /// Nothing breaks: a person moves the tenants to the other region.
     Switchover,
     /// The acting agent of the primary is killed.
     AgentKilled,
     /// Both agents of the primary stand still for some seconds, less than the lease.
+    ///
+    /// Faults: 48.
     AgentsFrozen,
     /// The primary's region is cut off, with a writer inside, and its acting agent is killed.
+    ///
+    /// Faults: 78.
     CutAgentKilled,
 }
 

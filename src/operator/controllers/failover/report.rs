@@ -297,3 +297,6 @@ fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,7 @@ fn a_moved_tenant_keeps_its_passwords() {
     );
 }
 
+/// Faults: 43.
 #[test]
 fn a_password_edited_by_hand_is_put_back() {
     for key in ["password", "password-ro", "uri"] {
@@ -180,6 +181,7 @@ fn a_password_of_another_login_is_not_taken_over() {
     assert_eq!(texts(&chosen).1, Some(RO));
 }
 
+/// Faults: 46.
 #[test]
 fn a_secret_of_somebody_else_and_a_newer_one_are_refused() {
     let secret = live();

@@ -102,6 +102,7 @@ fn up() -> RegionStatus {
     status(&seen(None, Some(sample(Verdict::Up, None)))).unwrap()
 }
 
+/// Faults: 60, 61, 62.
 #[test]
 fn each_failure_is_its_own_reason_and_its_own_event() {
     for failure in [
@@ -124,6 +125,7 @@ fn each_failure_is_its_own_reason_and_its_own_event() {
     }
 }
 
+/// Faults: 56.
 #[test]
 fn one_failed_probe_changes_nothing() {
     let failing = sample(

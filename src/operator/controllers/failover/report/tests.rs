@@ -1,0 +1,229 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use domicile_api::conditions::{ConditionType, find};
+use domicile_core::facts::{
+    Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Synchrony,
+};
+use domicile_core::failover::{ServerView, Settings, Watched, decide};
+use domicile_core::lease::{Pledge, WriteLease};
+use domicile_core::names::{RegionName, ServerId};
+use domicile_core::time::{Mono, Now};
+use serde_json::json;
+
+use super::*;
+
+const NOW: u64 = 100_000;
+
+fn policy() -> FailoverPolicy {
+    let policy = json!({
+        "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
+        "metadata": {"name": "eu", "generation": 1},
+        "spec": {
+            "primary": {"region": "west", "server": "main"},
+            "standbys": [{"region": "central", "server": "main"}],
+            "mode": "Automatic",
+            "fencing": {"minimumProof": "Assumed"},
+            "detection": {"intervalSeconds": 1, "timeoutSeconds": 1},
+        },
+        "status": {
+            "state": "Steady", "since": "2026-01-01T00:00:00Z", "epoch": 4,
+            "homeRegion": "west", "activeRegion": "west",
+        },
+    });
+    serde_json::from_value(policy).unwrap()
+}
+
+fn facts(role: Role) -> Facts {
+    let standby = role == Role::Standby;
+    Facts {
+        system_identifier: "7".into(),
+        major_version: 18,
+        version: "18.4".into(),
+        role,
+        timeline: 3,
+        position: Lsn(100),
+        received: standby.then_some(Lsn(100)),
+        receiver: standby.then(|| Receiver {
+            name: "central".into(),
+            silent_ms: 0,
+            patience_ms: 1_000,
+            timeline: 3,
+        }),
+        senders: Vec::new(),
+        synchrony: Synchrony::default(),
+        authority: Some(Authority {
+            epoch: Epoch(4),
+            writable: true,
+        }),
+        heartbeat: Some(Heartbeat {
+            sequence: 1,
+            leader: "me".into(),
+            at: Mono(NOW - 1_000),
+            epoch: Epoch(4),
+        }),
+        tenant_sessions: 0,
+        open_logins: 1,
+        missing_rights: Vec::new(),
+        sampled: Mono(NOW - 1_000),
+        round_trip_ms: 1,
+    }
+}
+
+/// `west` serves at epoch 4, `central` streams from it.
+fn calm() -> Observation {
+    let view = |name: &str, role| ServerView {
+        server: ServerId::new(name, "main"),
+        jurisdiction: Some("EU".into()),
+        verdict: Verdict::Up,
+        facts: Some(facts(role)),
+        live: true,
+        engine: Engine::Sql,
+        touched: None,
+        asked_ms: None,
+    };
+    let servers = [("west", Role::Primary), ("central", Role::Standby)];
+    let servers = servers.map(|(name, role)| (RegionName::from(name), view(name, role)));
+    let policy = policy();
+    let status = policy.status.as_ref().unwrap();
+    Observation {
+        now: Now {
+            wall: "2026-01-01T01:00:00Z".parse().unwrap(),
+            mono: Mono(NOW),
+        },
+        leader: "me".into(),
+        settings: Settings::try_from(&policy).unwrap(),
+        stored: status.stored().unwrap().unwrap(),
+        conflict: None,
+        servers: servers.into(),
+        others: [("east".into(), Verdict::Up)].into(),
+        tenants: Vec::new(),
+        requests: Vec::new(),
+        ended: BTreeSet::new(),
+        lease: Look::Absent,
+        promises: BTreeMap::new(),
+        home_in_sync_ms: None,
+    }
+}
+
+fn server<'a>(seen: &'a mut Observation, region: &str) -> &'a mut ServerView {
+    seen.servers.get_mut(&RegionName::from(region)).unwrap()
+}
+
+/// Status and reason of a condition, and its message.
+fn told(seen: &Observation, type_: ConditionType) -> (String, String, String) {
+    let decision = decide(seen);
+    let status = status(&policy(), seen, &seen.stored, &decision);
+    let found = find(&status.conditions, type_).unwrap().clone();
+    (found.status, found.reason, found.message)
+}
+
+fn says(seen: &Observation, type_: ConditionType, status: &str, reason: &str) {
+    let (found, why, message) = told(seen, type_);
+    assert_eq!((&*found, &*why), (status, reason), "{type_:?}: {message}");
+}
+
+/// The record of an agent of `west` that renewed it so long ago.
+fn leased(seen: &mut Observation, quiet_ms: u64) {
+    let members: BTreeSet<_> = [RegionName::from("central")].into();
+    let terms = seen.settings.lease;
+    let offer = WriteLease::offer(Epoch(4), "west".into(), members.clone(), terms);
+    let pledge = Pledge {
+        region: "west".into(),
+        epoch: Epoch(4),
+        members,
+        promises: false,
+    };
+    let then = Mono(NOW - quiet_ms);
+    seen.lease = Look::There(Watched {
+        record: WriteLease {
+            pledge: Some(pledge),
+            ..offer
+        },
+        version: "7".into(),
+        since: then,
+        renewed: then,
+    });
+}
+
+#[test]
+fn a_server_that_its_silent_agent_fenced_is_stalled_with_a_next_step() {
+    let mut seen = calm();
+    leased(&mut seen, 1_000);
+    says(&seen, ConditionType::Ready, "True", "Steady");
+    says(&seen, ConditionType::Stalled, "False", "NotStalled");
+
+    leased(&mut seen, 60_000);
+    let west = server(&mut seen, "west").facts.as_mut().unwrap();
+    west.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
+    says(&seen, ConditionType::Ready, "False", "AgentSilent");
+    says(&seen, ConditionType::Stalled, "True", "AgentSilent");
+    let (_, _, message) = told(&seen, ConditionType::Stalled);
+    assert!(message.contains("pausing the policy"), "{message}");
+    // The server answers all the same, and no failover comes of it.
+    says(
+        &seen,
+        ConditionType::PrimaryHealthy,
+        "True",
+        "PrimaryServing",
+    );
+
+    // Once the agent is back the server gets its right back, and the policy is not stalled.
+    leased(&mut seen, 1_000);
+    let (stalled, reason, _) = told(&seen, ConditionType::Stalled);
+    assert_ne!((&*stalled, &*reason), ("True", "AgentSilent"));
+}
+
+/// Faults: 76.
+#[test]
+fn a_broken_stream_is_told_while_the_primary_serves() {
+    let mut seen = calm();
+    says(
+        &seen,
+        ConditionType::ReplicationHealthy,
+        "True",
+        "Streaming",
+    );
+    let central = server(&mut seen, "central").facts.as_mut().unwrap();
+    central.receiver = None;
+    says(
+        &seen,
+        ConditionType::ReplicationHealthy,
+        "False",
+        "ReplicationBroken",
+    );
+    says(
+        &seen,
+        ConditionType::PrimaryHealthy,
+        "True",
+        "PrimaryServing",
+    );
+    says(&seen, ConditionType::Ready, "True", "Steady");
+}
+
+/// Faults: 75, 83.
+#[test]
+fn a_policy_whose_standby_is_lost_is_not_ready_to_fail_over() {
+    let mut seen = calm();
+    says(
+        &seen,
+        ConditionType::FailoverReady,
+        "True",
+        "StandbyEligible",
+    );
+    let central = server(&mut seen, "central");
+    (central.verdict, central.live) = (Verdict::Down, false);
+    for west in [Verdict::Up, Verdict::Down] {
+        server(&mut seen, "west").verdict = west;
+        server(&mut seen, "west").live = west == Verdict::Up;
+        says(
+            &seen,
+            ConditionType::FailoverReady,
+            "False",
+            "NoEligibleStandby",
+        );
+    }
+    says(&seen, ConditionType::PrimaryHealthy, "False", "PrimaryLost");
+}
