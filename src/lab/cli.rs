@@ -238,23 +238,8 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             println!("{region} is lost ({how})");
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Restore { region } => {
-            match Lab::open(&places.dir)?.regions().restore(&region)? {
-                Some(how) => println!("{region} is restored; it was lost ({how})"),
-                None => println!("{region} was not lost"),
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Verb::Rejoin { region } => {
-            match Lab::open(&places.dir)?.regions().rejoin(&region)? {
-                Rejoined::Followed => println!("{region} streams; its data needed no repair"),
-                Rejoined::Rewound => println!("{region} streams after pg_rewind"),
-                Rejoined::Cloned { why } => {
-                    println!("{region} streams after a new base backup: {why}");
-                }
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Restore { region } => restore(&places, &region),
+        Verb::Rejoin { region } => rejoin(&places, &region),
         Verb::Kubectl { arguments } => {
             pass_through(Lab::open(&places.dir)?.cluster().kubectl(), &arguments)
         }
@@ -268,6 +253,25 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
         }
         Verb::Init { owner } => init::init(&places.dir, owner).map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn restore(places: &Places, region: &str) -> Result<ExitCode> {
+    match Lab::open(&places.dir)?.regions().restore(region)? {
+        Some(how) => println!("{region} is restored; it was lost ({how})"),
+        None => println!("{region} was not lost"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rejoin(places: &Places, region: &str) -> Result<ExitCode> {
+    match Lab::open(&places.dir)?.regions().rejoin(region)? {
+        Rejoined::Followed => println!("{region} streams; its data needed no repair"),
+        Rejoined::Rewound => println!("{region} streams after pg_rewind"),
+        Rejoined::Cloned { why } => {
+            println!("{region} streams after a new base backup: {why}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn up(places: Places, setup: Setup) -> Result<ExitCode> {
