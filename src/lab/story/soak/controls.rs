@@ -22,8 +22,8 @@ const LEASE_SECONDS: u32 = 20;
 const RENEW_SECONDS: u32 = 3;
 
 impl World {
-    /// Runs both controls, without any means; returns what they saw. Errors: a control did not fire,
-    /// or a step did not come.
+    /// Runs both controls, without any means; returns what they saw. Errors: a control did not
+    /// fire, or a step did not come.
     pub(super) fn controls(&mut self) -> Result<Vec<String>> {
         self.protect(Means::Nothing)?;
         let told = vec![self.loses()?, self.two_writers()?];
