@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ages::Ages;
 use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
 use crate::facts::{Engine, Epoch, Facts};
@@ -116,6 +117,8 @@ pub struct Observation {
     pub settings: Settings,
     /// The machine as stored.
     pub stored: Stored,
+    /// How long ago the stored moments were, by this leader's clock.
+    pub ages: Ages,
     /// Why the policy cannot be followed at all (a server in two policies, an unknown region).
     pub conflict: Option<String>,
     /// The policy's servers by region.

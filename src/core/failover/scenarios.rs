@@ -1,7 +1,7 @@
 //! Single situations, each with the one answer that is right.
 
 use super::fixtures::{
-    ask, calm, facts, objection, outage, second, server, state_after, stored_after, view,
+    ask, calm, facts, objection, outage, pass, second, server, state_after, stored_after, view,
 };
 use super::*;
 use crate::facts::{Authority, Engine, Epoch, Facts, Lsn, Role};
@@ -66,6 +66,7 @@ fn each_guard_blocks_alone() {
         (GuardName::LossBound, |s| s.leader = "another".into()),
         (GuardName::Cooldown, |s| {
             s.stored.cooldown_until = Some(second(2000));
+            s.ages.cooldown_left_ms = 1;
         }),
         (GuardName::FencingProof, |s| {
             s.settings.minimum_proof = Proof::SynchronousReplication;
@@ -168,7 +169,7 @@ fn an_approval_that_nobody_gave_in_time_blocks() {
         panic!("no move")
     };
     seen.stored = *asked;
-    seen.now.wall = second(1000 + 1800);
+    pass(&mut seen, 1800);
     assert_eq!(state_after(&seen), State::Blocked);
 }
 

@@ -1,13 +1,13 @@
 mod quorum;
 
-use quorum::evidence;
+use quorum::long_since;
 
 use std::collections::BTreeSet;
 
 use crate::facts::{Authority, Epoch};
-use crate::failover::fixtures::{calm, moving, objection, outage, second, server, state_after};
+use crate::failover::fixtures::{calm, moving, objection, outage, server, state_after};
 use crate::failover::{
-    Accept, Answer, Evidence, GuardName, Look, Observation, Proof, State, Step, Watched, decide,
+    Accept, Age, Answer, GuardName, Look, Observation, Proof, State, Step, Watched, decide,
     is_armed,
 };
 use crate::lease::{Pledge, Promise, WriteLease};
@@ -56,8 +56,7 @@ fn fencing(quiet_ms: u64, promises: bool) -> Observation {
     seen.stored.journal.as_mut().unwrap().proof = None;
     let taken = pledged(&seen, promises).taken_for(Epoch(5), &"central".into());
     seen.lease = there(taken, quiet_ms);
-    let evidence = seen.stored.evidence.as_mut().unwrap();
-    evidence.outage_since = second(1000 - (quiet_ms / 1000) as i64);
+    seen.ages.outage.known_ms = quiet_ms;
     seen
 }
 
@@ -193,11 +192,12 @@ fn waiting_before_the_promotion_adds_nothing_to_the_loss_of_a_fenced_primary() {
 #[test]
 fn an_agent_that_was_silent_before_the_outage_proves_nothing() {
     let mut seen = fencing(60_000, false);
-    let evidence = seen.stored.evidence.as_mut().unwrap();
-    evidence.outage_since = second(1000 - 40);
+    seen.ages.outage.known_ms = 40_000;
     assert_eq!(reason(&seen), "FencingUnproven");
-    let evidence = seen.stored.evidence.as_mut().unwrap();
-    evidence.outage_since = second(1000 - 55);
+    // What had passed by the wall before this leader came is no proof.
+    seen.ages.outage.before_ms = Some(3_600_000);
+    assert_eq!(reason(&seen), "FencingUnproven");
+    seen.ages.outage.known_ms = 55_000;
     assert_eq!(reason(&seen), "Fenced");
 }
 
@@ -315,7 +315,8 @@ fn a_server_that_its_agent_fenced_waits_for_that_agent() {
 fn a_move_that_was_given_up_is_tried_again_once_nothing_is_promised() {
     let mut seen = outage();
     seen.settings.minimum_proof = Proof::LeaseExpired;
-    seen.stored.evidence = Some(evidence(&seen, 1000 - 20));
+    long_since(&mut seen);
+    seen.ages.outage.known_ms = 20_000;
     seen.stored.epoch = Epoch(6);
     let taken = pledged(&seen, true).taken_for(Epoch(5), &"central".into());
     seen.lease = there(taken, 20_000);
@@ -347,7 +348,6 @@ fn a_pledge_that_is_older_than_the_row_proves_nothing() {
 fn what_was_promised_until_when_is_waited_for_before_the_loss_is_bounded() {
     let mut seen = fencing(20_000, true);
     seen.stored.state = State::CatchingUp;
-    seen.stored.since = seen.now.wall;
     seen.stored.journal.as_mut().unwrap().proof = Some(Proof::LeaseExpired);
     seen.promises = [("central".into(), Look::Unread)].into();
     assert_eq!(reason(&seen), "Replaying");
