@@ -7,13 +7,13 @@ FEW = 6
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart
 
-.PHONY: menu install demo test check soak lab update sim
+.PHONY: menu install demo test check soak lab update sim model
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
 	@echo "make test    everything, as CI does (Linux, root)"
 	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
-	@echo "make check   what needs no server; also: make sim, make lab, make update"
+	@echo "make check   what needs no server; also: make sim, make model, make lab, make update"
 
 install:
 	@.ci/install
@@ -39,6 +39,10 @@ soak: install
 # SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
 sim:
 	cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS MUTANTS,$(if $($v),$v=$($v))) $(if $(REPLAY),REPLAY=$(abspath $(REPLAY)))
+
+# Every order of what can happen in a small world; DEEP=1 for a larger one, which takes minutes.
+model:
+	cargo test --locked -p domicile-sim --test model -- $(if $(DEEP),DEEP)
 
 lab: install
 	cargo build --locked --workspace --bins

@@ -15,7 +15,7 @@ impl Mono {
 }
 
 /// The present moment, on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Now {
     /// What a person reads and what is stored; may jump, so that no duration is measured with it.
     pub wall: Timestamp,

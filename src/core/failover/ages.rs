@@ -15,7 +15,7 @@ use crate::facts::Epoch;
 use crate::time::{Mono, Now};
 
 /// How long ago something was that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Age {
     /// Milliseconds since this leader first knew of it.
     pub known_ms: u64,
@@ -42,7 +42,7 @@ impl Age {
 }
 
 /// How long ago the moments of one stored machine were.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Ages {
     /// Since the machine entered its state.
     pub state: Age,
@@ -66,7 +66,7 @@ impl Ages {
 }
 
 /// What a moment is of. Two moments with the same time of the wall are told apart by the rest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Of {
     State(super::state::State, Epoch),
     Started(String),
@@ -78,7 +78,7 @@ enum Of {
 
 type Moment = (Of, Timestamp);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Known {
     at: Mono,
     before_ms: Option<u64>,
@@ -87,7 +87,7 @@ struct Known {
 }
 
 /// When a leader first knew of which stored moment. Memory of one process about one policy.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Moments {
     known: BTreeMap<Moment, Known>,
 }

@@ -141,7 +141,7 @@ pub struct Observation {
 }
 
 /// One effect. Idempotent per (server, epoch); a server with a newer epoch refuses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Refuse new read-write sessions; old ones go on.
     Drain(ServerId, Epoch),
@@ -188,7 +188,7 @@ pub enum Step {
 }
 
 /// What the machine wants next. One of them, never two.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// Store this, by compare-and-swap, and do nothing else in this pass.
     Move(Box<Stored>),
