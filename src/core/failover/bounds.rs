@@ -1,4 +1,4 @@
-//! A loss bound that is older than the promotion it was decided for.
+//! Loss bounds, before a move and while it lasts.
 
 use super::fixtures::{moving, pass, second, server, state_after, stored_after};
 use super::*;
@@ -67,4 +67,32 @@ fn a_stopped_move_whose_bound_grew_too_large_stays_stopped() {
     });
     west.open_logins = 0;
     assert_eq!(state_after(&seen), State::Promoting);
+}
+
+#[test]
+fn nothing_is_foretold_to_be_lost_on_the_claimed_standby_alone() {
+    let mut seen = super::fixtures::calm();
+    let foretold = |seen: &Observation| predicted_loss(seen, &"central".into());
+    assert_eq!(foretold(&seen), LossBound::Seconds(5));
+    let mut claim = Claim {
+        standby: "central".into(),
+        name: "central".into(),
+    };
+    seen.stored.claim = Some(claim.clone());
+    assert_eq!(foretold(&seen), LossBound::Seconds(0));
+    claim.standby = "north".into();
+    seen.stored.claim = Some(claim);
+    assert_eq!(foretold(&seen), LossBound::Seconds(5));
+}
+
+/// What the machine began because the primary was lost it gives up when that is back; a planned
+/// move it has begun itself needs a primary that answers.
+#[test]
+fn a_primary_that_is_healthy_again_ends_a_failover_and_no_planned_move() {
+    let mut seen = moving(State::Fencing);
+    let west = server(&mut seen, "west");
+    (west.live, west.verdict) = (true, crate::health::Verdict::Up);
+    assert_eq!(decide(&seen).reason, "Recovered");
+    seen.stored.journal.as_mut().unwrap().kind = MoveKind::Failback;
+    assert_eq!(decide(&seen).reason, "Fencing");
 }

@@ -372,3 +372,12 @@ fn a_way_home_that_was_refused_does_not_stand_for_a_failover() {
     seen.ended = [seen.own_operation()].into();
     assert_eq!(state_after(&seen), State::Blocked);
 }
+
+#[test]
+fn a_standby_that_is_silent_for_a_moment_is_waited_for_and_a_lost_one_is_not() {
+    let mut seen = moving(State::CatchingUp);
+    server(&mut seen, "central").live = false;
+    assert_eq!(decide(&seen).reason, "StandbySilent");
+    server(&mut seen, "central").verdict = Verdict::Down;
+    assert_eq!(decide(&seen).reason, "StandbyLost");
+}

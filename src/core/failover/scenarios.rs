@@ -265,3 +265,25 @@ fn what_an_engine_may_relax_by_itself_is_never_claimed() {
     let lowered = stored_after(&seen);
     assert_eq!((lowered.claim, lowered.restore_synchronous), (None, false));
 }
+
+#[test]
+fn a_contradiction_that_is_gone_ends_the_halt() {
+    let mut seen = calm();
+    seen.stored.state = State::Halted;
+    assert_eq!(state_after(&seen), State::Steady);
+    seen.servers
+        .get_mut(&RegionName::from("central"))
+        .unwrap()
+        .live = false;
+    assert_eq!(state_after(&seen), State::Halted);
+}
+
+#[test]
+fn a_standby_is_not_given_the_right_back() {
+    let mut seen = super::fixtures::moving(State::Aborting);
+    seen.lease = Look::Absent;
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    west.live = true;
+    west.facts.as_mut().unwrap().role = Role::Standby;
+    assert_eq!(state_after(&seen), State::Halted);
+}

@@ -261,6 +261,30 @@ fn a_primary_that_may_live_on_promises_is_overtaken_with_a_permit_alone() {
 }
 
 #[test]
+fn a_lease_that_was_offered_under_the_epoch_of_the_move_is_taken() {
+    let mut seen = fencing(1_000, false);
+    let offered = WriteLease {
+        epoch: Epoch(5),
+        ..offer(&seen)
+    };
+    seen.lease = there(offered, 1_000);
+    assert!(matches!(work(&seen), Step::WriteLease(record, _) if record.taken));
+}
+
+/// A leader that comes later sees both for the first time in one moment.
+#[test]
+fn a_promise_that_is_seen_with_the_lease_is_waited_for() {
+    let held = Promise {
+        epoch: Epoch(4),
+        permitted: false,
+    };
+    let mut seen = fencing(9_600, true);
+    seen.promises = [("central".into(), there(held, 9_600))].into();
+    let permit = Step::Permit("central".into(), Epoch(5), Some("7".into()));
+    assert_eq!(work(&seen), permit);
+}
+
+#[test]
 fn a_promise_that_is_renewed_after_the_lease_was_taken_ends_the_move() {
     let held = Promise {
         epoch: Epoch(4),
