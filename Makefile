@@ -11,14 +11,14 @@ DATABASES = 2,100,1000
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart --test faults
 
-.PHONY: menu install demo test check soak bench-failover lab update sim faults
+.PHONY: menu install demo test check soak bench-failover lab update sim model faults
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
 	@echo "make test    everything, as CI does (Linux, root)"
 	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
 	@echo "make bench-failover  how a failover grows with the databases of a server"
-	@echo "make check   what needs no server; also: make sim, make lab, make update"
+	@echo "make check   what needs no server; also: make sim, make model, make lab, make update"
 	@echo "make faults  docs/faults.md: each fault, its tests, and what they said when they last ran"
 
 install:
@@ -50,6 +50,10 @@ bench-failover: install
 # SEED=n SECONDS=n REPLAY=file MUTANTS=n; without them what CI does.
 sim:
 	.ci/record sim cargo test --locked -p domicile-sim --test sim -- $(foreach v,SEED SECONDS MUTANTS,$(if $($v),$v=$($v))) $(if $(REPLAY),REPLAY=$(abspath $(REPLAY)))
+
+# Every order of what can happen in a small world; DEEP=1 for a larger one, which takes minutes.
+model:
+	cargo test --locked -p domicile-sim --test model -- $(if $(DEEP),DEEP)
 
 lab: install
 	cargo build --locked --workspace --bins

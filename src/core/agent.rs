@@ -10,7 +10,7 @@ use crate::names::RegionName;
 use crate::time::Now;
 
 /// What the hub's API server said of the write lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Hub {
     /// It did not answer.
     Silent,
@@ -19,7 +19,7 @@ pub enum Hub {
 }
 
 /// What the agent's own server said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Database {
     /// It did not answer in time.
     Silent,
@@ -35,7 +35,7 @@ pub enum Database {
 }
 
 /// What one look has shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sight {
     /// The moment of the look; renewals count from here.
     pub now: Now,
@@ -53,7 +53,7 @@ pub struct Sight {
 }
 
 /// What an agent remembers between two looks. A process that begins has none of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
     /// What it took upon itself, and how long that holds; `None` while nothing obliges it.
     pub pledge: Option<(Pledge, Terms)>,
@@ -64,7 +64,7 @@ pub struct Memory {
 }
 
 /// A renewal: a record to be written by compare-and-swap on the version that was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Renewal {
     /// Of the write lease.
     Lease(WriteLease),

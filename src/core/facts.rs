@@ -34,7 +34,7 @@ impl fmt::Display for Lsn {
 }
 
 /// The text was not of the form `16/B374D848`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NotAnLsn;
 
 impl fmt::Display for NotAnLsn {
@@ -56,7 +56,7 @@ impl FromStr for Lsn {
 }
 
 /// What keeps a server up and promotes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Engine {
     /// Nothing that Domicile asks: it is promoted by SQL, and rejoined by a person.
     #[default]
@@ -67,7 +67,7 @@ pub enum Engine {
 }
 
 /// Whether the server takes writes by its own account (`pg_is_in_recovery()`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Not in recovery.
     Primary,
@@ -76,7 +76,7 @@ pub enum Role {
 }
 
 /// The one row of `domicile.authority`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Authority {
     /// The epoch under which the server was last given, or last lost, the right to write.
     pub epoch: Epoch,
@@ -85,7 +85,7 @@ pub struct Authority {
 }
 
 /// The one row of `domicile.heartbeat`: written on the primary, read wherever it was replayed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// Grows by one per beat of one leader.
     pub sequence: i64,
@@ -98,7 +98,7 @@ pub struct Heartbeat {
 }
 
 /// A standby's connection to its primary, seen from the standby (`pg_stat_wal_receiver`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Receiver {
     /// The name under which the primary lists this standby (`application_name`).
     pub name: String,
@@ -112,7 +112,7 @@ pub struct Receiver {
 }
 
 /// A standby, seen from the primary (`pg_stat_replication`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sender {
     /// Its `application_name`.
     pub name: String,
@@ -125,7 +125,7 @@ pub struct Sender {
 }
 
 /// How the server acknowledges commits.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Synchrony {
     /// `synchronous_standby_names`, as set.
     pub names: String,
@@ -135,7 +135,7 @@ pub struct Synchrony {
 }
 
 /// One successful read of one server, all of it from one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// `pg_control_system().system_identifier`: the same on a primary and its standbys, and on no
     /// other server.

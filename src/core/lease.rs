@@ -20,7 +20,7 @@ use crate::time::{Mono, Now};
 const MARGIN_MS: u64 = 3_000;
 
 /// How long a lease holds, and how often it is renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// How long a holder may rely on a renewal, in seconds.
     pub lease_seconds: u32,
@@ -63,7 +63,7 @@ impl Terms {
 }
 
 /// What an agent took upon itself with its last renewal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pledge {
     /// Its region.
     pub region: RegionName,
@@ -77,7 +77,7 @@ pub struct Pledge {
 }
 
 /// The record of the write lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WriteLease {
     /// The newest epoch that the hub wrote.
     pub epoch: Epoch,
@@ -136,7 +136,7 @@ impl WriteLease {
 }
 
 /// A promise: what a standby's own region holds for the primary or against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Promise {
     /// The epoch of the last writer of this record.
     pub epoch: Epoch,
@@ -172,7 +172,7 @@ impl Promise {
 
 /// When a renewal was sent, on both clocks: a machine that was suspended may count on neither
 /// alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sent {
     /// On the boot clock.
     pub mono: Mono,

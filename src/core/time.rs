@@ -15,20 +15,15 @@ impl Mono {
 }
 
 /// The present moment, on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Now {
-    /// What a person reads and what is stored; may jump.
+    /// What a person reads and what is stored; may jump, so that no duration is measured with it.
     pub wall: Timestamp,
     /// What durations within one process are measured with.
     pub mono: Mono,
 }
 
 impl Now {
-    /// Whole seconds of wall time since a stored moment; 0 when that lies in the future.
-    pub fn seconds_since(&self, stored: Timestamp) -> u64 {
-        u64::try_from(self.wall.as_second() - stored.as_second()).unwrap_or(0)
-    }
-
     /// The stored moment that lies `seconds` ahead, or the end of time.
     pub fn plus_seconds(&self, seconds: u32) -> Timestamp {
         Timestamp::from_second(self.wall.as_second().saturating_add(i64::from(seconds)))

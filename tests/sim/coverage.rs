@@ -61,8 +61,6 @@ pub(crate) struct Coverage {
     /// Longest time for which two servers acknowledged, where a fence was only assumed.
     pub overlap: u64,
     pub runs: u64,
-    /// Runs in which something broke that is known.
-    pub known: u64,
     /// How often an agent fenced its own server.
     pub self_fences: u64,
     /// Writes of the hole that case 21 of `failover.md` declares.
@@ -111,7 +109,6 @@ impl Coverage {
         self.milliseconds += other.milliseconds;
         self.overlap = self.overlap.max(other.overlap);
         self.runs += other.runs;
-        self.known += other.known;
         self.returns += other.returns;
         self.self_fences += other.self_fences;
         self.lease_expired += other.lease_expired;

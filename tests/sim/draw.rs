@@ -226,7 +226,7 @@ fn interruption(chance: &mut Chance) -> Kind {
         }
         10 => Kind::WallJump {
             operator,
-            seconds: pick(chance, &[-30, -5, 5, 30]),
+            seconds: pick(chance, &[-3_600, -30, 30, 3_600]),
         },
         11 | 12 => Kind::KillOperator {
             operator,
@@ -273,7 +273,7 @@ fn kind(group: u64, chance: &mut Chance) -> Kind {
             1 => link(chance, Place::Operator(operator), Place::Server(at)),
             2 => Kind::WallJump {
                 operator,
-                seconds: pick(chance, &[-30, -5, 5, 30]),
+                seconds: pick(chance, &[-3_600, -30, 30, 3_600]),
             },
             _approve => Kind::Approve,
         },

@@ -32,7 +32,7 @@ impl Machine {
     reason = "independent faults of a process, not states"
 )]
 pub(crate) struct Process {
-    /// Decides on the last good answer, however old: never on a live read.
+    /// Takes the last good answer, however old, for one of now: never reads anew.
     pub reads_the_cache: bool,
     /// Stores whatever the object is by now.
     pub no_compare_and_swap: bool,
@@ -44,6 +44,10 @@ pub(crate) struct Process {
     pub overwrites_secrets: bool,
     /// Measures durations with the wall clock.
     pub counts_on_the_wall: bool,
+    /// Takes the wall clock's word for how long ago something was stored.
+    pub ages_on_the_wall: bool,
+    /// Takes the home server for in sync while nobody looked.
+    pub blind_for_gaps: bool,
     /// Judges before each server was probed.
     pub judges_unprobed: bool,
     /// An agent that lost everything goes on.
@@ -90,6 +94,8 @@ const RIGHT: Process = Process {
     publishes_untried: false,
     overwrites_secrets: false,
     counts_on_the_wall: false,
+    ages_on_the_wall: false,
+    blind_for_gaps: false,
     judges_unprobed: false,
     agent_never_fences: false,
     pledges_when_answered: false,

@@ -26,8 +26,6 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub broken: Option<String>,
-    /// What broke in a way that is known.
-    pub known: Option<String>,
     pub coverage: Coverage,
     /// Equal for equal runs.
     pub trace: u64,
@@ -53,11 +51,9 @@ fn of(setup: Setup, faults: &[Fault], machine: Machine, aloud: bool) -> Outcome 
     world.checks.count(&mut coverage);
     coverage.events = world.events;
     coverage.runs = 1;
-    coverage.known = u64::from(world.checks.known.is_some());
     coverage.milliseconds = world.now;
     Outcome {
         broken,
-        known: world.checks.known.take(),
         coverage,
         trace: world.trace,
     }

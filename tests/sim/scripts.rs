@@ -222,7 +222,7 @@ fn rarer(number: u64, at: Ms, chance: &mut Chance) -> Vec<Fault> {
         }
         // The wall clocks go back while the primary is lost.
         12 => {
-            let seconds = pick(chance, &[-30, -5]);
+            let seconds = pick(chance, &[-3_600, -5]);
             let back = |operator| {
                 let jump = Kind::WallJump { operator, seconds };
                 fault(0, 50, when(State::Suspect, jump))

@@ -244,6 +244,21 @@ fn a_hub_that_can_be_read_and_not_written_is_replaced_by_promises() {
         wanted.as_slice(),
         [Renewal::Lease(_), Renewal::Promise(_, _)]
     ));
+    seen.now = now(14);
+    let wanted = renewals(&seen, &memory);
+    assert!(matches!(wanted.as_slice(), [Renewal::Lease(_)]));
+}
+
+#[test]
+fn a_promise_is_renewed_when_it_is_due() {
+    let (mut memory, _) = pledged_at_zero(true);
+    let mut seen = cut_off(12);
+    seen.promises = [("central".into(), None)].into();
+    assert_eq!(look(&mut memory, &seen).0.len(), 1);
+    seen.now = now(21);
+    assert_eq!(look(&mut memory, &seen).0, []);
+    seen.now = now(22);
+    assert_eq!(look(&mut memory, &seen).0.len(), 1);
 }
 
 #[test]

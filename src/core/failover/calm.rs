@@ -160,7 +160,8 @@ pub fn home_is_ready(seen: &Observation) -> bool {
         .stored
         .history
         .iter()
-        .filter(|p| p.kind == MoveKind::Failback && seen.now.seconds_since(p.finished) < 86_400)
+        .enumerate()
+        .filter(|(place, past)| past.kind == MoveKind::Failback && lately(seen, *place))
         .count();
     let doubled = u64::from(seen.settings.stable_seconds).saturating_mul(
         1_u64
@@ -173,6 +174,12 @@ pub fn home_is_ready(seen: &Observation) -> bool {
         .max(seen.settings.stable_seconds);
     let needed_ms = doubled.min(u64::from(ceiling)).saturating_mul(1000);
     away && seen.home_in_sync_ms.is_some_and(|ms| ms >= needed_ms)
+}
+
+/// A move of the history ended in the last 24 hours, or about that.
+pub(super) fn lately(seen: &Observation, place: usize) -> bool {
+    const DAY_MS: u64 = 86_400_000;
+    seen.ages.finished(place).about_ms() < DAY_MS
 }
 
 /// Two servers hold the right to write, or one holds a newer right than was ever issued.

@@ -18,7 +18,7 @@ pub(super) fn catching_up(seen: &Observation) -> Outcome {
         return lost(seen);
     };
     let planned = journal.kind != MoveKind::Failover;
-    if planned && frozen_too_long(seen, journal) {
+    if planned && frozen_too_long(seen) {
         return abort(
             seen,
             "FrozenTooLong",

@@ -61,9 +61,7 @@ pub(super) fn promised_lately(seen: &Observation, target: &RegionName) -> bool {
 /// The agent renewed the lease not long before the first probe failed. A leader that came later
 /// has not seen that renewal and takes its own first look for it.
 fn lived(seen: &Observation, lease: &Watched<WriteLease>) -> bool {
-    let outage_ms = seen.stored.evidence.as_ref().map_or(0, |evidence| {
-        seen.now.seconds_since(evidence.outage_since) * 1_000
-    });
+    let outage_ms = seen.ages.outage.at_least_ms();
     let quiet_ms = seen.now.mono.since(lease.renewed);
     quiet_ms.saturating_sub(outage_ms)
         <= lease.record.terms.fresh_ms() + u64::from(LOOK_SECONDS) * 1_000
@@ -167,7 +165,7 @@ pub(super) fn await_expiry(seen: &Observation, journal: &Journal) -> Option<Outc
         .there()
         .map_or(seen.settings.lease, |lease| lease.record.terms);
     let limit = terms.wait_ms().saturating_mul(2) + PATIENCE_MS;
-    let late = seen.now.seconds_since(seen.stored.since) * 1_000 > limit;
+    let late = seen.ages.state.at_least_ms() > limit;
     match expiry(seen, journal) {
         Expiry::NoPledge | Expiry::Over => None,
         Expiry::Pending(_) if late => None,
@@ -185,14 +183,15 @@ pub(super) fn await_expiry(seen: &Observation, journal: &Journal) -> Option<Outc
 /// An agent of the active region renewed the lease after the first probe had failed: its server
 /// works, seen from inside.
 pub(super) fn renewed_since_outage(seen: &Observation) -> bool {
-    let Some(evidence) = &seen.stored.evidence else {
+    if seen.stored.evidence.is_none() {
         return false;
-    };
+    }
     let Some(lease) = seen.lease.there() else {
         return false;
     };
     let theirs = |pledge: &Pledge| pledge.region == seen.stored.active;
-    let outage_ms = seen.now.seconds_since(evidence.outage_since) * 1_000;
+    // What a later leader sees first may be a renewal: it waits until it knows.
+    let outage_ms = seen.ages.outage.at_most_ms().unwrap_or(u64::MAX);
     let quiet_ms = seen.now.mono.since(lease.renewed);
     lease.record.pledge.as_ref().is_some_and(theirs)
         && quiet_ms.saturating_add(SIGHT_MS) < outage_ms

@@ -98,6 +98,7 @@ pub(super) fn calm() -> Observation {
             history: Vec::new(),
             returned: Vec::new(),
         },
+        ages: Ages::default(),
         conflict: None,
         servers,
         others: [("east".into(), Verdict::Up)].into(),
@@ -165,6 +166,24 @@ pub(super) fn outage() -> Observation {
         .receiver = None;
     seen.stored.state = State::Outage;
     seen
+}
+
+/// So much time passes, on both clocks, under the leader that stored all that is stored.
+pub(super) fn pass(seen: &mut Observation, seconds: u32) {
+    let passed_ms = u64::from(seconds) * 1_000;
+    let later = seen.now.wall.as_second() + i64::from(seconds);
+    (seen.now.wall, seen.now.mono) = (second(later), Mono(seen.now.mono.0 + passed_ms));
+    let ages = &mut seen.ages;
+    let four = [
+        &mut ages.state,
+        &mut ages.started,
+        &mut ages.bounded,
+        &mut ages.outage,
+    ];
+    for age in four.into_iter().chain(&mut ages.finished) {
+        age.known_ms += passed_ms;
+    }
+    ages.cooldown_left_ms = ages.cooldown_left_ms.saturating_sub(passed_ms);
 }
 
 pub(super) fn second(second: i64) -> Timestamp {

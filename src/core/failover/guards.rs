@@ -1,5 +1,6 @@
 //! The guards: each asks one question, all are always asked.
 
+use super::calm;
 use super::expiry;
 use super::leases;
 use super::observation::{Guard, GuardName, Observation, ServerView};
@@ -305,19 +306,18 @@ fn lags(seen: &Observation, target: &RegionName) -> bool {
 }
 
 fn cooldown(seen: &Observation, ask: Question<'_>) -> Guard {
-    let day = 86_400;
-    let automatic = seen
-        .stored
-        .history
-        .iter()
-        .filter(|past| past.kind == MoveKind::Failover && past.automatic)
-        .filter(|past| seen.now.seconds_since(past.finished) < day)
+    let past = seen.stored.history.iter().enumerate();
+    let automatic = past
+        .filter(|(_, past)| past.kind == MoveKind::Failover && past.automatic)
+        .filter(|(place, _)| calm::lately(seen, *place))
         .count();
+    let running = seen.stored.cooldown_until;
+    let running = running.filter(|_| seen.ages.cooldown_left_ms > 0);
     let result = if ask.kind != MoveKind::Failover {
         Ok("planned moves know no cooldown".to_owned())
     } else if ask.accept.contains(&Accept::Cooldown) {
         Ok("the operation accepts Cooldown".to_owned())
-    } else if let Some(until) = seen.stored.cooldown_until.filter(|u| seen.now.wall < *u) {
+    } else if let Some(until) = running {
         Err(format!(
             "a failover finished lately; the cooldown ends at {until}"
         ))

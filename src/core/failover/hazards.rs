@@ -1,7 +1,7 @@
 //! What changes while a move is under way or about to begin, and what must not follow from it.
 
 use super::fixtures::{
-    calm, facts, moving, objection, outage, second, server, state_after, stored_after, view,
+    calm, facts, moving, objection, outage, pass, second, server, state_after, stored_after, view,
 };
 use super::*;
 use crate::facts::{Authority, Epoch, Facts, Lsn, Role};
@@ -56,7 +56,7 @@ fn a_fenced_primary_whose_last_writes_do_not_come_gets_its_right_back() {
         server(&mut seen, "west").live,
     ) = (Verdict::Up, true);
     assert_eq!(state_after(&seen), State::CatchingUp);
-    seen.now.wall = second(1000 + 21);
+    pass(&mut seen, 21);
     assert_eq!(state_after(&seen), State::Aborting);
 }
 
@@ -196,7 +196,7 @@ fn an_old_primary_that_answers_and_cannot_be_fenced_keeps_its_tenants() {
     (west.verdict, west.live) = (Verdict::Recovering { successes: 1 }, true);
     let fence = Step::Fence(ServerId::new("west", "main"), Epoch(5));
     assert_eq!(decide(&seen).answer, Answer::Work(fence));
-    seen.now.wall = second(1000 + 21);
+    pass(&mut seen, 21);
     assert_eq!(state_after(&seen), State::Aborting);
 }
 
@@ -325,28 +325,6 @@ fn a_move_that_leaves_a_stalled_tenant_behind_says_so() {
     );
 }
 
-/// A new leader cannot read the old one's heartbeats: the bound of a promotion that hangs grows
-/// with the time since it was stored, once, and the promotion goes on.
-#[test]
-fn a_bound_that_grew_does_not_grow_again_by_the_same_seconds() {
-    let mut seen = moving(State::Promoting);
-    let standby = server(&mut seen, "central").facts.as_mut().unwrap();
-    standby.heartbeat.as_mut().unwrap().leader = "the leader before".into();
-    seen.stored.since = second(985);
-    seen.stored.journal.as_mut().unwrap().loss_at = Some(second(985));
-    let grown = stored_after(&seen);
-    assert_eq!(
-        grown.since,
-        second(985),
-        "or a promotion that hangs is never late"
-    );
-    let loss = |stored: &Stored| stored.journal.as_ref().and_then(|journal| journal.loss);
-    assert_eq!(loss(&grown), Some(LossBound::Seconds(2 + 15)));
-    seen.stored = grown;
-    let next = decide(&seen).answer;
-    assert!(matches!(next, Answer::Work(Step::Promote(..))), "{next:?}");
-}
-
 #[test]
 fn a_standby_left_behind_by_the_last_move_is_not_promoted_by_hand() {
     let mut seen = outage();
@@ -396,4 +374,13 @@ fn a_way_home_that_was_refused_does_not_stand_for_a_failover() {
     assert_eq!(state_after(&seen), State::Outage);
     seen.ended = [seen.own_operation()].into();
     assert_eq!(state_after(&seen), State::Blocked);
+}
+
+#[test]
+fn a_standby_that_is_silent_for_a_moment_is_waited_for_and_a_lost_one_is_not() {
+    let mut seen = moving(State::CatchingUp);
+    server(&mut seen, "central").live = false;
+    assert_eq!(decide(&seen).reason, "StandbySilent");
+    server(&mut seen, "central").verdict = Verdict::Down;
+    assert_eq!(decide(&seen).reason, "StandbyLost");
 }

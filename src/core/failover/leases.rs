@@ -210,7 +210,7 @@ pub(super) fn give_back(seen: &Observation, journal: &Journal) -> Option<Outcome
         // It may be taken, with a pledge that would outlive the right that is given back; but
         // tenants wait. What is not read by then is told from the row, see `expiry`.
         Look::Unread => {
-            let lately = seen.now.seconds_since(seen.stored.since) < u64::from(LOOK_SECONDS);
+            let lately = seen.ages.state.at_least_ms() < u64::from(LOOK_SECONDS) * 1_000;
             let wait = Answer::Wait(SOON_MS);
             let text = "the write lease cannot be read";
             return lately.then(|| Outcome::new(wait, "LeaseUnread", text));

@@ -1,7 +1,10 @@
 //! The failover machine: states, guards, and the one function that decides.
 
 mod adopt;
+mod ages;
 mod begin;
+#[cfg(test)]
+mod bounds;
 mod calm;
 mod catching;
 mod decide;
@@ -11,6 +14,7 @@ mod fixtures;
 mod guards;
 #[cfg(test)]
 mod hazards;
+mod in_sync;
 mod leases;
 mod moving;
 mod observation;
@@ -33,9 +37,11 @@ mod synchrony;
 mod vantages;
 
 pub use adopt::adopt;
+pub use ages::{Age, Ages, Moments};
 pub use calm::home_is_ready;
 pub use decide::decide;
 pub use guards::predicted_loss;
+pub use in_sync::InSync;
 pub use leases::{disarmed, is_armed};
 pub use observation::{
     Answer, Decision, Guard, GuardName, Look, Observation, Refusal, Request, ServerView, Step,

@@ -11,11 +11,10 @@ use crate::facts::{Facts, Lsn, Role};
 use crate::health::{ProbeFailure, Verdict};
 
 pub(super) fn draining(seen: &Observation) -> Outcome {
-    let Some((journal, from)) = journal_and(seen, |j| &j.from) else {
+    let Some((_, from)) = journal_and(seen, |j| &j.from) else {
         return lost(seen);
     };
-    let elapsed = seen.now.seconds_since(journal.started);
-    if elapsed > u64::from(seen.settings.max_freeze_seconds) {
+    if frozen_too_long(seen) {
         return abort(
             seen,
             "FrozenTooLong",
@@ -40,7 +39,8 @@ pub(super) fn draining(seen: &Observation) -> Outcome {
         let step = Step::Drain(from.server.clone(), seen.stored.epoch);
         return Outcome::new(Answer::Work(step), "Draining", "refusing new sessions");
     }
-    if facts.tenant_sessions == 0 || elapsed >= u64::from(seen.settings.drain_seconds) {
+    let had_their_time = seen.ages.started.about_ms() >= ms(seen.settings.drain_seconds);
+    if facts.tenant_sessions == 0 || had_their_time {
         let stored = seen.stored.enter(State::Fencing, seen.now.wall);
         return Outcome::new(
             Answer::Move(Box::new(stored)),
@@ -60,7 +60,7 @@ pub(super) fn fencing(seen: &Observation) -> Outcome {
         return lost(seen);
     };
     let planned = journal.kind != MoveKind::Failover;
-    if planned && frozen_too_long(seen, journal) {
+    if planned && frozen_too_long(seen) {
         return abort(
             seen,
             "FrozenTooLong",
@@ -238,12 +238,19 @@ pub(super) fn journal_and<'a>(
     Some((journal, seen.server(side(journal))?))
 }
 
+/// This leader has waited in this state for long enough. Another begins to wait anew.
 pub(super) fn waited_too_long(seen: &Observation) -> bool {
-    seen.now.seconds_since(seen.stored.since) > u64::from(seen.settings.max_freeze_seconds)
+    seen.ages.state.at_least_ms() > ms(seen.settings.max_freeze_seconds)
 }
 
-pub(super) fn frozen_too_long(seen: &Observation, journal: &Journal) -> bool {
-    seen.now.seconds_since(journal.started) > u64::from(seen.settings.max_freeze_seconds)
+/// A planned move keeps tenants from writing for too long, under all its leaders. Where their wall
+/// clocks differ it is given up earlier or later, which is safe at any time.
+pub(super) fn frozen_too_long(seen: &Observation) -> bool {
+    seen.ages.started.about_ms() > ms(seen.settings.max_freeze_seconds)
+}
+
+fn ms(seconds: u32) -> u64 {
+    u64::from(seconds) * 1_000
 }
 
 /// Before promotion: the old primary gets its right back, under the next epoch, so that nothing of

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ages::Ages;
 use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
 use crate::facts::{Engine, Epoch, Facts};
@@ -116,6 +117,8 @@ pub struct Observation {
     pub settings: Settings,
     /// The machine as stored.
     pub stored: Stored,
+    /// How long ago the stored moments were, by this leader's clock.
+    pub ages: Ages,
     /// Why the policy cannot be followed at all (a server in two policies, an unknown region).
     pub conflict: Option<String>,
     /// The policy's servers by region.
@@ -138,7 +141,7 @@ pub struct Observation {
 }
 
 /// One effect. Idempotent per (server, epoch); a server with a newer epoch refuses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Refuse new read-write sessions; old ones go on.
     Drain(ServerId, Epoch),
@@ -185,7 +188,7 @@ pub enum Step {
 }
 
 /// What the machine wants next. One of them, never two.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// Store this, by compare-and-swap, and do nothing else in this pass.
     Move(Box<Stored>),

@@ -135,7 +135,7 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
         return Outcome::new(Answer::Move(Box::new(stored)), "Approved", message);
     }
     let limit = seen.settings.approval_seconds;
-    if seen.now.seconds_since(seen.stored.since) >= u64::from(limit) {
+    if seen.ages.state.about_ms() >= u64::from(limit) * 1_000 {
         return back(
             State::Blocked,
             "ApprovalExpired",
@@ -234,9 +234,10 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
 }
 
 /// The loss bound by now, which a long stop makes greater, is within what the move may cost. An old
-/// primary that answers hands over its last writes.
+/// primary that answers, and still is one, hands over its last writes.
 fn bearable(seen: &Observation, journal: &Journal, facts: &Facts) -> bool {
-    let answers = seen.server(&journal.from).is_some_and(|view| view.live);
+    let old = seen.server(&journal.from).and_then(ServerView::now);
+    let answers = old.is_some_and(|facts| facts.role == Role::Primary);
     let loss = guards::loss_by_now(seen, journal, facts);
     answers || guards::loss_allowed(seen, loss, &journal.accept)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::ages::Moments;
 use super::guards::{coming_proof, lag_limit_seconds, worst_loss};
 use super::observation::{Answer, Guard, Look, Observation, ServerView, Tenant, Watched};
 use super::state::{Evidence, LossBound, Mode, Proof, Settings, State, Stored};
@@ -232,17 +233,16 @@ fn imagine(
     policy: &Policy,
     others: &BTreeMap<RegionName, Verdict>,
     lost: &RegionName,
-    now: Timestamp,
+    wall: Timestamp,
 ) -> Observation {
+    let now = Now { wall, mono: MOMENT };
     let active = policy.servers.get(lost);
     let mut seen = Observation {
-        now: Now {
-            wall: now,
-            mono: MOMENT,
-        },
+        now,
         leader: PLANNER.to_owned(),
         settings: policy.settings.clone(),
         stored: policy.stored.clone(),
+        ages: Moments::default().ages(&policy.stored, now),
         conflict: policy.conflict.clone(),
         servers: BTreeMap::new(),
         others: others
@@ -266,9 +266,10 @@ fn imagine(
     let wait_ms = policy.settings.lease.wait_ms();
     seen.lease = pledged(policy, Mono(MOMENT.0 - wait_ms));
     seen.stored.state = State::Outage;
+    seen.ages.outage.known_ms = wait_ms;
     seen.stored.evidence = Some(Evidence {
-        sampled: now,
-        outage_since: before(now, wait_ms),
+        sampled: wall,
+        outage_since: before(wall, wait_ms),
         system_identifier: identifier(active),
         timeline: active.and_then(|known| known.timeline).unwrap_or(1),
         major_version: active.and_then(|known| known.major_version).unwrap_or(0),

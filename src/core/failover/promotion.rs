@@ -9,22 +9,22 @@ use super::state::{HISTORY_LIMIT, Journal, LossBound, MoveKind, Past, Proof, Sta
 use crate::facts::{Authority, Facts, Role};
 use crate::health::Verdict;
 
-/// How long a promotion may take before a person is asked, in seconds.
-const PROMOTION_LIMIT_SECONDS: u64 = 120;
+/// How long a promotion may take before a person is asked, in milliseconds.
+const PROMOTION_LIMIT_MS: u64 = 120_000;
 
-/// How long a promotion may take before its loss bound is looked at again, in seconds.
-const PROMOTION_SECONDS: u64 = 10;
+/// How long a promotion may take before its loss bound is looked at again, in milliseconds.
+const PROMOTION_MS: u64 = 10_000;
 
 /// How long workloads may take to turn round before the move goes on without the last ones, in
-/// seconds. Their placements go on trying.
-const REROUTE_LIMIT_SECONDS: u64 = 120;
+/// milliseconds. Their placements go on trying.
+const REROUTE_LIMIT_MS: u64 = 120_000;
 
 /// From here on nothing is undone: the standby is promoted, or a person must look.
 pub(super) fn promoting(seen: &Observation) -> Outcome {
     let Some((journal, to)) = journal_and(seen, |j| &j.to) else {
         return lost(seen);
     };
-    let late = seen.now.seconds_since(seen.stored.since) > PROMOTION_LIMIT_SECONDS;
+    let late = seen.ages.state.at_least_ms() > PROMOTION_LIMIT_MS;
     let stop = |fact: String| halt(seen, "Halted", format!("{} {fact}", journal.to));
     let Some(facts) = to.now() else {
         return if late {
@@ -100,17 +100,21 @@ fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outc
     }
     let known = journal.loss.unwrap_or(LossBound::Unknown);
     let loss = match guards::loss_by_now(seen, journal, facts) {
-        LossBound::Unknown => {
-            let bounded = journal.loss_at.unwrap_or(seen.stored.since);
-            later(known, seen.now.seconds_since(bounded))
-        }
+        // How long ago another leader decided is not known, and so neither is what was lost since.
+        LossBound::Unknown => seen
+            .ages
+            .bounded
+            .at_most_ms()
+            .map_or(LossBound::Unknown, |passed| later(known, passed)),
         loss @ LossBound::Seconds(_) => loss,
     };
-    if loss <= later(known, PROMOTION_SECONDS) {
+    if loss <= later(known, PROMOTION_MS) {
         return None;
     }
     if !guards::loss_allowed(seen, loss, &journal.accept) {
-        let message = "the loss bound grew beyond `spec.objectives.maxDataLossSeconds`";
+        let message = "the loss bound grew beyond `spec.objectives.maxDataLossSeconds`, or is not \
+                       known since another leader decided; promote the standby by hand, or bring \
+                       the old primary back";
         return Some(halt(seen, "Halted", message.to_owned()));
     }
     let grown = Journal {
@@ -121,11 +125,11 @@ fn outdated(seen: &Observation, journal: &Journal, facts: &Facts) -> Option<Outc
     store(grown, "CaughtUp", format!("loss bound {loss} by now"))
 }
 
-/// The bound of `seconds` ago, as it is now.
-fn later(bound: LossBound, seconds: u64) -> LossBound {
+/// The bound of so many milliseconds ago, as it is now.
+fn later(bound: LossBound, passed_ms: u64) -> LossBound {
     match bound {
         LossBound::Seconds(known) => {
-            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            let seconds = u32::try_from(passed_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
             LossBound::Seconds(known.saturating_add(seconds))
         }
         LossBound::Unknown => LossBound::Unknown,
@@ -149,7 +153,7 @@ fn promoted(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Fact
 }
 
 pub(super) fn rerouting(seen: &Observation) -> Outcome {
-    let late = seen.now.seconds_since(seen.stored.since) > REROUTE_LIMIT_SECONDS;
+    let late = seen.ages.state.at_least_ms() > REROUTE_LIMIT_MS;
     if let Some(outcome) = fence_old(seen).filter(|_| !late) {
         return outcome;
     }
@@ -188,7 +192,7 @@ pub(super) fn verifying(seen: &Observation) -> Outcome {
             )
         };
     };
-    let late = seen.now.seconds_since(seen.stored.since) > REROUTE_LIMIT_SECONDS;
+    let late = seen.ages.state.at_least_ms() > REROUTE_LIMIT_MS;
     if let Some(outcome) = fence_old(seen).filter(|_| !late) {
         return outcome;
     }
@@ -246,7 +250,11 @@ fn fence_old(seen: &Observation) -> Option<Outcome> {
 }
 
 fn finished(seen: &Observation, journal: &Journal) -> Stored {
-    let begun = journal.outage_since.unwrap_or(journal.started);
+    let begun = if journal.outage_since.is_some() {
+        seen.ages.outage
+    } else {
+        seen.ages.started
+    };
     let past = Past {
         operation: journal.operation.clone(),
         kind: journal.kind,
@@ -256,7 +264,7 @@ fn finished(seen: &Observation, journal: &Journal) -> Stored {
         epoch: seen.stored.epoch,
         proof: journal.proof,
         loss: journal.loss.unwrap_or(LossBound::Unknown),
-        rto_seconds: seen.now.seconds_since(begun),
+        rto_seconds: begun.about_ms() / 1_000,
         fork: journal.fork.map(|position| Fork {
             timeline: journal.timeline,
             position,

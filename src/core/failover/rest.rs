@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::fixtures::{calm, facts, second};
+use super::fixtures::{calm, facts, pass, second};
 use super::*;
 use crate::facts::{Authority, Epoch, Facts, Lsn, Role};
 use crate::health::{ProbeFailure, Verdict};
@@ -43,7 +43,7 @@ struct Case {
     lawful: bool,
     mode: Mode,
     minimum: Proof,
-    waited: i64,
+    waited: u32,
 }
 
 fn server() -> impl Strategy<Value = Server> {
@@ -120,7 +120,6 @@ fn case() -> impl Strategy<Value = Case> {
 
 fn observed(case: &Case) -> Observation {
     let mut seen = calm();
-    seen.now.wall = second(1000 + case.waited);
     seen.settings.mode = case.mode;
     seen.settings.minimum_proof = case.minimum;
     for (name, server) in ["west", "central"].into_iter().zip(&case.servers) {
@@ -200,8 +199,12 @@ fn store(case: &Case, stored: &mut Stored) {
 
 fn comes_to_rest(case: &Case) -> Result<(), Vec<State>> {
     let mut seen = observed(case);
+    let mut moments = Moments::default();
+    moments.storing(&calm().stored, &seen.stored, seen.now);
+    pass(&mut seen, case.waited);
     let mut visited = Vec::new();
     for _ in 0..MOST_MOVES {
+        seen.ages = moments.ages(&seen.stored, seen.now);
         match decide(&seen).answer {
             Answer::Move(next) => {
                 let left = seen
@@ -212,6 +215,7 @@ fn comes_to_rest(case: &Case) -> Result<(), Vec<State>> {
                 if let Some(journal) = left {
                     seen.ended.insert(journal.operation.clone());
                 }
+                moments.storing(&seen.stored, &next, seen.now);
                 visited.push(next.state);
                 seen.stored = *next;
             }

@@ -26,7 +26,7 @@ pub enum Rejoin {
 }
 
 /// Where two histories part: the old primary's timeline, and how far the new one had replayed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fork {
     /// The timeline that both share up to here.
     pub timeline: u32,
@@ -35,7 +35,7 @@ pub struct Fork {
 }
 
 /// What was found on an old primary that came back, once it was fenced.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Returned {
     /// Its region.
     pub region: RegionName,

@@ -1,7 +1,7 @@
 //! Single situations, each with the one answer that is right.
 
 use super::fixtures::{
-    ask, calm, facts, objection, outage, second, server, state_after, stored_after, view,
+    ask, calm, facts, objection, outage, pass, second, server, state_after, stored_after, view,
 };
 use super::*;
 use crate::facts::{Authority, Engine, Epoch, Facts, Lsn, Role};
@@ -69,6 +69,7 @@ fn each_guard_blocks_alone() {
         (GuardName::LossBound, |s| s.leader = "another".into()),
         (GuardName::Cooldown, |s| {
             s.stored.cooldown_until = Some(second(2000));
+            s.ages.cooldown_left_ms = 1;
         }),
         (GuardName::FencingProof, |s| {
             s.settings.minimum_proof = Proof::SynchronousReplication;
@@ -171,7 +172,7 @@ fn an_approval_that_nobody_gave_in_time_blocks() {
         panic!("no move")
     };
     seen.stored = *asked;
-    seen.now.wall = second(1000 + 1800);
+    pass(&mut seen, 1800);
     assert_eq!(state_after(&seen), State::Blocked);
 }
 
@@ -334,4 +335,26 @@ fn without_any_server_left_nobody_is_promoted_and_the_first_to_return_serves() {
     let west = server(&mut seen, "west");
     (west.verdict, west.live) = (Verdict::Up, true);
     assert_eq!(state_after(&seen), State::Steady);
+}
+
+#[test]
+fn a_contradiction_that_is_gone_ends_the_halt() {
+    let mut seen = calm();
+    seen.stored.state = State::Halted;
+    assert_eq!(state_after(&seen), State::Steady);
+    seen.servers
+        .get_mut(&RegionName::from("central"))
+        .unwrap()
+        .live = false;
+    assert_eq!(state_after(&seen), State::Halted);
+}
+
+#[test]
+fn a_standby_is_not_given_the_right_back() {
+    let mut seen = super::fixtures::moving(State::Aborting);
+    seen.lease = Look::Absent;
+    let west = seen.servers.get_mut(&RegionName::from("west")).unwrap();
+    west.live = true;
+    west.facts.as_mut().unwrap().role = Role::Standby;
+    assert_eq!(state_after(&seen), State::Halted);
 }

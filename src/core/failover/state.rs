@@ -148,7 +148,7 @@ words!(
 );
 
 /// How many seconds of acknowledged writes a move may lose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LossBound {
     /// At most this many seconds.
     Seconds(u32),
@@ -166,7 +166,7 @@ impl std::fmt::Display for LossBound {
 }
 
 /// One move: what is meant to be done, stored before it is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Journal {
     /// The name of the `FailoverOperation` that this move is.
     pub operation: String,
@@ -205,7 +205,7 @@ pub struct Journal {
 
 /// What the last good sample before an outage said, stored when suspicion begins so that another
 /// leader can go on from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// When the sample was taken.
     pub sampled: Timestamp,
@@ -226,7 +226,7 @@ pub struct Evidence {
 /// Synchronous replication, as both ends confirmed it: each commit of the active server waits for
 /// this one standby. Raised when both ends show it, lowered when the active server's settings no
 /// longer do; never raised from one side alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The standby's region.
     pub standby: RegionName,
@@ -235,7 +235,7 @@ pub struct Claim {
 }
 
 /// A finished move.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Past {
     /// The operation's name.
     pub operation: String,
@@ -265,7 +265,7 @@ pub struct Past {
 pub const HISTORY_LIMIT: usize = 10;
 
 /// The machine, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stored {
     /// Its state.
     pub state: State,
@@ -304,7 +304,7 @@ impl Stored {
 }
 
 /// A standby, as the policy lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Standby {
     /// The server.
     pub server: ServerId,
@@ -315,7 +315,7 @@ pub struct Standby {
 }
 
 /// The policy, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// The policy's name.
     pub name: String,

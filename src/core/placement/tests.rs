@@ -27,6 +27,14 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
     .collect()
 }
 
+#[test]
+fn the_law_of_a_tenant_is_what_its_spec_lists_or_that_of_its_home() {
+    let (home, listed) = (Jurisdiction::new("EU"), Jurisdiction::new("CH"));
+    assert_eq!(allowed(None, &home), [home.clone()].into());
+    let spec = [listed.clone()].into();
+    assert_eq!(allowed(Some(&spec), &home), [listed].into());
+}
+
 fn policy(state: Option<State>, active: &str, standby: &str) -> PolicyView {
     PolicyView {
         name: "eu-main".into(),

@@ -162,7 +162,7 @@ pub(super) const MORE: [Mutant; 10] = [
     ),
 ];
 
-pub(super) const PROCESSES: [Mutant; 10] = [
+pub(super) const PROCESSES: [Mutant; 12] = [
     // Faults: 78.
     does(
         "never fences itself",
@@ -232,6 +232,22 @@ pub(super) const PROCESSES: [Mutant; 10] = [
             ..RIGHT
         },
         &["I5"],
+    ),
+    does(
+        "asks the wall how long ago it was",
+        Process {
+            ages_on_the_wall: true,
+            ..RIGHT
+        },
+        &["I12", "I15", "I9", "I5", "I1"],
+    ),
+    does(
+        "takes a gap for a sight",
+        Process {
+            blind_for_gaps: true,
+            ..RIGHT
+        },
+        &["I8"],
     ),
     does(
         "judges what was not probed",

@@ -43,7 +43,9 @@ impl World {
                 if self.meets(at, Effect::Store) {
                     return;
                 }
-                let decided = Rc::new(self.decided(seen));
+                let moments = &mut self.operators[at].moments;
+                moments.storing(&seen.stored, &next, seen.now);
+                let decided = Rc::new(self.decided(at, seen));
                 let stored = Rc::new(next.as_ref().clone());
                 let request = Request::Store(policy.version, stored, decided);
                 let purpose = Purpose::Stored(following(*next, 0));
@@ -58,7 +60,7 @@ impl World {
     }
 
     /// What was known, and what was true, when this was decided.
-    fn decided(&self, seen: &Observation) -> Decided {
+    fn decided(&self, at: usize, seen: &Observation) -> Decided {
         let verdicts = || seen.servers.values().map(|view| view.verdict);
         let all: Vec<_> = verdicts().chain(seen.others.values().copied()).collect();
         let dead = all
@@ -67,6 +69,7 @@ impl World {
             .count();
         Decided {
             at: self.now,
+            by: (at, self.operators[at].process),
             active: seen.active().map(|view| view.verdict).unwrap_or_default(),
             most_dead: dead * 2 > all.len(),
             stream_of: std::array::from_fn(|standby| {
@@ -175,10 +178,7 @@ impl World {
     }
 
     fn asks(&mut self, at: usize, operation: Operation) {
-        let stable = Ms::from(self.setup.settings.stable_seconds) * 1000;
-        let stood_still = self.operators[at].frozen_until + stable > self.now;
-        self.checks
-            .asks_for_failback(self.now, &self.setup, stood_still);
+        self.checks.asks_for_failback(self.now, &self.setup);
         let request = Request::Create(Rc::new(operation));
         self.tick(at, self.now, Tick::Call(request, Purpose::Asked));
     }

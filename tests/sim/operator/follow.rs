@@ -150,7 +150,8 @@ impl World {
             let (old, new) = (before.stored.state, stored.state);
             format!("operator {from} stores {old} -> {new} at {}", stored.epoch)
         });
-        self.checks.finished(self.now, &before.stored, stored);
+        self.checks
+            .finished(self.now, &before.stored, stored, decided.by);
         self.coverage.edge(before.stored.state, stored.state);
         let policy = Rc::new(Policy {
             version: self.writes(),

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use domicile_core::facts::Facts;
-use domicile_core::failover::{Look, Stored};
+use domicile_core::failover::{Ages, InSync, Look, Moments, Stored};
 use domicile_core::health::Verdict;
 use domicile_core::lease::WriteLease;
 use domicile_core::time::{Mono, Now};
@@ -26,6 +26,7 @@ use jiff::Timestamp;
 
 use crate::chance::Who;
 use crate::fault::{Ms, Watch};
+use crate::mutants::Process;
 use crate::setup::Setup;
 use crate::world::World;
 use crate::world::database::{MEMBERS, SERVERS};
@@ -153,7 +154,8 @@ pub(crate) struct Operator {
     pub operations: Option<BTreeMap<String, Rc<Operation>>>,
     pub placement: Option<Rc<Placement>>,
     pub samples: [Option<Sample>; SERVERS],
-    pub in_sync: Option<Mono>,
+    pub in_sync: Option<InSync>,
+    pub moments: Moments,
     pub changed: Option<Mono>,
     /// When something that it sent last came to nothing.
     pub missed: Ms,
@@ -192,6 +194,7 @@ impl Operator {
             placement: None,
             samples: Default::default(),
             in_sync: None,
+            moments: Moments::default(),
             changed: None,
             missed: 0,
             reading: None,
@@ -215,6 +218,7 @@ impl Operator {
         (self.policy, self.operations, self.placement) = (None, None, None);
         self.samples = Default::default();
         (self.in_sync, self.changed, self.reading) = (None, None, None);
+        self.moments = Moments::default();
         (self.busy, self.again, self.next_pass) = (false, false, None);
         (self.tenant_busy, self.tenant_again) = (false, false);
         self.waiting.clear();
@@ -240,6 +244,24 @@ impl Operator {
         self.numbers += 1;
         self.waiting.insert(self.numbers, purpose);
         self.numbers
+    }
+
+    /// How long ago what is stored was. Each look is the first, where a process counts on the wall.
+    fn ages(&mut self, stored: &Stored, now: Now, process: Process) -> Ages {
+        if !process.ages_on_the_wall {
+            return self.moments.ages(stored, now);
+        }
+        let mut ages = Moments::default().ages(stored, now);
+        let four = [
+            &mut ages.state,
+            &mut ages.started,
+            &mut ages.bounded,
+            &mut ages.outage,
+        ];
+        for age in four.into_iter().chain(&mut ages.finished) {
+            (age.known_ms, age.before_ms) = (age.before_ms.unwrap_or(0), None);
+        }
+        ages
     }
 
     fn mono(&self, now: Ms) -> Mono {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use domicile_core::facts::{Engine, Facts, Role};
+use domicile_core::facts::{Engine, Facts};
 use domicile_core::failover::{
-    Look, MoveKind, Observation, Request, ServerView, State, Stored, Tenant, stream_broken,
+    InSync, Look, MoveKind, Observation, Request, ServerView, State, Stored, Tenant,
 };
 use domicile_core::health::Verdict;
 use domicile_core::lease::{Promise, WriteLease};
@@ -127,8 +127,13 @@ impl World {
         let servers: BTreeMap<RegionName, ServerView> = (0..MEMBERS)
             .map(|server| (region(server), self.view(at, server, reading)))
             .collect();
-        let home_in_sync_ms = self.in_sync(at, &stored.active, &servers, now);
-        let it = &self.operators[at];
+        let it = &mut self.operators[at];
+        let mut settings = self.setup.settings.clone();
+        if self.process.blind_for_gaps {
+            settings.timeout_seconds = 3_600;
+        }
+        it.in_sync = InSync::next(it.in_sync, &settings, stored, &servers, now.mono);
+        let ages = it.ages(stored, now, self.process);
         let mut operations: Vec<_> = it.operations.iter().flat_map(|all| all.values()).collect();
         operations.sort_by_key(|operation| operation.number);
         let ended = operations.iter().filter(|o| o.progress == Progress::Ended);
@@ -139,6 +144,7 @@ impl World {
             leader: it.identity(),
             settings: self.setup.settings.clone(),
             stored: stored.clone(),
+            ages,
             conflict: None,
             servers,
             others: elsewhere
@@ -156,7 +162,7 @@ impl World {
                 .filter_map(|o| request(o, &reading.policy))
                 .collect(),
             ended: ended.map(|operation| operation.name.clone()).collect(),
-            home_in_sync_ms,
+            home_in_sync_ms: it.in_sync.map(InSync::ms),
             lease: Look::Unread,
             promises: BTreeMap::new(),
         }
@@ -180,37 +186,19 @@ impl World {
             server: server_id(server),
             jurisdiction: Some(self.setup.law(server)),
             verdict: sample.map_or(Verdict::Unknown, |sample| sample.verdict),
-            facts: facts.map(|facts| Facts::clone(&facts)),
+            facts: facts.map(|facts| {
+                let mut facts = Facts::clone(&facts);
+                if self.process.reads_the_cache {
+                    facts.sampled = self.mono(at);
+                }
+                facts
+            }),
             live,
             engine: Engine::Sql,
             // What tenants wrote is asked of a server that answers; no row tells it in this world.
             touched: live.then(Vec::new),
             asked_ms: None,
         }
-    }
-
-    /// How long the home server has followed the active one, without a break that was seen.
-    fn in_sync(
-        &mut self,
-        at: usize,
-        active: &RegionName,
-        servers: &BTreeMap<RegionName, ServerView>,
-        now: Now,
-    ) -> Option<u64> {
-        let timeline = servers
-            .get(active)
-            .and_then(ServerView::now)
-            .map(|f| f.timeline);
-        let home = servers.get(&region(HOME)).and_then(ServerView::now);
-        let follows = home.is_some_and(|facts| {
-            facts.role == Role::Standby && !stream_broken(facts) && Some(facts.timeline) == timeline
-        });
-        let since = &mut self.operators[at].in_sync;
-        if !follows {
-            *since = None;
-            return None;
-        }
-        Some(now.mono.since(*since.get_or_insert(now.mono)))
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct Decided {
     pub at: Ms,
+    /// The process that decided.
+    pub by: hub::Holder,
     pub active: Verdict,
     /// More than half of all regions looked dead.
     pub most_dead: bool,

@@ -1,13 +1,13 @@
 mod quorum;
 
-use quorum::evidence;
+use quorum::long_since;
 
 use std::collections::BTreeSet;
 
 use crate::facts::{Authority, Epoch};
-use crate::failover::fixtures::{calm, moving, objection, outage, second, server, state_after};
+use crate::failover::fixtures::{calm, moving, objection, outage, server, state_after};
 use crate::failover::{
-    Accept, Answer, Evidence, GuardName, Look, Observation, Proof, State, Step, Watched, decide,
+    Accept, Age, Answer, GuardName, Look, Observation, Proof, State, Step, Watched, decide,
     is_armed,
 };
 use crate::lease::{Pledge, Promise, WriteLease};
@@ -56,8 +56,7 @@ fn fencing(quiet_ms: u64, promises: bool) -> Observation {
     seen.stored.journal.as_mut().unwrap().proof = None;
     let taken = pledged(&seen, promises).taken_for(Epoch(5), &"central".into());
     seen.lease = there(taken, quiet_ms);
-    let evidence = seen.stored.evidence.as_mut().unwrap();
-    evidence.outage_since = second(1000 - (quiet_ms / 1000) as i64);
+    seen.ages.outage.known_ms = quiet_ms;
     seen
 }
 
@@ -193,11 +192,12 @@ fn waiting_before_the_promotion_adds_nothing_to_the_loss_of_a_fenced_primary() {
 #[test]
 fn an_agent_that_was_silent_before_the_outage_proves_nothing() {
     let mut seen = fencing(60_000, false);
-    let evidence = seen.stored.evidence.as_mut().unwrap();
-    evidence.outage_since = second(1000 - 40);
+    seen.ages.outage.known_ms = 40_000;
     assert_eq!(reason(&seen), "FencingUnproven");
-    let evidence = seen.stored.evidence.as_mut().unwrap();
-    evidence.outage_since = second(1000 - 55);
+    // What had passed by the wall before this leader came is no proof.
+    seen.ages.outage.before_ms = Some(3_600_000);
+    assert_eq!(reason(&seen), "FencingUnproven");
+    seen.ages.outage.known_ms = 55_000;
     assert_eq!(reason(&seen), "Fenced");
 }
 
@@ -261,6 +261,30 @@ fn a_primary_that_may_live_on_promises_is_overtaken_with_a_permit_alone() {
 }
 
 #[test]
+fn a_lease_that_was_offered_under_the_epoch_of_the_move_is_taken() {
+    let mut seen = fencing(1_000, false);
+    let offered = WriteLease {
+        epoch: Epoch(5),
+        ..offer(&seen)
+    };
+    seen.lease = there(offered, 1_000);
+    assert!(matches!(work(&seen), Step::WriteLease(record, _) if record.taken));
+}
+
+/// A leader that comes later sees both for the first time in one moment.
+#[test]
+fn a_promise_that_is_seen_with_the_lease_is_waited_for() {
+    let held = Promise {
+        epoch: Epoch(4),
+        permitted: false,
+    };
+    let mut seen = fencing(9_600, true);
+    seen.promises = [("central".into(), there(held, 9_600))].into();
+    let permit = Step::Permit("central".into(), Epoch(5), Some("7".into()));
+    assert_eq!(work(&seen), permit);
+}
+
+#[test]
 fn a_promise_that_is_renewed_after_the_lease_was_taken_ends_the_move() {
     let held = Promise {
         epoch: Epoch(4),
@@ -315,7 +339,8 @@ fn a_server_that_its_agent_fenced_waits_for_that_agent() {
 fn a_move_that_was_given_up_is_tried_again_once_nothing_is_promised() {
     let mut seen = outage();
     seen.settings.minimum_proof = Proof::LeaseExpired;
-    seen.stored.evidence = Some(evidence(&seen, 1000 - 20));
+    long_since(&mut seen);
+    seen.ages.outage.known_ms = 20_000;
     seen.stored.epoch = Epoch(6);
     let taken = pledged(&seen, true).taken_for(Epoch(5), &"central".into());
     seen.lease = there(taken, 20_000);
@@ -347,7 +372,6 @@ fn a_pledge_that_is_older_than_the_row_proves_nothing() {
 fn what_was_promised_until_when_is_waited_for_before_the_loss_is_bounded() {
     let mut seen = fencing(20_000, true);
     seen.stored.state = State::CatchingUp;
-    seen.stored.since = seen.now.wall;
     seen.stored.journal.as_mut().unwrap().proof = Some(Proof::LeaseExpired);
     seen.promises = [("central".into(), Look::Unread)].into();
     assert_eq!(reason(&seen), "Replaying");

@@ -20,10 +20,11 @@ use domicile_api::meta::{POLICY_FINALIZER, manager};
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::policy_status::FailoverPolicyStatus;
 use domicile_core::failover::{
-    Answer, Decision, Look, Observation, Settings, State, Step, Stored, adopt, decide,
+    Ages, Answer, Decision, InSync, Look, Moments, Observation, Settings, State, Step, Stored,
+    adopt, decide,
 };
 use domicile_core::names::ServerId;
-use domicile_core::time::Mono;
+use domicile_core::time::{Mono, Now};
 use kube::ResourceExt;
 use thiserror::Error;
 use tracing::info;
@@ -51,8 +52,10 @@ const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// What this process remembers between two passes: nothing that must survive it.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Since when the home server streams from the active one, by policy.
-    in_sync: Mutex<BTreeMap<String, Mono>>,
+    /// How the home server was seen to stream from the active one, by policy.
+    in_sync: Mutex<BTreeMap<String, InSync>>,
+    /// When this process first knew of what is stored, by policy.
+    moments: Mutex<BTreeMap<String, Moments>>,
     /// When a policy's state or servers were changed last: older samples show what was before.
     changed: Mutex<BTreeMap<String, Mono>>,
     /// When a server was last asked to be rejoined, by policy and server.
@@ -65,6 +68,21 @@ impl Memory {
     fn note_change(&self, policy: &str, now: Mono) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert(policy.to_owned(), now);
+    }
+
+    fn ages(&self, policy: &str, stored: &Stored, now: Now) -> Ages {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        moments
+            .entry(policy.to_owned())
+            .or_default()
+            .ages(stored, now)
+    }
+
+    /// Notes what is about to be stored.
+    fn note_storing(&self, seen: &Observation, next: &Stored) {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = moments.entry(seen.settings.name.clone()).or_default();
+        known.storing(&seen.stored, next, seen.now);
     }
 
     fn note_asked(&self, policy: &str, server: &ServerId, now: Mono) {
@@ -207,6 +225,7 @@ impl Pass<'_> {
     async fn carry_out(&self, decision: Decision) -> Result<Duration, Error> {
         let (stored, rest) = match &decision.answer {
             Answer::Move(next) => {
+                self.memory.note_storing(self.seen, next);
                 self.store(next, &decision).await?;
                 self.note_change();
                 self.tell(next, &decision);

@@ -10,10 +10,10 @@ use domicile_api::meta::{TRIGGER_AUTOMATIC, TRIGGER_LABEL};
 use domicile_api::operation::{FailoverOperation, MoveType, OperationState};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::policy::FailoverPolicy;
-use domicile_core::facts::{Engine, Epoch, Role};
+use domicile_core::facts::{Engine, Epoch};
 use domicile_core::failover::{
-    Look, Observation, Request, ServerView, Settings, State, Stored, Tenant, is_to_be_examined,
-    stream_broken,
+    InSync, Look, Observation, Request, ServerView, Settings, State, Stored, Tenant,
+    is_to_be_examined,
 };
 use domicile_core::health::{Probe, ProbeFailure, Verdict};
 use domicile_core::lease::{Promise, WriteLease};
@@ -200,6 +200,7 @@ pub(super) fn all(
         .collect();
     Observation {
         now,
+        ages: memory.ages(&settings.name, &stored, now),
         leader: ctx.identity().to_owned(),
         conflict: conflict(ctx, policy, &settings).map(|(_, fact)| fact),
         others: others(ctx, &settings),
@@ -368,7 +369,8 @@ fn state(operation: &FailoverOperation) -> OperationState {
         .unwrap_or(OperationState::Pending)
 }
 
-/// How long the home server has followed the active one, without a break that this process saw.
+/// How long the home server has followed the active one, without a break or a gap in what this
+/// process saw.
 fn in_sync(
     memory: &Memory,
     settings: &Settings,
@@ -376,22 +378,12 @@ fn in_sync(
     servers: &BTreeMap<RegionName, ServerView>,
     now: Mono,
 ) -> Option<u64> {
-    let timeline = servers
-        .get(&stored.active)
-        .and_then(ServerView::now)
-        .map(|f| f.timeline);
-    let home = servers.get(&settings.home.region).and_then(ServerView::now);
-    let follows = home.is_some_and(|facts| {
-        facts.role == Role::Standby && !stream_broken(facts) && Some(facts.timeline) == timeline
-    });
     let mut in_sync = memory
         .in_sync
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    if !follows {
-        in_sync.remove(&settings.name);
-        return None;
-    }
-    let since = *in_sync.entry(settings.name.clone()).or_insert(now);
-    Some(now.since(since))
+    let before = in_sync.remove(&settings.name);
+    let known = InSync::next(before, settings, stored, servers, now)?;
+    in_sync.insert(settings.name.clone(), known);
+    Some(known.ms())
 }

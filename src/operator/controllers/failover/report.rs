@@ -133,12 +133,11 @@ pub(super) fn severity(state: State, reason: &str) -> Severity {
 /// Counts the step that ended, and the move if it ended with it.
 pub(super) fn figures(metrics: &Metrics, seen: &Observation, next: &Stored) {
     let before = &seen.stored;
-    let milliseconds = seen.now.wall.as_millisecond() - before.since.as_millisecond();
     let step = StepLabels {
         step: before.state.to_string(),
     };
     if before.journal.is_some() {
-        let seconds = milliseconds.max(0) as f64 / 1000.0;
+        let seconds = seen.ages.state.about_ms() as f64 / 1000.0;
         metrics.failover_step.get_or_create(&step).observe(seconds);
     }
     let Some(journal) = before.journal.as_ref().filter(|_| next.journal.is_none()) else {

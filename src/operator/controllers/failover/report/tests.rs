@@ -4,7 +4,7 @@ use domicile_api::conditions::{ConditionType, find};
 use domicile_core::facts::{
     Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Synchrony,
 };
-use domicile_core::failover::{ServerView, Settings, Watched, decide};
+use domicile_core::failover::{Ages, ServerView, Settings, Watched, decide};
 use domicile_core::lease::{Pledge, WriteLease};
 use domicile_core::names::{RegionName, ServerId};
 use domicile_core::time::{Mono, Now};
@@ -101,6 +101,7 @@ fn calm() -> Observation {
         ended: BTreeSet::new(),
         lease: Look::Absent,
         promises: BTreeMap::new(),
+        ages: Ages::default(),
         home_in_sync_ms: None,
     }
 }
