@@ -7,7 +7,7 @@ FEW = 6
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart
 
-.PHONY: menu install demo test check soak lab update sim model
+.PHONY: menu install demo test check soak lab update sim model mutants-score
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
@@ -43,6 +43,11 @@ sim:
 # Every order of what can happen in a small world; DEEP=1 for a larger one, which takes minutes.
 model:
 	cargo test --locked -p domicile-sim --test model -- $(if $(DEEP),DEEP)
+
+# How many small changes of core its own tests notice: each 32nd of all. Needs cargo-mutants 27.
+SHARD = 0/32
+mutants-score:
+	cargo mutants -p domicile-core --shard $(SHARD) --sharding round-robin -j1 --timeout 180 --baseline skip -o target -- --lib
 
 lab: install
 	cargo build --locked --workspace --bins
