@@ -11,7 +11,7 @@ DATABASES = 2,100,1000
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart --test faults
 
-.PHONY: menu install demo test check soak bench-failover lab update sim model faults
+.PHONY: menu install demo test check soak bench-failover lab update sim model mutants-score faults
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
@@ -54,6 +54,11 @@ sim:
 # Every order of what can happen in a small world; DEEP=1 for a larger one, which takes minutes.
 model:
 	cargo test --locked -p domicile-sim --test model -- $(if $(DEEP),DEEP)
+
+# How many small changes of core its own tests notice: each 32nd of all. Needs cargo-mutants 27.
+SHARD = 0/32
+mutants-score:
+	cargo mutants -p domicile-core --shard $(SHARD) --sharding round-robin -j1 --timeout 180 --baseline skip -o target -- --lib
 
 lab: install
 	cargo build --locked --workspace --bins
