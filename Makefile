@@ -1,7 +1,7 @@
 # The menu. Every recipe is what CI runs too.
 
 # Cycles of `make soak`: every kind of fault once; `make test` runs the first few. What it relies on
-# against a second writer: MEANS=--agents or --async.
+# against a second writer: MEANS=--agents (21 kinds) or --async.
 CYCLES = 20
 FEW = 6
 

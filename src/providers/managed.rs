@@ -46,6 +46,7 @@ impl Managed {
         match &self.means {
             Means::Sql => self.sql.promote(epoch).await,
             Means::Patroni(patroni) => {
+                self.same("promoting", patroni).await?;
                 if self.sql.prepare_promotion(epoch).await? == Applied::Already {
                     return Ok(Applied::Already);
                 }
@@ -73,6 +74,7 @@ impl Managed {
         if self.sql.fenced_role(epoch).await? == Role::Standby {
             return Ok(Applied::Already);
         }
+        self.same("rejoining", patroni).await?;
         match how {
             Rejoin::Manual => Ok(Applied::Already),
             Rejoin::Rewind => patroni.rejoin(upstream, false).await,
@@ -86,9 +88,33 @@ impl Managed {
     /// # Errors
     /// As [`Managed::rejoin`].
     pub async fn outgrow(&self, epoch: Epoch) -> Result<Applied, ProviderError> {
-        let patroni = self.engine("beginning a timeline of its own")?;
+        let doing = "beginning a timeline of its own";
+        let patroni = self.engine(doing)?;
         let role = self.sql.fenced_role(epoch).await?;
+        self.same(doing, patroni).await?;
         patroni.outgrow(role == Role::Standby).await
+    }
+
+    /// Whether what promotes the server answers, lets us in, and runs this server, as far as that
+    /// answers itself.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn check(&self) -> Result<(), ProviderError> {
+        let Means::Patroni(patroni) = &self.means else {
+            return Ok(());
+        };
+        patroni.check().await?;
+        match self.sql.started().await {
+            Ok(started) => patroni.runs("asking for its state", started).await,
+            // Probes tell that.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// What Patroni is asked for must happen to the server that SQL has looked at.
+    async fn same(&self, doing: &'static str, patroni: &Patroni) -> Result<(), ProviderError> {
+        patroni.runs(doing, self.sql.started().await?).await
     }
 
     fn engine(&self, doing: &'static str) -> Result<&Patroni, ProviderError> {

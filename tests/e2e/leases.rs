@@ -21,15 +21,15 @@ const CALL: Duration = Duration::from_mins(1);
 /// Without synchronous replication a cut primary with clients inside would go on: its agent fences
 /// it in time, and only then the other is promoted.
 pub(crate) fn cut(world: &World) -> Result<String> {
-    lose(world, |_| {})
+    lose(world, |_| Ok(()))
 }
 
 /// The acting replica dies in the moment of the cut, unable to fence anything.
 pub(crate) fn cut_and_killed(world: &World) -> Result<String> {
-    lose(world, Agents::kill_first)
+    lose(world, Agents::kill_acting)
 }
 
-fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
+fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents) -> Result<()>) -> Result<String> {
     let stage = &world.stage;
     begin(world)?;
     let mut agents = Agents::begin(stage, HOME, &[])?;
@@ -39,7 +39,7 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents)) -> Result<String> {
     let (inside, log) = stage.write_inside(HOME)?;
     rest(3000);
     let fault = stage.lose(HOME, How::Cut)?;
-    at_the_cut(&mut agents);
+    at_the_cut(&mut agents)?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     rest(2000);
     let before = acknowledged(&log, start, fault)?;

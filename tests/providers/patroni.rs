@@ -45,6 +45,19 @@ async fn patroni_promotes_and_makes_what_came_back_a_standby_again() {
         matches!(stale, Err(ProviderError::Stale { .. })),
         "{stale:?}"
     );
+    // The addresses of two clusters were mixed up: the other one has the same system identifier.
+    let crossed = Managed::patroni(
+        world.provider_of(&standby),
+        patroni(endpoint(&world, &world.primary)),
+    );
+    for asked in [
+        crossed.check().await,
+        crossed.promote(Epoch(3)).await.map(drop),
+    ] {
+        let error = asked.unwrap_err();
+        assert_eq!(error.reason(), EngineFailure::Invalid.reason(), "{error}");
+    }
+    server.check().await.unwrap();
     assert_eq!(facts(&sql).await.role, Role::Standby);
 
     assert_eq!(server.promote(Epoch(3)).await.unwrap(), Applied::Done);
@@ -132,6 +145,10 @@ async fn cannot_be_asked(world: &World, server: &Server) {
     // A member that takes no connection is passed over.
     let mut second = endpoint(world, server);
     second.urls.insert(0, "https://127.0.0.1:1".to_owned());
+    // Neither is one waited for that takes it and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap();
+    second.urls.insert(0, format!("https://{address}"));
     patroni(second).check().await.unwrap();
 
     for url in ["http://127.0.0.1:8008", "no address"] {

@@ -69,6 +69,7 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
         engine: Engine::Sql,
         touched: None,
         asked_ms: None,
+        engine_fails: None,
     }
 }
 

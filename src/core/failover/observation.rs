@@ -26,6 +26,8 @@ pub struct ServerView {
     pub live: bool,
     /// What promotes it.
     pub engine: Engine,
+    /// Why that could not promote it, when it was last asked; absent when it could, or is SQL.
+    pub engine_fails: Option<String>,
     /// Databases of tenants whose statistics count writes; absent when it was not asked.
     pub touched: Option<Vec<String>>,
     /// How long ago this leader asked for it to be rejoined, in milliseconds, if it did.

@@ -307,6 +307,7 @@ fn imagined(
             engine: Engine::Sql,
             touched: None,
             asked_ms: None,
+            engine_fails: None,
         };
         servers.insert(region.clone(), view);
     }

@@ -68,7 +68,8 @@ impl Returned {
             None => "an unknown amount of WAL".to_owned(),
         };
         let touched = if self.databases.is_empty() {
-            "no tenant's database shows writes of its own".to_owned()
+            "no tenant's database counts writes since its statistics began, anew after a crash"
+                .to_owned()
         } else {
             format!("may have writes of its own: {}", self.databases.join(", "))
         };

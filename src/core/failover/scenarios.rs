@@ -358,3 +358,15 @@ fn a_standby_is_not_given_the_right_back() {
     west.facts.as_mut().unwrap().role = Role::Standby;
     assert_eq!(state_after(&seen), State::Halted);
 }
+
+/// After the fence of a planned move there would be no way forward, and after the promotion began
+/// no way back.
+#[test]
+fn a_standby_that_its_engine_would_not_promote_is_not_eligible() {
+    let mut seen = outage();
+    server(&mut seen, "central").engine_fails = Some("Patroni is in maintenance mode".into());
+    assert_eq!(objection(&seen), [GuardName::StandbyEligible]);
+    assert_eq!(state_after(&seen), State::Blocked);
+    server(&mut seen, "central").engine_fails = None;
+    assert_eq!(state_after(&seen), State::Fencing);
+}

@@ -38,6 +38,12 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
             listed.server
         ));
     }
+    let engine = seen
+        .server(target)
+        .and_then(|view| view.engine_fails.as_ref());
+    if let Some(fact) = engine {
+        return Err(format!("what promotes {target} would not: {fact}"));
+    }
     let (identifier, timeline, major) = lineage(seen);
     // A fence of the old primary carries the same epoch, and a copy of it the same row: only the
     // right to write tells of the new one.

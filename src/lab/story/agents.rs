@@ -21,6 +21,14 @@ use crate::regions::Region;
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 const END_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PORT: u16 = 18_080;
+/// What a replica logs when it gets the seat.
+const ACTING: &str = "Acting: this replica has the seat";
+/// What it logs when it gets the seat, has not got it, or cannot know.
+const ROLES: [&str; 3] = [
+    ACTING,
+    "Standing by: another replica acts",
+    "The own server is silent",
+];
 
 /// The running replicas of a region's agent. Dropping them kills them.
 #[derive(Debug)]
@@ -28,7 +36,6 @@ pub struct Agents {
     region: String,
     hub: PathBuf,
     standbys: Vec<(String, PathBuf)>,
-    /// The one that acts is first, as long as nothing was killed.
     replicas: Vec<Replica>,
     logs: Vec<PathBuf>,
 }
@@ -37,6 +44,17 @@ pub struct Agents {
 struct Replica {
     child: Child,
     group: Pid,
+    log: PathBuf,
+}
+
+impl Replica {
+    /// Whether it was the last thing it said of itself that it has the seat.
+    fn acts(&self) -> bool {
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        let of_itself = |line: &&str| ROLES.iter().any(|word| line.contains(word));
+        let last = said.lines().rev().find(of_itself);
+        last.is_some_and(|line| line.contains(ACTING))
+    }
 }
 
 impl Agents {
@@ -102,16 +120,30 @@ impl Agents {
             .spawn()
             .map_err(LabError::system("start an agent"))?;
         let group = Pid::from_raw(child.id() as i32);
-        self.replicas.push(Replica { child, group });
         self.logs.push(log.clone());
+        let log_of = log.clone();
+        self.replicas.push(Replica {
+            child,
+            group,
+            log: log_of,
+        });
         Ok(log)
     }
 
-    /// Kills the replica that was started first, without a goodbye; the other one is left.
-    pub fn kill_first(&mut self) {
-        if !self.replicas.is_empty() {
-            drop(self.replicas.remove(0));
-        }
+    /// Kills the replica that acts, without a goodbye; the other one is left. Errors: by their logs
+    /// none does.
+    pub fn kill_acting(&mut self) -> Result<()> {
+        let acting = self.replicas.iter().position(Replica::acts);
+        let none = || {
+            LabError::State(format!(
+                "no agent of {} acts:\n{}",
+                self.region,
+                self.told()
+            ))
+        };
+        let acting = acting.ok_or_else(none)?;
+        drop(self.replicas.remove(acting));
+        Ok(())
     }
 
     /// Stops both replicas where they are, or lets them go on.

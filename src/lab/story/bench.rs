@@ -148,6 +148,7 @@ fn measure(
     say("  the region is lost");
     let fault = stage.lose(HOME, How::Kill)?;
     let lost = stage.await_moved(&watch, HOME, fault)?;
+    let all_repointed = repointed(&stage, lost.fencing, &lost)?;
     let failover = judged(&stage, start, &lost)?;
     let begun = monotonic()?;
     stage.lab.regions().restore(HOME)?;
@@ -163,6 +164,7 @@ fn measure(
     let start = monotonic()?;
     std::thread::sleep(STEADY);
     let home = stage.fail_back(&watch, HOME)?;
+    let all_home = repointed(&stage, home.begun, &home)?;
     let reports = moving(&stage, start)?;
     let until = monotonic()?;
     let gaps = reports.iter().map(|one| one.silence(home.begun, until));
@@ -170,12 +172,29 @@ fn measure(
         databases: number.max(2),
         provisioned,
         failover,
-        all_repointed: span(lost.fencing, lost.verifying),
+        all_repointed,
         restart,
         rewind,
         switchover_gap: gaps.fold(0.0, f64::max),
-        all_home: span(home.begun, home.verifying),
+        all_home,
     })
+}
+
+/// Seconds from `begun` until every placement points where it moved to: the machine goes on without
+/// the last ones after a while.
+fn repointed(stage: &Stage, begun: u64, moved: &Moved) -> Result<f64> {
+    let patience = Patience::new("all placements to be repointed", BATCH_LIMIT);
+    let mut at = moved.verifying;
+    loop {
+        let placed = stage.objects.list(kinds::PLACEMENT, Some(NAMESPACE), "")?;
+        let here = |one: &&Value| one["status"]["epoch"].as_i64() == Some(moved.epochs.1);
+        let left = placed.len() - placed.iter().filter(here).count();
+        if left == 0 {
+            return Ok(span(begun, at));
+        }
+        patience.pause(|| format!("{left} of {} are left", placed.len()))?;
+        at = monotonic()?;
+    }
 }
 
 /// Places tenants without workloads, and waits until each has its Secret.

@@ -28,6 +28,25 @@ impl Generic {
         Ok(rows.iter().filter_map(name).collect())
     }
 
+    /// When the server started, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// `Answer` when it does not say.
+    pub async fn started(&self) -> Result<i64, ProviderError> {
+        let doing = "asking when it started";
+        let session = self.effects(self.deadline()).await?;
+        let sql = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS at";
+        let rows = session.rows(doing, sql).await?;
+        session.close().await;
+        let told = rows.first().and_then(|row| text(row, "at"));
+        told.and_then(|told| told.parse().ok())
+            .ok_or_else(|| ProviderError::Answer {
+                server: self.server().to_owned(),
+                doing,
+                fact: "no moment".to_owned(),
+            })
+    }
+
     /// The role of a server that holds the fence of exactly `epoch`.
     ///
     /// # Errors

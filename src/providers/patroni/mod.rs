@@ -1,7 +1,7 @@
 //! Patroni: what it does for a server by its REST API. The servers of a region are one cluster, and
 //! those of the other regions are its standby clusters.
 //!
-//! Source: Patroni 4.1, `GET` and `PATCH /config`, `GET /history`.
+//! Source: Patroni 4.1, `GET /patroni`, `GET` and `PATCH /config`.
 
 mod rest;
 
@@ -93,6 +93,24 @@ impl Patroni {
         self.settings(doing).await.map(drop)
     }
 
+    /// Refuses unless one of the members runs the server that started at this moment (microseconds
+    /// since 1970). All servers of a policy share one system identifier, so that only this tells
+    /// apart two clusters whose addresses were mixed up.
+    ///
+    /// # Errors
+    /// `Engine` with `Invalid`.
+    pub async fn runs(&self, doing: &'static str, started: i64) -> Result<(), ProviderError> {
+        let told = self.rest.members().await;
+        if told.iter().any(|member| start_of(member) == Some(started)) {
+            return Ok(());
+        }
+        let fact = format!(
+            "runs another server: none of the {} members that answer started when this one did",
+            told.len()
+        );
+        Err(self.rest.error(doing, EngineFailure::Invalid, fact))
+    }
+
     /// Tells a standby cluster that it is one no more: its leader becomes a primary. Asked once;
     /// when it was asked already, its server is to be looked at.
     ///
@@ -126,12 +144,17 @@ impl Patroni {
             wanted["primary_slot_name"] = json!(slot);
         }
         let settings = self.settings(doing).await?;
-        if settings.get("standby_cluster") == Some(&wanted) {
+        // Said either way: what an earlier rejoin allowed would stay allowed for ever.
+        let means = json!({
+            "use_pg_rewind": true, "remove_data_directory_on_rewind_failure": reclone,
+        });
+        let told = settings.get("postgresql").unwrap_or(&Value::Null);
+        let same = |(key, value): (&String, &Value)| told.get(key) == Some(value);
+        let agreed = means
+            .as_object()
+            .is_some_and(|means| means.iter().all(same));
+        if agreed && settings.get("standby_cluster") == Some(&wanted) {
             return Ok(Applied::Already);
-        }
-        let mut means = json!({ "use_pg_rewind": true });
-        if reclone {
-            means["remove_data_directory_on_rewind_failure"] = json!(true);
         }
         let change = json!({ "standby_cluster": wanted, "postgresql": means });
         self.change(doing, &change).await
@@ -175,5 +198,32 @@ impl Patroni {
             return Err(self.rest.error(doing, EngineFailure::Paused, fact));
         }
         Ok(settings)
+    }
+}
+
+/// When the server beside a member started, in microseconds since 1970.
+fn start_of(member: &Value) -> Option<i64> {
+    let told = member.get("postmaster_start_time")?.as_str()?;
+    let moment: jiff::Timestamp = told.parse().ok()?;
+    Some(moment.as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_server_is_read_as_patroni_writes_it() {
+        let start = |told: &str| start_of(&json!({ "postmaster_start_time": told }));
+        assert_eq!(
+            start("2026-11-24 21:00:01.123456+00:00"),
+            Some(1_795_554_001_123_456)
+        );
+        assert_eq!(
+            start("2026-11-24 23:00:01+02:00"),
+            Some(1_795_554_001_000_000)
+        );
+        assert_eq!(start("soon"), None);
+        assert_eq!(start_of(&json!({ "state": "starting" })), None);
     }
 }

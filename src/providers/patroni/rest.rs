@@ -55,8 +55,15 @@ impl Rest {
         if roots.is_empty() {
             return Err(invalid("has no CA certificate".to_owned()));
         }
+        // One that takes no connection leaves time for the next, and a request that nobody waits
+        // for any more is not sent again by the kernel.
+        let limit = deadline.min(LONGEST);
+        let members = u32::try_from(urls.len()).unwrap_or(u32::MAX);
         let client = Client::builder()
-            .timeout(deadline.min(LONGEST))
+            .timeout(limit)
+            .connect_timeout(limit / members.saturating_add(1))
+            .tcp_user_timeout(limit)
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tls_certs_only(roots)
@@ -129,6 +136,23 @@ impl Rest {
             failure,
             fact,
         }
+    }
+
+    /// What each member says of the server beside it; those that do not answer are left out.
+    pub(super) async fn members(&self) -> Vec<Value> {
+        let mut told = Vec::new();
+        for url in &self.urls {
+            let mut target = url.clone();
+            target.set_path("/patroni");
+            let Ok(answer) = self.client.get(target).send().await else {
+                continue;
+            };
+            let Ok((_, text)) = self.read("asking for its state", answer).await else {
+                continue;
+            };
+            told.extend(serde_json::from_str::<Value>(&text));
+        }
+        told
     }
 
     /// Only a member that takes no connection is passed over: one that took the request may have

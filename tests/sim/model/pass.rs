@@ -73,6 +73,7 @@ impl World {
                 engine: Engine::Sql,
                 touched: live.then(Vec::new),
                 asked_ms: None,
+                engine_fails: None,
             };
             servers.insert(name.into(), view);
         }

@@ -140,7 +140,7 @@ impl Fault<'_> {
     }
 
     fn kill_agent(&self, posts: &mut Posts) -> Result<()> {
-        self.agents(posts).map(Agents::kill_first)
+        self.agents(posts)?.kill_acting()
     }
 
     /// The agents beside the primary.

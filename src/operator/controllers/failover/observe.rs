@@ -26,6 +26,7 @@ use tracing::warn;
 use super::{Memory, obscure, operations};
 use crate::context::Ctx;
 use crate::probes::Sample;
+use crate::probes::engine::EngineReport;
 use crate::probes::plan::members;
 use crate::servers::entry;
 
@@ -129,6 +130,10 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         Some(Probe::Answered(_) | Probe::Failed(..)) => (sampled, false),
     };
     let verdict = sample.map_or(Verdict::Unknown, |s| s.verdict);
+    let engine_fails = match ctx.samples.engine(&server) {
+        Some(EngineReport::Fails { message, .. }) => Some(message),
+        Some(EngineReport::Answers) | None => None,
+    };
     ServerView {
         server,
         jurisdiction,
@@ -138,6 +143,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         engine,
         touched: None,
         asked_ms: None,
+        engine_fails,
     }
 }
 

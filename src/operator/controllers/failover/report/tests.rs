@@ -80,6 +80,7 @@ fn calm() -> Observation {
         engine: Engine::Sql,
         touched: None,
         asked_ms: None,
+        engine_fails: None,
     };
     let servers = [("west", Role::Primary), ("central", Role::Standby)];
     let servers = servers.map(|(name, role)| (RegionName::from(name), view(name, role)));
