@@ -4,6 +4,7 @@ use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
 use super::state::{MoveKind, Promotion};
 use crate::facts::{Authority, Facts, Role};
+use crate::names::ServerId;
 
 pub(super) fn standby_eligible(seen: &Observation, ask: Question<'_>) -> Guard {
     guard(GuardName::StandbyEligible, standby_fit(seen, ask))
@@ -31,19 +32,7 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
             seen.stored.active
         ));
     }
-    if !facts.missing_rights.is_empty() {
-        return Err(format!(
-            "the login on {target} lacks {}; see: kubectl domicile admin-sql {}",
-            facts.missing_rights.join(", "),
-            listed.server
-        ));
-    }
-    let engine = seen
-        .server(target)
-        .and_then(|view| view.engine_fails.as_ref());
-    if let Some(fact) = engine {
-        return Err(format!("what promotes {target} would not: {fact}"));
-    }
+    able(seen, &listed.server, facts)?;
     let (identifier, timeline, major) = lineage(seen);
     // A fence of the old primary carries the same epoch, and a copy of it the same row: only the
     // right to write tells of the new one.
@@ -84,6 +73,22 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
         "{target} is a standby that {lineage} {}",
         seen.stored.active
     ))
+}
+
+/// Whether what promotes it would, and lets tenants in.
+fn able(seen: &Observation, server: &ServerId, facts: &Facts) -> Result<(), String> {
+    if !facts.missing_rights.is_empty() {
+        return Err(format!(
+            "the login on {} lacks {}; see: kubectl domicile admin-sql {server}",
+            server.region,
+            facts.missing_rights.join(", "),
+        ));
+    }
+    let view = seen.server(&server.region);
+    match view.and_then(|view| view.engine_fails.as_ref()) {
+        Some(fact) => Err(format!("what promotes {} would not: {fact}", server.region)),
+        None => Ok(()),
+    }
 }
 
 /// Identity, timeline and version that a copy of the active server must have, as far as known.

@@ -1,5 +1,6 @@
 //! One PostgreSQL server.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,9 @@ impl Server {
         }
         server.start()?;
         server.await_primary()?;
+        if matches!(server.spec.engine, Engine::Patroni { .. }) {
+            server.await_bootstrap()?;
+        }
         server.create_roles()?;
         server.await_login()?;
         Ok(server)
@@ -65,6 +69,17 @@ impl Server {
             "--no-sync",
         ]);
         run(command, LONG_LIMIT, "").map(drop)
+    }
+
+    /// Patroni makes roles of its own after its server takes connections, and gives the server up
+    /// when somebody else changes the same ones meanwhile.
+    fn await_bootstrap(&self) -> Result<()> {
+        let patience = Patience::new(format!("Patroni at {}", self.spec.region), START_LIMIT);
+        let said = || fs::read_to_string(self.log()).unwrap_or_default();
+        while !said().contains("initialized a new cluster") {
+            patience.pause(|| last_lines(&tail(&self.log()), 5))?;
+        }
+        Ok(())
     }
 
     /// Patroni promotes a new server some moments after it takes connections.
