@@ -7,9 +7,9 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::cluster::SmallCluster;
 use domicile_lab::process::run_ok;
 use domicile_lab::regions::{How, Region};
+use domicile_lab::story::Agents;
 use domicile_lab::story::agents::give_cluster;
 use domicile_lab::story::operator::signal;
-use domicile_lab::story::{Agents, TenantReport};
 use domicile_lab::{LabError, Result};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn lose(world: &World, at_the_cut: impl FnOnce(&mut Agents) -> Result<()>) -> Re
     for (name, report) in &reports {
         one_writer(name, report)?;
         lost += report.verdict.lost.len();
-        let span = span(report);
+        let span = report.lost_span();
         ensure(span <= bound as f64, || {
             format!("{name} lost {span:.2} s of rows, {bound} s were told")
         })?;
@@ -213,13 +213,4 @@ fn rests_on_the_lease(world: &World) -> Result<()> {
     ensure(past["proof"] == "LeaseExpired", || {
         format!("the history says {past}")
     })
-}
-
-/// Seconds between the first and the last acknowledged row that a tenant lost.
-fn span(report: &TenantReport) -> f64 {
-    let times = report.verdict.lost.iter().map(|row| row.at);
-    let (first, last) = (times.clone().min(), times.max());
-    first
-        .zip(last)
-        .map_or(0.0, |(first, last)| (last - first) as f64 / 1e9)
 }

@@ -60,6 +60,16 @@ impl TenantReport {
             .count()
     }
 
+    /// Seconds between the first and the last acknowledged row that was lost: where a primary that
+    /// is cut off goes on for a while, these come after the fault.
+    pub fn lost_span(&self) -> f64 {
+        let times = self.verdict.lost.iter().map(|row| row.at);
+        let (first, last) = (times.clone().min(), times.max());
+        first
+            .zip(last)
+            .map_or(0.0, |(first, last)| (last - first) as f64 / 1e9)
+    }
+
     /// Writers that began in a span: pods that were restarted or replaced.
     pub fn restarts(&self, from: u64, to: u64) -> usize {
         let within = |at: &&u64| (from..to).contains(*at);

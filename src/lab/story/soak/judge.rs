@@ -149,7 +149,7 @@ fn count(
             .iter()
             .map(|dual| dual.late / 1_000_000)
             .fold(report.dual_ms, u64::max);
-        let loss = one.verdict.loss_seconds(begun);
+        let loss = one.verdict.loss_seconds(begun).max(one.lost_span());
         report.loss_seconds = report.loss_seconds.max(loss);
         let gap = longest_silence(&history, begun, until) as f64 / 1e9;
         report.gap_seconds = report.gap_seconds.max(gap);

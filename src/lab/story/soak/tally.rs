@@ -48,7 +48,8 @@ pub struct CycleReport {
     pub refused: u64,
     /// Acknowledged writes that the active server does not hold.
     pub lost: u64,
-    /// Age in seconds, at the fault, of the oldest of these.
+    /// Age in seconds, at the fault, of the oldest of these, or the span in which they were written
+    /// if that is longer.
     pub loss_seconds: f64,
     /// Loss in seconds that the policy told.
     pub bound_seconds: i64,
