@@ -121,11 +121,10 @@ impl Agents {
             .map_err(LabError::system("start an agent"))?;
         let group = Pid::from_raw(child.id() as i32);
         self.logs.push(log.clone());
-        let log_of = log.clone();
         self.replicas.push(Replica {
             child,
             group,
-            log: log_of,
+            log: log.clone(),
         });
         Ok(log)
     }

@@ -98,15 +98,19 @@ impl Patroni {
     /// apart two clusters whose addresses were mixed up.
     ///
     /// # Errors
-    /// `Engine` with `Invalid`.
+    /// `Engine` with `Invalid`, or `Unreachable` when none answers.
     pub async fn runs(&self, doing: &'static str, started: i64) -> Result<(), ProviderError> {
-        let told = self.rest.members().await;
-        if told.iter().any(|member| start_of(member) == Some(started)) {
+        let same = |member: &Value| start_of(member) == Some(started);
+        let Err(answered) = self.rest.find_member(same).await else {
             return Ok(());
+        };
+        if answered == 0 {
+            let fact = "does not answer".to_owned();
+            return Err(self.rest.error(doing, EngineFailure::Unreachable, fact));
         }
         let fact = format!(
-            "runs another server: none of the {} members that answer started when this one did",
-            told.len()
+            "runs another server: none of the {answered} members that answer started when this \
+             one did"
         );
         Err(self.rest.error(doing, EngineFailure::Invalid, fact))
     }

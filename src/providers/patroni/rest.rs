@@ -138,9 +138,9 @@ impl Rest {
         }
     }
 
-    /// What each member says of the server beside it; those that do not answer are left out.
-    pub(super) async fn members(&self) -> Vec<Value> {
-        let mut told = Vec::new();
+    /// Looks for a member of whose server `wanted` holds. When there is none, how many answered.
+    pub(super) async fn find_member(&self, wanted: impl Fn(&Value) -> bool) -> Result<(), usize> {
+        let mut answered = 0;
         for url in &self.urls {
             let mut target = url.clone();
             target.set_path("/patroni");
@@ -150,9 +150,12 @@ impl Rest {
             let Ok((_, text)) = self.read("asking for its state", answer).await else {
                 continue;
             };
-            told.extend(serde_json::from_str::<Value>(&text));
+            answered += 1;
+            if serde_json::from_str(&text).is_ok_and(|told| wanted(&told)) {
+                return Ok(());
+            }
         }
-        told
+        Err(answered)
     }
 
     /// Only a member that takes no connection is passed over: one that took the request may have

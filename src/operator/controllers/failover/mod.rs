@@ -4,14 +4,14 @@ mod act;
 mod authority;
 mod conditions;
 mod finalizer;
+mod memory;
 mod notify;
 mod obscure;
 mod observe;
 mod operations;
 mod report;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason, find};
@@ -20,11 +20,9 @@ use domicile_api::meta::{POLICY_FINALIZER, manager};
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::policy_status::FailoverPolicyStatus;
 use domicile_core::failover::{
-    Ages, Answer, Decision, InSync, Look, Moments, Observation, Settings, State, Step, Stored,
-    adopt, decide,
+    Answer, Decision, Look, Observation, Settings, State, Step, Stored, adopt, decide,
 };
 use domicile_core::names::ServerId;
-use domicile_core::time::{Mono, Now};
 use kube::ResourceExt;
 use thiserror::Error;
 use tracing::info;
@@ -36,7 +34,7 @@ use crate::kube::cas::{CasError, write_status};
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
 use crate::leases;
-use crate::leases::sightings::Sightings;
+use memory::Memory;
 
 /// Longest time that one pass may take: a promotion and its probes.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -48,58 +46,6 @@ const AFTER_ASKING: Duration = Duration::from_secs(1);
 const UNTIL_PROBED: Duration = Duration::from_millis(100);
 /// When to look again after an effect failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
-
-/// What this process remembers between two passes: nothing that must survive it.
-#[derive(Debug, Default)]
-struct Memory {
-    /// How the home server was seen to stream from the active one, by policy.
-    in_sync: Mutex<BTreeMap<String, InSync>>,
-    /// When this process first knew of what is stored, by policy.
-    moments: Mutex<BTreeMap<String, Moments>>,
-    /// When a policy's state or servers were changed last: older samples show what was before.
-    changed: Mutex<BTreeMap<String, Mono>>,
-    /// When a server was last asked to be rejoined, by policy and server.
-    asked: Mutex<BTreeMap<(String, ServerId), Mono>>,
-    /// When leases and promises were seen to change.
-    sightings: Sightings,
-}
-
-impl Memory {
-    fn note_change(&self, policy: &str, now: Mono) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.insert(policy.to_owned(), now);
-    }
-
-    fn ages(&self, policy: &str, stored: &Stored, now: Now) -> Ages {
-        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        moments
-            .entry(policy.to_owned())
-            .or_default()
-            .ages(stored, now)
-    }
-
-    /// Notes what is about to be stored.
-    fn note_storing(&self, seen: &Observation, next: &Stored) {
-        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = moments.entry(seen.settings.name.clone()).or_default();
-        known.storing(&seen.stored, next, seen.now);
-    }
-
-    fn note_asked(&self, policy: &str, server: &ServerId, now: Mono) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.insert((policy.to_owned(), server.clone()), now);
-    }
-
-    fn last_asked(&self, policy: &str, server: &ServerId) -> Option<Mono> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.get(&(policy.to_owned(), server.clone())).copied()
-    }
-
-    fn last_change(&self, policy: &str) -> Option<Mono> {
-        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.get(policy).copied()
-    }
-}
 
 #[derive(Debug, Error)]
 enum Error {
@@ -167,6 +113,7 @@ async fn reconcile(
         .as_ref()
         .is_some_and(|s| s.journal.is_some() && !stopped(s));
     if policy.metadata.deletion_timestamp.is_some() && !moving {
+        memory.forget(&settings.name);
         return finalizer::release(&ctx, &policy).await;
     }
     if !policy.finalizers().iter().any(|f| f == POLICY_FINALIZER) && !moving {
@@ -294,6 +241,7 @@ impl Pass<'_> {
         }
         if next.state == before.state {
             if next.returned != before.returned {
+                self.memory.forget_asked(policy);
                 self.event(Severity::Warning, "Examine", decision);
             }
             return;

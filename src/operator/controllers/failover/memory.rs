@@ -1,0 +1,79 @@
+//! What the failover controller remembers between two passes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use domicile_core::failover::{Ages, InSync, Moments, Observation, Stored};
+use domicile_core::names::ServerId;
+use domicile_core::time::{Mono, Now};
+
+use crate::leases::sightings::Sightings;
+
+/// What this process remembers between two passes: nothing that must survive it.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// How the home server was seen to stream from the active one, by policy.
+    pub(super) in_sync: Mutex<BTreeMap<String, InSync>>,
+    /// When this process first knew of what is stored, by policy.
+    moments: Mutex<BTreeMap<String, Moments>>,
+    /// When a policy's state or servers were changed last: older samples show what was before.
+    changed: Mutex<BTreeMap<String, Mono>>,
+    /// When a server was last asked to be rejoined, by policy and server.
+    asked: Mutex<BTreeMap<(String, ServerId), Mono>>,
+    /// When leases and promises were seen to change.
+    pub(super) sightings: Sightings,
+}
+
+impl Memory {
+    pub(super) fn note_change(&self, policy: &str, now: Mono) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(policy.to_owned(), now);
+    }
+
+    pub(super) fn ages(&self, policy: &str, stored: &Stored, now: Now) -> Ages {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        moments
+            .entry(policy.to_owned())
+            .or_default()
+            .ages(stored, now)
+    }
+
+    /// Notes what is about to be stored.
+    pub(super) fn note_storing(&self, seen: &Observation, next: &Stored) {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = moments.entry(seen.settings.name.clone()).or_default();
+        known.storing(&seen.stored, next, seen.now);
+    }
+
+    pub(super) fn note_asked(&self, policy: &str, server: &ServerId, now: Mono) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert((policy.to_owned(), server.clone()), now);
+    }
+
+    /// A newer report is rejoined anew, and told anew.
+    pub(super) fn forget_asked(&self, policy: &str) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|(of, _), _| of != policy);
+    }
+
+    /// Forgets a policy that is gone.
+    pub(super) fn forget(&self, policy: &str) {
+        self.forget_asked(policy);
+        let mut in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
+        in_sync.remove(policy);
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        moments.remove(policy);
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.remove(policy);
+    }
+
+    pub(super) fn last_asked(&self, policy: &str, server: &ServerId) -> Option<Mono> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(&(policy.to_owned(), server.clone())).copied()
+    }
+
+    pub(super) fn last_change(&self, policy: &str) -> Option<Mono> {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.get(policy).copied()
+    }
+}
