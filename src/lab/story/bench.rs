@@ -26,6 +26,8 @@ const NAMESPACE: &str = "bench";
 const BATCH: usize = 100;
 /// For the databases of one batch: about 0.1 s each on a quiet machine.
 const BATCH_LIMIT: Duration = Duration::from_mins(5);
+/// For a writer that reconnects once its Secret has changed.
+const FIRST_ROW: Duration = Duration::from_mins(1);
 /// Before the loss, so that the standby has what was made.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -264,12 +266,21 @@ fn moving(stage: &Stage, start: u64) -> Result<Vec<TenantReport>> {
     }
 }
 
+/// Waits for the first row of each writer: the move ends before its clients are back, and what a
+/// new pod wrote is not known until it runs.
 fn judged(stage: &Stage, start: u64, moved: &Moved) -> Result<Recovery> {
-    let reports = moving(stage, start)?;
-    let reports: Vec<_> = reports.iter().collect();
     let address = Region::named(&moved.to)?.address.to_string();
-    let never = || LabError::State("a tenant never wrote again".to_owned());
-    recovery(moved, &reports, &address).ok_or_else(never)
+    let patience = Patience::new("each tenant's first row", FIRST_ROW);
+    loop {
+        let reports = stage.judge(start, &[])?.into_values();
+        let reports: Vec<_> = reports.filter(|one| one.tenant.home == HOME).collect();
+        let reports: Vec<_> = reports.iter().collect();
+        if let Some(recovery) = recovery(moved, &reports, &address) {
+            moving(stage, start)?;
+            return Ok(recovery);
+        }
+        patience.pause(|| "a tenant has not written again".to_owned())?;
+    }
 }
 
 fn since(begun: u64) -> Result<f64> {

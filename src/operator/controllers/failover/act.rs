@@ -27,7 +27,7 @@ pub(super) async fn act(pass: &Pass<'_>, step: &Step) -> bool {
         policy,
         seen,
         memory,
-        sender: _,
+        outbox: _,
     } = pass;
     let short = Duration::from_secs(u64::from(seen.settings.timeout_seconds) * 2);
     info!(policy = seen.settings.name, ?step, "Taking a step");

@@ -9,6 +9,7 @@ mod notify;
 mod obscure;
 mod observe;
 mod operations;
+mod records;
 mod report;
 
 use std::sync::Arc;
@@ -66,7 +67,9 @@ impl Classify for Error {
 
 /// Runs until the process ends.
 pub async fn run(ctx: Arc<Ctx>) {
-    let (sender, receiver) = notify::channel();
+    let (notices, told) = notify::channel();
+    let (records, kept) = records::channel();
+    let outbox = Outbox { notices, records };
     let memory = Arc::new(Memory::default());
     let work = Work {
         name: "failover",
@@ -81,21 +84,29 @@ pub async fn run(ctx: Arc<Ctx>) {
         deadline: Duration::from_secs(30),
     };
     let reconcile = move |policy, ctx| {
-        let (memory, sender) = (Arc::clone(&memory), sender.clone());
-        async move { reconcile(policy, ctx, memory, sender).await }
+        let (memory, outbox) = (Arc::clone(&memory), outbox.clone());
+        async move { reconcile(policy, ctx, memory, outbox).await }
     };
     tokio::join!(
         drive(Arc::clone(&ctx), work, reconcile),
         drive(Arc::clone(&ctx), operations, operations::reconcile),
-        notify::deliver(Arc::clone(&ctx), receiver),
+        notify::deliver(Arc::clone(&ctx), told),
+        records::keep(Arc::clone(&ctx), kept),
     );
+}
+
+/// What a pass leaves to others, so that the next one need not wait.
+#[derive(Debug, Clone)]
+struct Outbox {
+    notices: notify::Sender,
+    records: records::Sender,
 }
 
 async fn reconcile(
     policy: Arc<FailoverPolicy>,
     ctx: Arc<Ctx>,
     memory: Arc<Memory>,
-    sender: notify::Sender,
+    outbox: Outbox,
 ) -> Result<Duration, Error> {
     let stored = policy
         .status
@@ -154,7 +165,7 @@ async fn reconcile(
         policy: &policy,
         seen: &seen,
         memory: &memory,
-        sender: &sender,
+        outbox: &outbox,
     };
     pass.carry_out(decision).await
 }
@@ -165,7 +176,7 @@ struct Pass<'a> {
     policy: &'a Arc<FailoverPolicy>,
     seen: &'a Observation,
     memory: &'a Memory,
-    sender: &'a notify::Sender,
+    outbox: &'a Outbox,
 }
 
 impl Pass<'_> {
@@ -193,7 +204,7 @@ impl Pass<'_> {
                 (&self.seen.stored, Duration::from_millis(*milliseconds))
             }
         };
-        operations::follow(self.ctx, self.seen, stored, &decision).await?;
+        records::send(&self.outbox.records, self.seen, stored, &decision);
         Ok(rest)
     }
 
@@ -259,7 +270,7 @@ impl Pass<'_> {
         self.event(severity, next.state.as_str(), decision);
         report::figures(&self.ctx.metrics, self.seen, next);
         if let Some(notice) = notify::notice(self.seen, next, decision) {
-            notify::send(self.sender, self.policy, &notice);
+            notify::send(&self.outbox.notices, self.policy, &notice);
         }
     }
 }

@@ -124,7 +124,7 @@ async fn drop_database(
     match answers(ctx, &seat.active) {
         Some(Ok(())) => {}
         Some(Err(fact)) => return Err(unreachable(&seat.active.to_string(), &fact).into()),
-        None => return Err(Halt::Later),
+        None => return Err(Halt::Later(super::SOON)),
     }
     let opened = ctx.open(&seat.active, DROP).await;
     let server: Generic =

@@ -95,16 +95,7 @@ pub(super) async fn verify(
     passwords: &Passwords,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let Passwords {
-        read_write,
-        read_only,
-    } = passwords;
-    let logins = [
-        (Access::ReadWrite, read_write),
-        (Access::ReadOnly, read_only),
-    ];
-    for (access, password) in logins {
-        let Some(password) = password else { continue };
+    for (access, password) in published(passwords) {
         let attempt = log_in(server, seat, access, password).await;
         let Err(error) = attempt else { continue };
         if !refused(&error) {
@@ -119,6 +110,52 @@ pub(super) async fn verify(
             return Err(not_verified(&error, seat, progress));
         }
     }
+    verified(seat, progress);
+    Ok(())
+}
+
+/// True when each published credential works already, on a server that a move led to: it copied
+/// them. What else the database must have is looked at after the move.
+pub(super) async fn works(
+    server: &Generic,
+    seat: &Seat,
+    passwords: &Passwords,
+    progress: &mut Progress,
+) -> bool {
+    for (access, password) in published(passwords) {
+        if log_in(server, seat, access, password).await.is_err() {
+            return false;
+        }
+    }
+    verified(seat, progress);
+    let message = format!(
+        "database {} on {} takes the published credentials; the rest of it is looked at after the \
+         move",
+        seat.database, seat.active
+    );
+    progress.found(
+        ConditionType::DatabaseReady,
+        Status::True,
+        Reason::Provisioned,
+        message,
+    );
+    true
+}
+
+fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, &SecretString)> {
+    let Passwords {
+        read_write,
+        read_only,
+    } = passwords;
+    let logins = [
+        (Access::ReadWrite, read_write),
+        (Access::ReadOnly, read_only),
+    ];
+    let given = logins.into_iter();
+    given.filter_map(|(access, password)| Some((access, password.as_ref()?)))
+}
+
+fn verified(seat: &Seat, progress: &mut Progress) {
     let message = format!(
         "a login on {} with the published credentials works",
         seat.active
@@ -129,7 +166,6 @@ pub(super) async fn verify(
         Reason::LoginVerified,
         message,
     );
-    Ok(())
 }
 
 /// What a failed effect means for the pass. Tells whether the server itself is at fault.

@@ -1,5 +1,7 @@
 //! A pass that could not be carried through.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::error::{Class, Classify};
@@ -45,8 +47,8 @@ impl Classify for PlacementError {
 pub(super) enum Halt {
     /// The status says why.
     Stop(super::progress::Stop),
-    /// Too early to say anything: try again in a moment.
-    Later,
+    /// Too early to say anything: try again after this rest.
+    Later(Duration),
     /// The pass is tried again without a word in the status.
     Failed(PlacementError),
 }

@@ -33,6 +33,9 @@ pub(super) struct Memory {
 #[derive(Debug, Default)]
 struct Remembered {
     looked: Option<(Inputs, Mono)>,
+    /// What the tenant was pointed at in the move under way; the rest of its database is looked at
+    /// afterwards.
+    repointed: Option<Inputs>,
     /// The generation for which all workloads of the namespace were looked through.
     scanned: Option<i64>,
 }
@@ -50,9 +53,26 @@ impl Memory {
         self.entry(uid, |tenant| tenant.looked = Some((inputs, now)));
     }
 
+    /// Whether the tenant was pointed at this in a move, and nothing was doubted since.
+    pub(super) fn is_repointed(&self, uid: &str, inputs: &Inputs) -> bool {
+        let tenants = self.lock();
+        let repointed = tenants
+            .get(uid)
+            .and_then(|tenant| tenant.repointed.as_ref());
+        repointed == Some(inputs)
+    }
+
+    /// The published logins work on the server that the tenant was moved to.
+    pub(super) fn repointed(&self, uid: &str, inputs: Inputs) {
+        self.entry(uid, |tenant| tenant.repointed = Some(inputs));
+    }
+
     /// Something was not as it should be: look again the next time.
     pub(super) fn doubt(&self, uid: &str) {
-        self.entry(uid, |tenant| tenant.looked = None);
+        self.entry(uid, |tenant| {
+            tenant.looked = None;
+            tenant.repointed = None;
+        });
     }
 
     /// Whether the namespace must be looked through for workloads that are no longer selected.
@@ -109,6 +129,19 @@ mod tests {
         assert!(memory.due("u", &inputs(2), Mono(1)));
         memory.doubt("u");
         assert!(memory.due("u", &inputs(1), Mono(1)));
+    }
+
+    #[test]
+    fn a_repointed_tenant_is_still_to_be_looked_at() {
+        let memory = Memory::default();
+        memory.looked("u", inputs(1), Mono(0));
+        memory.doubt("u");
+        memory.repointed("u", inputs(2));
+        assert!(memory.is_repointed("u", &inputs(2)));
+        assert!(!memory.is_repointed("u", &inputs(3)));
+        assert!(memory.due("u", &inputs(2), Mono(1)));
+        memory.doubt("u");
+        assert!(!memory.is_repointed("u", &inputs(2)));
     }
 
     #[test]

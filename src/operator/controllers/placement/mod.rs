@@ -74,7 +74,7 @@ async fn reconcile(
             say(&tenant, &stop);
             progress.stop = Some(stop);
         }
-        Err(Halt::Later) => return Ok(SOON),
+        Err(Halt::Later(rest)) => return Ok(rest),
         Err(Halt::Failed(error)) => return Err(error),
     }
     report::write(&ctx, &tenant, &progress).await?;

@@ -1,17 +1,20 @@
 //! From resources to the seat of a tenant: its home, its law, and the server that answers now.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
 use domicile_api::convert::{law, policy_view, region_view};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::facts::Epoch;
+use domicile_core::failover::State;
 use domicile_core::health::{Probe, Verdict};
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{
     self, Hold, HomeError, PolicyView, Recorded, RegionView, Route, ServerError,
 };
 
+use super::error::Halt;
 use super::progress::{Progress, Stop, Until};
 use crate::context::Ctx;
 use crate::kube::cache::Unreadable;
@@ -27,14 +30,23 @@ pub(super) struct Seat {
     pub(super) active: ServerId,
     pub(super) active_key: String,
     pub(super) epoch: Epoch,
+    /// The machine waits for this tenant, and others, to be pointed at `active`.
+    pub(super) repointing: bool,
+    /// An outage or a move of the server has only begun: what is to be said of it may be over in a
+    /// moment.
+    pub(super) brief: bool,
 }
+
+/// How long a state of a move may last before every tenant's status tells of it: writing to all of
+/// them would hold up the move itself.
+pub(super) const BRIEF: Duration = Duration::from_secs(3);
 
 /// Finds the tenant's seat from what the API server holds and the probes found. No I/O.
 pub(super) fn seat(
     ctx: &Ctx,
     tenant: &TenantPlacement,
     progress: &mut Progress,
-) -> Result<Seat, Stop> {
+) -> Result<Seat, Halt> {
     let database = tenant.database_name().map_err(|error| {
         let message = format!(
             "the database's name {error}; it comes from {}",
@@ -68,8 +80,10 @@ pub(super) fn seat(
     let row = sample.and_then(|sample| sample.facts.as_ref()?.authority);
     let (active, epoch) = match placement::route(&server, policy, last.as_ref(), row) {
         Route::Serve { server, epoch } => (server, epoch),
-        Route::Hold(hold) => return Err(held(&hold)),
+        Route::Hold(Hold::Moving { .. }) if brief(ctx, policy) => return Err(Halt::Later(BRIEF)),
+        Route::Hold(hold) => return Err(held(&hold).into()),
     };
+    let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
     progress.copies = Some(placement::copies(&active, policy, &allowed, &map.regions));
     Ok(Seat {
         database,
@@ -79,6 +93,18 @@ pub(super) fn seat(
         active_key: key_of(ctx, &active.region)?,
         active,
         epoch,
+        repointing: state == Some(State::Rerouting),
+        brief: state != Some(State::Steady) && brief(ctx, policy),
+    })
+}
+
+/// True when the policy's state is new.
+fn brief(ctx: &Ctx, policy: Option<&PolicyView>) -> bool {
+    let live = policy.and_then(|policy| ctx.stores.policies.get(&policy.name));
+    let since = live.and_then(|policy| policy.status.as_ref()?.since);
+    since.is_some_and(|since| {
+        let passed = ctx.clock.now().wall.duration_since(since);
+        passed.unsigned_abs() < BRIEF
     })
 }
 
@@ -210,7 +236,7 @@ fn held(hold: &Hold) -> Stop {
     let message = hold.to_string();
     match hold {
         Hold::Moving {
-            state: Some(domicile_core::failover::State::Halted),
+            state: Some(State::Halted),
             ..
         } => Stop::new(Until::Person, Reason::Halted, message),
         Hold::Moving { .. } | Hold::PolicyStarting(_) => {

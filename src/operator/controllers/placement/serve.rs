@@ -17,10 +17,10 @@ use tracing::info;
 
 use super::error::{Halt, PlacementError};
 use super::memory::{Inputs, Memory};
-use super::observe::{Seat, answers, recorded, seat};
+use super::observe::{BRIEF, Seat, answers, recorded, seat};
 use super::progress::{Progress, Served, Stop, Until};
 use super::secret::{self, Chosen, Identity, Passwords, Refusal, Write};
-use super::{database, report, workloads};
+use super::{SOON, database, report, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 
@@ -56,18 +56,23 @@ pub(super) async fn serve(
     let inputs = inputs(tenant, &seat, &rendered);
     let write = secret::write(live.as_ref(), &target.identity(), &rendered);
     progress.served = Some(target.served(&rendered, chosen.fresh));
-    if !matches!(write, Write::Nothing) || memory.due(&uid, &inputs, ctx.clock.mono()) {
+    let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
+    let due = !enough && memory.due(&uid, &inputs, ctx.clock.mono());
+    if due || !matches!(write, Write::Nothing) {
         memory.doubt(&uid);
         let store = Store {
             ctx,
             secrets: &secrets,
             tenant,
         };
-        if let Err(halt) = target.settle(&store, &chosen, write, progress).await {
-            progress.served = None;
-            return Err(halt);
+        match target.settle(&store, &chosen, write, progress).await {
+            Ok(Look::All) => memory.looked(&uid, inputs, ctx.clock.mono()),
+            Ok(Look::Logins) => memory.repointed(&uid, inputs),
+            Err(halt) => {
+                progress.served = None;
+                return Err(halt);
+            }
         }
-        memory.looked(&uid, inputs, ctx.clock.mono());
     }
     workloads::inject(ctx, tenant, memory, &rendered, progress).await
 }
@@ -85,6 +90,14 @@ pub(super) fn not_onboarded(tenant: &TenantPlacement) -> Stop {
          `kubectl domicile onboard {namespace}` prints"
     );
     Stop::new(Until::Person, Reason::NamespaceNotOnboarded, message)
+}
+
+/// How much of the database was looked at.
+enum Look {
+    /// The published logins.
+    Logins,
+    /// All of it.
+    All,
 }
 
 /// The way to the tenant's Secret.
@@ -152,14 +165,15 @@ impl Target<'_> {
         secret::choose_passwords(live, &usernames, &|passwords| self.render(passwords))
     }
 
-    /// Makes the database, stores the credentials and tries them.
+    /// Makes the database, stores the credentials and tries them. In a move the credentials come
+    /// first, and alone: a copy that takes them has all that its clients need.
     async fn settle(
         &self,
         store: &Store<'_>,
         chosen: &Chosen,
         write: Write,
         progress: &mut Progress,
-    ) -> Result<(), Halt> {
+    ) -> Result<Look, Halt> {
         let Self {
             tenant,
             seat,
@@ -167,6 +181,11 @@ impl Target<'_> {
         } = self;
         let server = Generic::new((*endpoint).clone(), database::MAKE);
         let server = server.map_err(|error| database::denied(&error, progress))?;
+        let known = seat.repointing && !chosen.fresh;
+        if known && database::works(&server, seat, &chosen.passwords, progress).await {
+            store.write(write, progress).await?;
+            return Ok(Look::Logins);
+        }
         let plan = database::plan(tenant, seat);
         database::make(&server, &plan, seat, progress).await?;
         // A new password is kept before the server learns it, else it would be lost with us. A
@@ -178,7 +197,8 @@ impl Target<'_> {
         };
         store.write(before, progress).await?;
         database::verify(&server, &plan, seat, &chosen.passwords, progress).await?;
-        store.write(after, progress).await
+        store.write(after, progress).await?;
+        Ok(Look::All)
     }
 
     fn render(&self, passwords: &Passwords) -> Result<Rendered, RenderError> {
@@ -340,9 +360,10 @@ fn ready(
 ) -> Result<(), Halt> {
     match answers(ctx, &seat.active) {
         Some(Ok(())) => Ok(()),
+        Some(Err(_)) if seat.brief && recorded(tenant).is_some() => Err(Halt::Later(BRIEF)),
         Some(Err(fact)) => Err(not_ready(seat, &fact, progress).into()),
         // A restarted operator has probed nothing yet: no reason to call a served tenant unready.
-        None if recorded(tenant).is_some() => Err(Halt::Later),
+        None if recorded(tenant).is_some() => Err(Halt::Later(SOON)),
         None => Err(not_ready(seat, "it was not probed yet", progress).into()),
     }
 }
