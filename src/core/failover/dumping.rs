@@ -85,7 +85,8 @@ fn a_rejoin_waits_until_the_copy_is_complete_and_says_why() {
         let dump = seen.stored.returned[0].dump.clone().unwrap();
         assert_eq!((dump.job.as_str(), dump.state), ("dump-1", state));
         assert_eq!(step(&seen), None, "{reason}");
-        assert_eq!(stored_after(&seen), seen.stored, "told once");
+        let again = decide(&seen).answer;
+        assert!(matches!(again, Answer::Wait(_)), "{reason} is told once");
         assert!(awaits_dump(&seen, west(&seen)));
         // The field taken away is a person's word.
         let mut without = seen;
@@ -132,6 +133,10 @@ fn no_copy_is_made_of_what_was_not_fenced_or_not_reported() {
     let facts = server(&mut open, "west").facts.as_mut().unwrap();
     facts.open_logins = 1;
     assert!(matches!(step(&open), Some(Step::Fence(..))));
+    assert!(!awaits_dump(&open, west(&open)));
+    let mut silent = asked(DumpLook::Absent);
+    server(&mut silent, "west").live = false;
+    assert_eq!(step(&silent), None);
 }
 
 #[test]
