@@ -18,6 +18,10 @@ fn the_chart_s_roles_are_the_operator_s_table() {
         "charts/domicile/templates/agent-roles.yaml",
         &agent_roles(&rules()),
     );
+    check(
+        "charts/domicile/templates/dump-role.yaml",
+        &dump_role(&rules()),
+    );
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn roles(rules: &[Rule]) -> String {
         }
         let namespace = match scope {
             Scope::Cluster | Scope::Tenant | Scope::Agent => "",
-            Scope::Operator | Scope::AgentHub | Scope::Promise => {
+            Scope::Operator | Scope::AgentHub | Scope::Promise | Scope::Dump => {
                 "  namespace: {{ .Release.Namespace }}\n"
             }
         };
@@ -168,6 +172,21 @@ fn agent_roles(rules: &[Rule]) -> String {
     out
 }
 
+/// What it takes to copy old primaries, only where a `CronJob` for it is named.
+fn dump_role(rules: &[Rule]) -> String {
+    let mut out = String::from(
+        "{{- /* Generated from src/operator/rbac.rs by tests/chart.rs; `make update`. */ -}}\n\
+         {{- if .Values.dumps }}\n",
+    );
+    let name = "{{ include \"domicile.fullname\" . }}-dump";
+    let namespace = "  namespace: {{ .Release.Namespace }}\n";
+    out.push_str(&head("Role", name, namespace, "."));
+    let dump = rules.iter().filter(|rule| rule.scope == Scope::Dump);
+    dump.for_each(|rule| out.push_str(&one(rule)));
+    out.push_str("{{- end }}\n");
+    out
+}
+
 fn head(kind: &str, name: &str, namespace: &str, root: &str) -> String {
     format!(
         "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  \
@@ -196,7 +215,8 @@ fn narrowed(rule: &Rule) -> &'static str {
             "    resourceNames: [{{ range $at, $policy := .policies }}{{ if $at }}, {{ end }}\
              {{ $policy }}-write{{ end }}]\n"
         }
-        Scope::Operator | Scope::Cluster | Scope::Tenant | Scope::Promise => "",
+        Scope::Dump if named("cronjobs") => "    resourceNames: {{ toJson .Values.dumps }}\n",
+        Scope::Operator | Scope::Cluster | Scope::Tenant | Scope::Promise | Scope::Dump => "",
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod e2e {
     pub(crate) mod asynchronous;
+    pub(crate) mod copy;
     pub(crate) mod crash;
     pub(crate) mod leases;
     pub(crate) mod loss;
@@ -29,7 +30,7 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::{Engine, LabError, Postgres, Result};
 
 use e2e::world::World;
-use e2e::{asynchronous, crash, leases, loss, outputs, patroni, planned, settled, veto};
+use e2e::{asynchronous, copy, crash, leases, loss, outputs, patroni, planned, settled, veto};
 
 /// A scenario: its name says the fact, its function returns what is worth telling.
 struct Scenario {
@@ -166,12 +167,18 @@ const SCENARIOS: [Scenario; 27] = [
 ];
 
 /// In a lab where Patroni runs the servers.
-const UNDER_PATRONI: [Scenario; 1] = [
+const UNDER_PATRONI: [Scenario; 2] = [
     // Faults: 72.
     scenario(
         "killed_region_is_fenced_reported_and_rejoined_and_tenants_come_home_hands_free",
         false,
         patroni::hands_free,
+    ),
+    // Faults: 72.
+    scenario(
+        "what_an_old_primary_alone_holds_is_copied_by_a_pod_before_it_is_undone",
+        false,
+        copy::kept,
     ),
 ];
 

@@ -102,6 +102,40 @@ fn a_list_of_names_narrows_the_right_on_secrets() {
     assert_eq!(narrowed["verbs"], serde_json::json!(["get"]));
 }
 
+/// Who may make Jobs may use every Secret beside them.
+#[test]
+fn only_who_copies_old_primaries_may_make_jobs() {
+    let makers = |values: &[&str]| -> Vec<String> {
+        let rendered = render(values);
+        let makes = |role: &&Value| role["rules"].to_string().contains("\"jobs\"");
+        let roles: Vec<_> = of_kind(&rendered, "Role").filter(makes).collect();
+        assert!(!of_kind(&rendered, "ClusterRole").any(|role| makes(&role)));
+        let Some(role) = roles.first() else {
+            return Vec::new();
+        };
+        assert_eq!(
+            role["rules"][0]["resourceNames"],
+            serde_json::json!(["keep"])
+        );
+        let name = &role["metadata"]["name"];
+        let binding = of_kind(&rendered, "RoleBinding").find(|one| one["roleRef"]["name"] == *name);
+        let subjects = binding.unwrap()["subjects"].as_array().cloned();
+        let subjects = subjects.unwrap().into_iter();
+        subjects
+            .map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(makers(&["promises={eu}"]).is_empty());
+    assert_eq!(makers(&["dumps={keep}"]), ["domicile"]);
+    let region = ["dumps={keep}", "promises={eu}", "replicas=0"];
+    assert_eq!(makers(&region), ["domicile-hub"], "and no agent's account");
+    let rendered = render(&region);
+    let accounts: BTreeSet<&str> = of_kind(&rendered, "ServiceAccount")
+        .filter_map(|account| account["metadata"]["name"].as_str())
+        .collect();
+    assert!(accounts.contains("domicile-hub") && accounts.contains("domicile-promise"));
+}
+
 #[test]
 fn every_container_fits_the_restricted_profile() {
     let rendered = render(&[]);

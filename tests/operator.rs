@@ -203,8 +203,10 @@ fn roles() -> Value {
         role("ClusterRole", "domicile", None, of(Scope::Cluster)),
         role("ClusterRole", "domicile-tenant", None, of(Scope::Tenant)),
         role("Role", "domicile", Some(NAMESPACE), of(Scope::Operator)),
+        role("Role", "domicile-dump", Some(NAMESPACE), of(Scope::Dump)),
         binding("ClusterRoleBinding", None, "ClusterRole", "domicile"),
         binding("RoleBinding", Some(NAMESPACE), "Role", "domicile"),
+        binding("RoleBinding", Some(NAMESPACE), "Role", "domicile-dump"),
     ]})
 }
 

@@ -47,7 +47,7 @@ impl TryFrom<&FailoverPolicy> for Settings {
             priority: standby.priority,
             promotion: standby.promotion.into(),
         });
-        let detection = &spec.detection;
+        let (detection, switchover) = (&spec.detection, &spec.switchover);
         Ok(Self {
             name: policy.name_any(),
             home: ServerId::new(&spec.primary.region, &spec.primary.server),
@@ -81,13 +81,10 @@ impl TryFrom<&FailoverPolicy> for Settings {
                 lease_seconds: natural("spec.fencing.leaseSeconds", spec.fencing.lease_seconds)?,
                 renew_seconds: natural("spec.fencing.renewSeconds", spec.fencing.renew_seconds)?,
             },
-            drain_seconds: natural(
-                "spec.switchover.drainSeconds",
-                spec.switchover.drain_seconds,
-            )?,
+            drain_seconds: natural("spec.switchover.drainSeconds", switchover.drain_seconds)?,
             max_freeze_seconds: natural(
                 "spec.switchover.maxFreezeSeconds",
-                spec.switchover.max_freeze_seconds,
+                switchover.max_freeze_seconds,
             )?,
             failback: spec.failback.mode.into(),
             stable_seconds: natural("spec.failback.stableSeconds", spec.failback.stable_seconds)?,
@@ -108,6 +105,7 @@ impl TryFrom<&FailoverPolicy> for Settings {
                 spec.approval.expires_seconds,
             )?,
             rejoin: spec.rejoin.into(),
+            dump: spec.dump.as_ref().map(|dump| dump.cron_job.clone()),
         })
     }
 }

@@ -30,6 +30,9 @@ pub const RECONCILE_AT: &str = "domicile.dev/reconcile-at";
 /// Annotation on a Secret: the UID of the `TenantPlacement` that it belongs to.
 pub const OWNER_UID: &str = "domicile.dev/owner-uid";
 
+/// Annotation on a Job: the policy, region and epoch whose old primary it copies.
+pub const DUMP_OF: &str = "domicile.dev/dump-of";
+
 /// Annotation on a Secret: the epoch of the server whose credentials it carries.
 pub const EPOCH: &str = "domicile.dev/epoch";
 

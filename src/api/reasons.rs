@@ -245,6 +245,14 @@ reasons! {
     AwaitingRejoin,
     /// An old primary becomes a standby again.
     Rejoining,
+    /// What an old primary alone holds cannot be copied until a person acts.
+    DumpBlocked,
+    /// What an old primary alone holds is being copied.
+    DumpRunning,
+    /// The Job that copies what an old primary alone holds failed.
+    DumpFailed,
+    /// What an old primary alone held is copied.
+    DumpComplete,
     /// A standby does not answer.
     StandbyUnreachable,
     /// Two servers would take writes.

@@ -22,6 +22,46 @@ words!(
     }
 );
 
+words!(
+    /// How far a copy of what an old primary alone holds has come.
+    DumpState = core::DumpState {
+        /// It cannot be made, or not be looked at, until a person acts.
+        Blocked,
+        /// Its Job runs.
+        Running,
+        /// Its Job failed.
+        Failed,
+        /// Its Job is complete.
+        Complete,
+    }
+);
+
+/// Who copies what an old primary alone holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpSpec {
+    /// `cronJob` names a suspended `CronJob`, from whose template one Job is made, as by
+    /// `kubectl create job --from`. It stands in the operator's namespace of the cluster that
+    /// `spec.cluster` of the old primary's Region names, and in that of this cluster when the
+    /// Region has none. Image, destination and nodes are the template's. Its containers get
+    /// `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGSSLMODE`, `PGSSLROOTCERT`,
+    /// `DOMICILE_POLICY`, `DOMICILE_REGION`, `DOMICILE_EPOCH`, `DOMICILE_DATABASES` (all of
+    /// tenants on the server) and `DOMICILE_TOUCHED` (those that the report names).
+    #[schemars(length(min = 1, max = 52), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub cron_job: String,
+}
+
+/// The copy of what an old primary alone holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpStatus {
+    /// `job` is the name of its Job.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub job: String,
+    /// `state` that it was in.
+    pub state: DumpState,
+}
+
 /// Where two histories part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,4 +110,7 @@ pub struct ReturnedStatus {
     /// `found` is when it was found so.
     #[schemars(schema_with = "schema::time")]
     pub found: Timestamp,
+    /// `dump` is the copy of what it alone holds; absent when none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpStatus>,
 }

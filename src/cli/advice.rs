@@ -1,6 +1,7 @@
 //! What to do next, from reasons and guards. Controllers' messages say what is wrong; this adds
 //! the command.
 
+use domicile_api::meta::NAMESPACE;
 use serde_json::Value;
 
 use crate::findings::of_guards;
@@ -153,6 +154,7 @@ fn policy(policy: &Value, world: &World) -> Vec<String> {
             "make the server in {home} a standby of {active} again: pg_rewind or a new base backup"
         ));
     }
+    next.extend(copies(policy, &standby_reason, world));
     if state == "Steady" && is(policy, "FailbackReady", "True") {
         next.push(format!("kubectl domicile failback {policy_name}"));
     }
@@ -163,6 +165,41 @@ fn policy(policy: &Value, world: &World) -> Vec<String> {
         if unwell.is_some() {
             next.push(format!("kubectl domicile explain region/{region}"));
         }
+    }
+    next
+}
+
+/// What to do about the Jobs that copy what old primaries alone hold.
+fn copies(policy: &Value, reason: &str, world: &World) -> Vec<String> {
+    let stuck = ["DumpBlocked", "DumpFailed"].contains(&reason);
+    if !stuck && reason != "DumpRunning" {
+        return Vec::new();
+    }
+    let mut next = Vec::new();
+    for found in items(policy, "/status/returned") {
+        let (job, region) = (text(found, "/dump/job"), text(found, "/region"));
+        let own = world.find(Kind::Region, "", &region);
+        let own = own.is_some_and(|own| !at(own, "/spec/cluster").is_null());
+        let place = if own {
+            format!("-n {NAMESPACE}, in the cluster of {region}")
+        } else {
+            format!("-n {NAMESPACE}")
+        };
+        match text(found, "/dump/state").as_str() {
+            "Running" => next.push(format!("kubectl describe job {job} {place}")),
+            "Failed" => next.extend([
+                format!("to see why: kubectl logs job/{job} --all-containers {place}"),
+                format!("then, to have it tried again: kubectl delete job {job} {place}"),
+            ]),
+            _ => {}
+        }
+    }
+    if stuck {
+        let merge = r#"{"spec":{"dump":null}}"#;
+        let target = format!("failoverpolicy {}", name(policy));
+        next.push(format!(
+            "to go on without a copy: kubectl patch {target} --type merge -p '{merge}'"
+        ));
     }
     next
 }

@@ -16,6 +16,8 @@ pub enum Scope {
     AgentHub,
     /// For agents and the hub, in the operator's namespace of a standby's own cluster.
     Promise,
+    /// Where copies of old primaries are made, in the operator's namespace of that cluster.
+    Dump,
 }
 
 /// One rule.
@@ -155,6 +157,20 @@ const RULES: &[Rule] = &[
         resources: &["leases"],
         verbs: &["create"],
         why: "make the promise; a right to create knows no names",
+    },
+    Rule {
+        scope: Scope::Dump,
+        group: "batch",
+        resources: &["cronjobs"],
+        verbs: &["get"],
+        why: "read the template of a copy, by name",
+    },
+    Rule {
+        scope: Scope::Dump,
+        group: "batch",
+        resources: &["jobs"],
+        verbs: &["create", "get"],
+        why: "make the copy and see its end",
     },
 ];
 

@@ -254,6 +254,7 @@ fn settings(
         max_automatic_per_day: 100,
         // It is asked for, and no server of this world has what would do it.
         rejoin: Rejoin::Rewind,
+        dump: None,
         approval_seconds: 10,
         quorum: 2,
         lease: TERMS,

@@ -1,10 +1,10 @@
 //! What was found on an old primary that came back, both ways.
 
-use domicile_core::failover::{Fork, Returned};
+use domicile_core::failover::{Dump, Fork, Returned};
 use domicile_core::names::RegionName;
 
 use super::{ConvertError, epoch_of, exact, lsn, small};
-use crate::returned::{ForkStatus, ReturnedStatus};
+use crate::returned::{DumpStatus, ForkStatus, ReturnedStatus};
 
 impl From<Fork> for ForkStatus {
     fn from(fork: Fork) -> Self {
@@ -27,6 +27,7 @@ impl From<&Returned> for ReturnedStatus {
             fork,
             databases,
             found,
+            dump,
         } = found;
         Self {
             region: region.as_str().to_owned(),
@@ -37,6 +38,10 @@ impl From<&Returned> for ReturnedStatus {
             bytes,
             databases: databases.clone(),
             found: *found,
+            dump: dump.as_ref().map(|dump| DumpStatus {
+                job: dump.job.clone(),
+                state: dump.state.into(),
+            }),
         }
     }
 }
@@ -68,5 +73,9 @@ pub(super) fn returned(wire: &ReturnedStatus) -> Result<Returned, ConvertError> 
             .transpose()?,
         databases: wire.databases.clone(),
         found: wire.found,
+        dump: wire.dump.as_ref().map(|dump| Dump {
+            job: dump.job.clone(),
+            state: dump.state.into(),
+        }),
     })
 }

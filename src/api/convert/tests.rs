@@ -1,7 +1,7 @@
 use domicile_core::facts::{Epoch, Lsn};
 use domicile_core::failover::{
-    Accept, Claim, Evidence, FailbackMode, Fork, Journal, LossBound, Mode, MoveKind, Past,
-    Promotion, Proof, Rejoin, Returned, Settings, Standby, State, Stored,
+    Accept, Claim, Evidence, FailbackMode, Journal, LossBound, Mode, MoveKind, Past, Promotion,
+    Proof, Rejoin, Settings, Standby, State, Stored,
 };
 use domicile_core::lease::Terms;
 use domicile_core::names::{RegionName, ServerId};
@@ -13,7 +13,12 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use crate::policy::*;
+use crate::returned::DumpSpec;
 use crate::{FailoverPolicy, FailoverPolicySpec, FailoverPolicyStatus};
+
+mod returned;
+
+use returned::{forks, founds};
 
 fn time() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000_i64, 0..1_000_000_000_i32).prop_map(|(s, ns)| Timestamp::new(s, ns).unwrap())
@@ -103,29 +108,6 @@ fn evidences() -> impl Strategy<Value = Evidence> {
     })
 }
 
-fn forks() -> impl Strategy<Value = Fork> {
-    (any::<u32>(), any::<u64>()).prop_map(|(timeline, position)| Fork {
-        timeline,
-        position: Lsn(position),
-    })
-}
-
-fn founds() -> impl Strategy<Value = Returned> {
-    let place = (region(), epoch(), any::<u32>(), any::<u64>());
-    let names = vec("[a-z]{1,9}", 0..3);
-    (place, option::of(forks()), names, time()).prop_map(|(place, fork, databases, found)| {
-        Returned {
-            region: place.0,
-            epoch: place.1,
-            timeline: place.2,
-            position: Lsn(place.3),
-            fork,
-            databases,
-            found,
-        }
-    })
-}
-
 fn pasts() -> impl Strategy<Value = Past> {
     let words = (
         name(),
@@ -210,6 +192,7 @@ fn policies() -> impl Strategy<Value = Settings> {
         select(Proof::ALL),
         select(FailbackMode::ALL),
         select(&[Rejoin::Manual, Rejoin::Rewind, Rejoin::Reclone][..]),
+        option::of(name()),
     );
     let numbers = vec(0..=i32::MAX as u32, 16);
     (name(), (name(), name()), servers, words, numbers).prop_map(
@@ -229,6 +212,7 @@ fn policies() -> impl Strategy<Value = Settings> {
             minimum_proof: words.2,
             failback: words.3,
             rejoin: words.4,
+            dump: words.5,
             interval_seconds: n[0],
             timeout_seconds: n[1],
             failure_threshold: n[2],
@@ -297,6 +281,7 @@ fn written(settings: &Settings) -> FailoverPolicy {
             max_automatic_per_day: settings.max_automatic_per_day as i32,
         },
         rejoin: settings.rejoin.into(),
+        dump: settings.dump.clone().map(|cron_job| DumpSpec { cron_job }),
         approval: Approval {
             expires_seconds: settings.approval_seconds as i32,
         },

@@ -94,6 +94,15 @@ fn facts(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
             value,
         });
     }
+    for found in items(policy, "/status/returned") {
+        let (job, state) = (text(found, "/dump/job"), text(found, "/dump/state"));
+        if !job.is_empty() {
+            report.facts.push(Fact {
+                name: format!("copy of {}", text(found, "/region")),
+                value: format!("{state}, Job {job}"),
+            });
+        }
+    }
     let here = |p: &&Value| text(p, "/status/activeRegion") == active && !active.is_empty();
     let count = world.placements.iter().filter(here).count();
     if world.unread.is_empty() {

@@ -297,3 +297,41 @@ fn a_policy_says_what_its_write_lease_is_worth() {
         Some("Pledged by eu-west; the primary outlives the hub")
     );
 }
+
+#[test]
+fn a_copy_that_failed_is_told_with_what_to_do() {
+    let mut world = world();
+    let mut fenced = policy("Steady", &json!([]));
+    fenced["status"]["returned"] = json!([{"region": "eu-west",
+        "dump": {"job": "dump-eu-eu-west-17-ab", "state": "Failed"}}]);
+    let why = condition("StandbyHealthy", "False", "DumpFailed", "Job failed");
+    fenced["status"]["conditions"] = json!([why]);
+    world.policies = vec![fenced];
+    let told = report(Kind::FailoverPolicy, &world.policies[0], &world, now());
+    let copy = told
+        .facts
+        .iter()
+        .find(|fact| fact.name == "copy of eu-west");
+    assert_eq!(copy.unwrap().value, "Failed, Job dump-eu-eu-west-17-ab");
+    let next = told.next.join("\n");
+    for part in [
+        "logs job/dump-eu-eu-west-17-ab --all-containers -n domicile-system",
+        "kubectl delete job dump-eu-eu-west-17-ab -n domicile-system",
+        r#"patch failoverpolicy eu --type merge -p '{"spec":{"dump":null}}'"#,
+    ] {
+        assert!(next.contains(part), "no {part:?} in\n{next}");
+    }
+    assert!(
+        told.why
+            .iter()
+            .any(|finding| finding.reason == "DumpFailed")
+    );
+    // Where the region has a cluster of its own, the Job is there.
+    world.regions[0]["spec"]["cluster"] = json!({"kubeconfigSecretRef": {"name": "k"}});
+    let told = report(Kind::FailoverPolicy, &world.policies[0], &world, now());
+    assert!(
+        told.next
+            .iter()
+            .any(|line| line.ends_with("in the cluster of eu-west"))
+    );
+}

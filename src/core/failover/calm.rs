@@ -1,6 +1,7 @@
 //! The states in which no move is under way.
 
 use super::begin::evidence;
+use super::dump::dump;
 use super::guards;
 use super::leases;
 use super::observation::{Answer, Observation, ServerView, Step};
@@ -113,6 +114,7 @@ fn healthy(seen: &Observation, active: &ServerView, facts: &Facts, wait: Answer)
     };
     let outcome = claim
         .or_else(|| report(seen))
+        .or_else(|| dump(seen))
         .or_else(|| rejoin(seen, active, facts))
         .or_else(|| way_home(seen));
     if let Some(outcome) = outcome {

@@ -69,6 +69,7 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
         engine: Engine::Sql,
         touched: None,
         asked_ms: None,
+        dump: None,
         engine_fails: None,
     }
 }
@@ -149,6 +150,7 @@ pub(super) fn settings() -> Settings {
         max_automatic_per_day: 2,
         approval_seconds: 1800,
         rejoin: Rejoin::Manual,
+        dump: None,
     }
 }
 

@@ -8,6 +8,9 @@ mod bounds;
 mod calm;
 mod catching;
 mod decide;
+mod dump;
+#[cfg(test)]
+mod dumping;
 mod expiry;
 #[cfg(test)]
 mod fixtures;
@@ -40,6 +43,7 @@ pub use adopt::adopt;
 pub use ages::{Age, Ages, Moments};
 pub use calm::home_is_ready;
 pub use decide::decide;
+pub use dump::{Dump, DumpLook, DumpState, DumpView, awaits_dump, dump_told};
 pub use guards::predicted_loss;
 pub use in_sync::InSync;
 pub use leases::{disarmed, is_armed};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ages::Ages;
+use super::dump::DumpView;
 use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
 use crate::facts::{Engine, Epoch, Facts};
@@ -32,6 +33,8 @@ pub struct ServerView {
     pub touched: Option<Vec<String>>,
     /// How long ago this leader asked for it to be rejoined, in milliseconds, if it did.
     pub asked_ms: Option<u64>,
+    /// The Job that copies what it alone holds; absent when that was not looked at.
+    pub dump: Option<DumpView>,
 }
 
 impl ServerView {
@@ -157,6 +160,15 @@ pub enum Step {
     Canary(ServerId, Epoch),
     /// Let each commit wait for the standby of this name.
     SetSynchronous(ServerId, Epoch, String),
+    /// Create the Job that copies what a fenced server alone holds.
+    Dump {
+        /// The fenced server.
+        server: ServerId,
+        /// The epoch that it is fenced under.
+        epoch: Epoch,
+        /// The name of the Job.
+        job: String,
+    },
     /// Give a fenced server that left the common history a timeline that no other server has.
     Outgrow(ServerId, Epoch),
     /// Make a fenced server a standby of another.

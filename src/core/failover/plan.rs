@@ -286,8 +286,7 @@ fn imagined(
     seen: &Observation,
 ) -> BTreeMap<RegionName, ServerView> {
     let active = policy.servers.get(lost);
-    // Before the loss the machine would foretell this much, and that is how old the last heartbeat
-    // is when it decides.
+    // What the machine would foretell before the loss: how old the last heartbeat is by then.
     let bound = |known: &Known| {
         if known.follows {
             predicted_loss(seen, &known.server.region)
@@ -307,6 +306,7 @@ fn imagined(
             engine: Engine::Sql,
             touched: None,
             asked_ms: None,
+            dump: None,
             engine_fails: None,
         };
         servers.insert(region.clone(), view);

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::dump::{Dump, awaits_dump};
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, is_fenced};
 use super::state::{LossBound, Past, Proof, Stored};
@@ -52,6 +53,8 @@ pub struct Returned {
     pub databases: Vec<String>,
     /// When it was found so.
     pub found: Timestamp,
+    /// The copy of what it alone holds, as far as it is; absent when none was asked for.
+    pub dump: Option<Dump>,
 }
 
 impl Returned {
@@ -104,14 +107,7 @@ pub(super) fn report(seen: &Observation) -> Option<Outcome> {
     let (facts, touched) = (view.now()?, view.touched.as_ref()?);
     let region = &view.server.region;
     let last = last_move_from(seen, region);
-    // Then all that tenants wrote was replayed elsewhere before they were let in there.
-    let replayed = last.is_some_and(|past| {
-        past.proof == Some(Proof::Confirmed)
-            && past.loss == LossBound::Seconds(0)
-            && past
-                .fork
-                .is_some_and(|fork| fork.timeline == facts.timeline)
-    });
+    let replayed = was_replayed(seen, region, facts.timeline);
     let databases = touched.iter().filter(|_| !replayed);
     let found = Returned {
         region: region.clone(),
@@ -121,6 +117,7 @@ pub(super) fn report(seen: &Observation) -> Option<Outcome> {
         fork: last.and_then(|past| past.fork),
         databases: databases.take(MAX_DATABASES).cloned().collect(),
         found: seen.now.wall,
+        dump: None,
     };
     let message = found.told();
     let others = seen.stored.returned.iter();
@@ -141,6 +138,7 @@ pub(super) fn report(seen: &Observation) -> Option<Outcome> {
 pub(super) fn rejoin(seen: &Observation, active: &ServerView, now: &Facts) -> Option<Outcome> {
     let due = |view: &&ServerView| {
         is_rejoined_by_machine(seen, view)
+            && !awaits_dump(seen, view)
             && view.asked_ms.is_none_or(|passed| passed >= PAUSE_MS)
             && fenced(seen, view).is_some_and(|it| it.system_identifier == now.system_identifier)
     };
@@ -173,14 +171,24 @@ pub(super) fn rejoin(seen: &Observation, active: &ServerView, now: &Facts) -> Op
 }
 
 /// What a server other than the active one says, when it is fenced under this epoch.
-fn fenced<'a>(seen: &Observation, view: &'a ServerView) -> Option<&'a Facts> {
+pub(super) fn fenced<'a>(seen: &Observation, view: &'a ServerView) -> Option<&'a Facts> {
     let other = view.server.region != seen.stored.active;
     view.now().filter(|facts| other && is_fenced(seen, facts))
 }
 
-fn report_of<'a>(seen: &'a Observation, region: &RegionName) -> Option<&'a Returned> {
+pub(super) fn report_of<'a>(seen: &'a Observation, region: &RegionName) -> Option<&'a Returned> {
     let mut reports = seen.stored.returned.iter();
     reports.find(|report| report.region == *region && report.epoch == seen.stored.epoch)
+}
+
+/// True when all that tenants wrote on this timeline was replayed elsewhere before they were let in
+/// there.
+pub(super) fn was_replayed(seen: &Observation, region: &RegionName, timeline: u32) -> bool {
+    last_move_from(seen, region).is_some_and(|past| {
+        past.proof == Some(Proof::Confirmed)
+            && past.loss == LossBound::Seconds(0)
+            && past.fork.is_some_and(|fork| fork.timeline == timeline)
+    })
 }
 
 /// The move by which a region ceased to serve.

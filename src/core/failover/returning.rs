@@ -7,7 +7,7 @@ use crate::names::ServerId;
 
 /// `central` serves at epoch 5 on timeline 4, since a failover from `west`, which is back: fenced,
 /// and on the timeline that both shared up to position 100.
-fn returned() -> Observation {
+pub(super) fn returned() -> Observation {
     let mut seen = calm();
     (seen.stored.epoch, seen.stored.active) = (Epoch(5), "central".into());
     seen.stored.history = vec![Past {
@@ -46,13 +46,13 @@ fn returned() -> Observation {
 }
 
 /// The same, with the report stored.
-fn reported() -> Observation {
+pub(super) fn reported() -> Observation {
     let mut seen = returned();
     seen.stored = stored_after(&seen);
     seen
 }
 
-fn step(seen: &Observation) -> Option<Step> {
+pub(super) fn step(seen: &Observation) -> Option<Step> {
     match decide(seen).answer {
         Answer::Work(step) => Some(step),
         Answer::Move(_) | Answer::Wait(_) => None,

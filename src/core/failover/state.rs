@@ -363,6 +363,8 @@ pub struct Settings {
     pub approval_seconds: u32,
     /// What becomes of an old primary that came back.
     pub rejoin: Rejoin,
+    /// The `CronJob` whose Job copies what it alone holds, before that is undone.
+    pub dump: Option<String>,
 }
 
 impl Settings {

@@ -239,6 +239,9 @@ impl Stage {
             &annotations,
             "--set-json",
             &agents(),
+            // What `examples/patroni/30-dump.yaml` makes.
+            "--set-json",
+            r#"dumps=["keep-old-primary"]"#,
             "--set",
             "image.repository=local.test/domicile,image.tag=dev,image.pullPolicy=Never",
             // The kernel weighs a container by its request, and against each process of the

@@ -57,6 +57,12 @@ impl Ctx {
         &self,
         region: &RegionName,
     ) -> Result<Option<Api<Lease>>, ClusterError> {
+        let client = self.region_client(region).await?;
+        Ok(client.map(|client| Api::namespaced(client, self.settings.namespace())))
+    }
+
+    /// A client of the region's own cluster; `None` when it has none.
+    pub async fn region_client(&self, region: &RegionName) -> Result<Option<Client>, ClusterError> {
         let Some(text) = self.kubeconfig(region).await? else {
             return Ok(None);
         };
@@ -84,7 +90,7 @@ impl Ctx {
             made.insert(region.clone(), (text, client.clone()));
             client
         };
-        Ok(Some(Api::namespaced(client, self.settings.namespace())))
+        Ok(Some(client))
     }
 }
 

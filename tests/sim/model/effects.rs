@@ -113,7 +113,8 @@ impl World {
                     self.arrives(bounds, late);
                 }
             }
-            Step::Outgrow(..)
+            Step::Dump { .. }
+            | Step::Outgrow(..)
             | Step::Rejoin { .. }
             | Step::WriteLease(..)
             | Step::Permit(..)
@@ -289,7 +290,8 @@ fn told(step: &Step) -> Option<&ServerId> {
         | Step::TakeAuthority(server, _)
         | Step::Canary(server, _)
         | Step::SetSynchronous(server, ..) => Some(server),
-        Step::Outgrow(..)
+        Step::Dump { .. }
+        | Step::Outgrow(..)
         | Step::Rejoin { .. }
         | Step::WriteLease(..)
         | Step::Permit(..)
@@ -306,6 +308,7 @@ pub(crate) fn late(step: &Step) -> Option<Late> {
         Step::Promote(_, epoch) => Some(Late::Promote(server, *epoch)),
         Step::Canary(..)
         | Step::SetSynchronous(..)
+        | Step::Dump { .. }
         | Step::Outgrow(..)
         | Step::Rejoin { .. }
         | Step::WriteLease(..)

@@ -73,6 +73,7 @@ impl World {
                 engine: Engine::Sql,
                 touched: live.then(Vec::new),
                 asked_ms: None,
+                dump: None,
                 engine_fails: None,
             };
             servers.insert(name.into(), view);
@@ -249,5 +250,6 @@ fn settings(leased: bool) -> Settings {
         max_automatic_per_day: 100,
         approval_seconds: 10,
         rejoin: Rejoin::Manual,
+        dump: None,
     }
 }

@@ -105,6 +105,7 @@ impl World {
             | Step::TakeAuthority(..)
             | Step::Canary(..)
             | Step::SetSynchronous(..)
+            | Step::Dump { .. }
             | Step::Outgrow(..)
             | Step::Rejoin { .. }
             | Step::Ask { .. } => return self.ends_pass(at, AFTER_FAILURE),

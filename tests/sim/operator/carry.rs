@@ -135,12 +135,10 @@ impl World {
                 let (server, shut) = (place(&server), Statement::Shut(epoch, Effect::Fence));
                 (server, shut, Purpose::Shut(server), short)
             }
-            Step::Promote(server, epoch) => (
-                place(&server),
-                Statement::Promote(epoch),
-                Purpose::Act,
-                LONG,
-            ),
+            Step::Promote(server, epoch) => {
+                let promote = Statement::Promote(epoch);
+                (place(&server), promote, Purpose::Act, LONG)
+            }
             Step::TakeAuthority(server, epoch) => (
                 place(&server),
                 Statement::TakeAuthority(epoch),
@@ -161,9 +159,11 @@ impl World {
                 let set = Statement::SetSynchronous(epoch, standby);
                 (place(&server), set, Purpose::Act, short)
             }
-            Step::WriteLease(..) | Step::Permit(..) | Step::Outgrow(..) | Step::Rejoin { .. } => {
-                return;
-            }
+            Step::WriteLease(..)
+            | Step::Permit(..)
+            | Step::Dump { .. }
+            | Step::Outgrow(..)
+            | Step::Rejoin { .. } => return,
             Step::Ask {
                 name,
                 kind,
@@ -251,7 +251,7 @@ fn effect_of(step: &Step) -> Option<Effect> {
         Step::WriteLease(..) => Effect::Lease,
         Step::Permit(..) => Effect::Permit,
         Step::Ask { .. } => Effect::Ask,
-        Step::Outgrow(..) | Step::Rejoin { .. } => return None,
+        Step::Dump { .. } | Step::Outgrow(..) | Step::Rejoin { .. } => return None,
     })
 }
 

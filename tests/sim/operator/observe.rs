@@ -198,6 +198,7 @@ impl World {
             // What tenants wrote is asked of a server that answers; no row tells it in this world.
             touched: live.then(Vec::new),
             asked_ms: None,
+            dump: None,
             engine_fails: None,
         }
     }

@@ -13,7 +13,7 @@ use kube::Api;
 use kube::api::PostParams;
 use tracing::{info, warn};
 
-use super::{Pass, authority};
+use super::{Pass, authority, dump};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 
@@ -40,6 +40,11 @@ pub(super) async fn act(pass: &Pass<'_>, step: &Step) -> bool {
         Step::SetSynchronous(server, epoch, name) => {
             set_synchronous(ctx, server, *epoch, name, short).await
         }
+        Step::Dump {
+            server,
+            epoch,
+            job: _,
+        } => dump::create(ctx, memory, seen, server, *epoch, short).await,
         Step::Outgrow(server, epoch) => outgrow(ctx, server, *epoch, short).await,
         Step::Rejoin {
             server,

@@ -4,8 +4,8 @@ use domicile_api::conditions::{ConditionType, Conditions, Reason, Status};
 use domicile_api::policy_status::StreamState;
 use domicile_core::facts::Role;
 use domicile_core::failover::{
-    Decision, GuardName, Observation, ServerView, State, Stored, awaits_rejoin, home_is_ready,
-    is_rejoined_by_machine, stream_broken,
+    Decision, DumpState, GuardName, Observation, ServerView, State, Stored, awaits_dump,
+    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, stream_broken,
 };
 use domicile_core::health::Verdict;
 
@@ -162,6 +162,10 @@ fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
                 format!("{name} does not answer"),
             );
         };
+        if awaits_dump(seen, view) {
+            let (state, text) = dump_told(view);
+            return (Status::False, dump_reason(state), text);
+        }
         if is_rejoined_by_machine(seen, view) {
             let text = format!("{name} is being made a standby of {}", next.active);
             return (Status::False, Reason::Rejoining, text);
@@ -184,6 +188,15 @@ fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
         Reason::StandbysHealthy,
         "every standby is a standby".to_owned(),
     )
+}
+
+fn dump_reason(state: DumpState) -> Reason {
+    match state {
+        DumpState::Blocked => Reason::DumpBlocked,
+        DumpState::Running => Reason::DumpRunning,
+        DumpState::Failed => Reason::DumpFailed,
+        DumpState::Complete => Reason::DumpComplete,
+    }
 }
 
 fn failback(seen: &Observation, next: &Stored) -> (Status, Reason, String) {

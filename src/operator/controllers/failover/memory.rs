@@ -9,6 +9,9 @@ use domicile_core::time::{Mono, Now};
 
 use crate::leases::sightings::Sightings;
 
+/// How long a Job that was refused is not asked for again, in milliseconds.
+const REFUSED_MS: u64 = 15_000;
+
 /// What this process remembers between two passes: nothing that must survive it.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -20,6 +23,8 @@ pub(super) struct Memory {
     changed: Mutex<BTreeMap<String, Mono>>,
     /// When a server was last asked to be rejoined, by policy and server.
     asked: Mutex<BTreeMap<(String, ServerId), Mono>>,
+    /// Why the Job of a copy could not be made, and when, by policy and server.
+    refused: Mutex<BTreeMap<(String, ServerId), (Mono, String)>>,
     /// When leases and promises were seen to change.
     pub(super) sightings: Sightings,
 }
@@ -56,9 +61,24 @@ impl Memory {
         asked.retain(|(of, _), _| of != policy);
     }
 
+    /// Notes why the Job of a copy could not be made.
+    pub(super) fn note_refused(&self, policy: &str, server: &ServerId, now: Mono, why: String) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert((policy.to_owned(), server.clone()), (now, why));
+    }
+
+    /// Why the Job of a copy could not be made a while ago: it is tried again after that.
+    pub(super) fn refused(&self, policy: &str, server: &ServerId, now: Mono) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, why) = refused.get(&(policy.to_owned(), server.clone()))?;
+        (now.since(*at) < REFUSED_MS).then(|| why.clone())
+    }
+
     /// Forgets a policy that is gone.
     pub(super) fn forget(&self, policy: &str) {
         self.forget_asked(policy);
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|(of, _), _| of != policy);
         let mut in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
         in_sync.remove(policy);
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 mod act;
 mod authority;
 mod conditions;
+mod dump;
 mod finalizer;
 mod memory;
 mod notify;
@@ -159,6 +160,7 @@ async fn reconcile(
     let records = observe::Records { lease, promises };
     let mut seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, records);
     observe::examine(&ctx, &memory, &mut seen).await;
+    dump::observe(&ctx, &memory, &mut seen).await;
     let decision = decide(&seen);
     let pass = Pass {
         ctx: &ctx,
@@ -253,7 +255,8 @@ impl Pass<'_> {
         if next.state == before.state {
             if next.returned != before.returned {
                 self.memory.forget_asked(policy);
-                self.event(Severity::Warning, "Examine", decision);
+                let severity = report::found_severity(decision.reason);
+                self.event(severity, "Examine", decision);
             }
             return;
         }
@@ -287,6 +290,7 @@ fn returning(step: &Step) -> Option<&ServerId> {
         | Step::SetSynchronous(..)
         | Step::WriteLease(..)
         | Step::Permit(..)
+        | Step::Dump { .. }
         | Step::Ask { .. } => None,
     }
 }

@@ -143,6 +143,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         engine,
         touched: None,
         asked_ms: None,
+        dump: None,
         engine_fails,
     }
 }

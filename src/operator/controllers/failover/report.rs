@@ -130,6 +130,14 @@ pub(super) fn severity(state: State, reason: &str) -> Severity {
     }
 }
 
+/// How loudly news of an old primary that came back are told.
+pub(super) fn found_severity(reason: &str) -> Severity {
+    match Reason::parse(reason) {
+        Some(Reason::DumpRunning | Reason::DumpComplete) => Severity::Normal,
+        _other => Severity::Warning,
+    }
+}
+
 /// Counts the step that ended, and the move if it ended with it.
 pub(super) fn figures(metrics: &Metrics, seen: &Observation, next: &Stored) {
     let before = &seen.stored;

@@ -4,7 +4,9 @@ use domicile_api::conditions::{ConditionType, find};
 use domicile_core::facts::{
     Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Synchrony,
 };
-use domicile_core::failover::{Ages, ServerView, Settings, Watched, decide};
+use domicile_core::failover::{
+    Ages, DumpLook, DumpView, Fork, Rejoin, Returned, ServerView, Settings, Watched, decide,
+};
 use domicile_core::lease::{Pledge, WriteLease};
 use domicile_core::names::{RegionName, ServerId};
 use domicile_core::time::{Mono, Now};
@@ -80,6 +82,7 @@ fn calm() -> Observation {
         engine: Engine::Sql,
         touched: None,
         asked_ms: None,
+        dump: None,
         engine_fails: None,
     };
     let servers = [("west", Role::Primary), ("central", Role::Standby)];
@@ -122,6 +125,49 @@ fn told(seen: &Observation, type_: ConditionType) -> (String, String, String) {
 fn says(seen: &Observation, type_: ConditionType, status: &str, reason: &str) {
     let (found, why, message) = told(seen, type_);
     assert_eq!((&*found, &*why), (status, reason), "{type_:?}: {message}");
+}
+
+#[test]
+fn a_copy_that_is_waited_for_is_told_before_the_rejoin() {
+    let mut seen = calm();
+    let mut now = facts(Role::Primary);
+    (now.timeline, now.open_logins) = (2, 0);
+    now.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
+    let central = server(&mut seen, "central");
+    (central.facts, central.engine) = (Some(now), Engine::Patroni);
+    seen.settings.rejoin = Rejoin::Rewind;
+    seen.stored.returned = vec![Returned {
+        region: "central".into(),
+        epoch: Epoch(4),
+        timeline: 2,
+        position: Lsn(100),
+        fork: Some(Fork {
+            timeline: 2,
+            position: Lsn(90),
+        }),
+        databases: vec!["acme".to_owned()],
+        found: "2026-01-01T00:30:00Z".parse().unwrap(),
+        dump: None,
+    }];
+    let healthy = ConditionType::StandbyHealthy;
+    says(&seen, healthy, "False", "Rejoining");
+    seen.settings.dump = Some("keep".to_owned());
+    says(&seen, healthy, "False", "DumpBlocked");
+    for (look, reason) in [
+        (DumpLook::Running, "DumpRunning"),
+        (DumpLook::Failed, "DumpFailed"),
+        (DumpLook::Blocked("no CronJob".to_owned()), "DumpBlocked"),
+    ] {
+        let job = "dump-1".to_owned();
+        server(&mut seen, "central").dump = Some(DumpView { job, look });
+        says(&seen, healthy, "False", reason);
+    }
+    assert_eq!(found_severity("DumpComplete"), Severity::Normal);
+    assert_eq!(found_severity("DumpFailed"), Severity::Warning);
+    assert_eq!(found_severity("OldPrimaryReported"), Severity::Warning);
 }
 
 /// The record of an agent of `west` that renewed it so long ago.
