@@ -31,8 +31,12 @@ pub(crate) fn fencing(world: &World) -> Result<String> {
     killed_in(world, "Fencing")
 }
 
+/// A standby that has replayed all is not waited for, so its replay stands still until the kill.
 pub(crate) fn catching_up(world: &World) -> Result<String> {
-    killed_in(world, "CatchingUp")
+    let stage = &world.stage;
+    let pause = || stage.sql(OTHER, "SELECT pg_wal_replay_pause()");
+    let resume = || stage.sql(OTHER, "SELECT pg_wal_replay_resume()");
+    killed_between(world, "CatchingUp", pause, resume)
 }
 
 pub(crate) fn promoting(world: &World) -> Result<String> {
@@ -174,12 +178,25 @@ fn serves_again(world: &World, start: u64, begun: u64) -> Result<()> {
 }
 
 fn killed_in(world: &World, state: &str) -> Result<String> {
+    let nothing = || Ok(String::new());
+    killed_between(world, state, nothing, nothing)
+}
+
+/// The same, with something done just before the loss, and something just after the kill.
+fn killed_between(
+    world: &World,
+    state: &str,
+    before: impl Fn() -> Result<String>,
+    after: impl Fn() -> Result<String>,
+) -> Result<String> {
     let stage = &world.stage;
     let start = monotonic()?;
     rest(3000);
+    before()?;
     let fault = stage.lose(HOME, How::Kill)?;
     kill_when(world, state)?;
     let dead = monotonic()?;
+    after()?;
     world.stage.renew_operator()?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     rest(2000);

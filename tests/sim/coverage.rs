@@ -10,7 +10,7 @@ use crate::fault::{Effect, Side};
 pub(crate) const OFTEN: u64 = 100;
 
 /// The edges of the machine that a run of CI must reach.
-const EDGES: [(State, State); 35] = [
+const EDGES: [(State, State); 36] = [
     (State::Steady, State::Steady),
     (State::Steady, State::Suspect),
     (State::Steady, State::Draining),
@@ -33,6 +33,7 @@ const EDGES: [(State, State); 35] = [
     (State::Fencing, State::Outage),
     (State::Fencing, State::CatchingUp),
     (State::Fencing, State::Aborting),
+    (State::Fencing, State::Promoting),
     (State::CatchingUp, State::Outage),
     (State::CatchingUp, State::Fencing),
     (State::CatchingUp, State::Aborting),

@@ -22,7 +22,19 @@ fn one_failed_read_of_a_server_that_answered_its_last_probe_is_no_reason_for_a_w
         State::Fencing,
         "a new leader probes first"
     );
-    assert_eq!(fencing(Verdict::Down, &mut seen), State::CatchingUp);
+    assert_eq!(fencing(Verdict::Down, &mut seen), State::Promoting);
+}
+
+#[test]
+fn a_standby_that_has_more_to_replay_is_waited_for_in_a_state_of_its_own() {
+    let mut seen = moving(State::Fencing);
+    (
+        server(&mut seen, "west").verdict,
+        server(&mut seen, "west").live,
+    ) = (Verdict::Down, false);
+    let central = server(&mut seen, "central").facts.as_mut().unwrap();
+    central.received = Some(Lsn(central.position.0 + 1));
+    assert_eq!(state_after(&seen), State::CatchingUp);
 }
 
 #[test]

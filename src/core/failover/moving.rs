@@ -1,6 +1,7 @@
 //! The states of a move up to its point of no return, and the way back.
 
 use super::begin::epoch_after;
+use super::catching;
 use super::expiry;
 use super::guards;
 use super::leases;
@@ -172,6 +173,21 @@ fn fenced(seen: &Observation, journal: &Journal, proof: Proof, last: Option<Lsn>
         ..seen.stored.enter(State::CatchingUp, seen.now.wall)
     };
     let message = format!("{} cannot acknowledge writes: {proof}", journal.from);
+    // A standby that holds all of it already is not waited for: no pass, no write.
+    let next = Observation {
+        stored: stored.clone(),
+        ..seen.clone()
+    };
+    let caught_up = catching::catching_up(&next);
+    if let Answer::Move(further) = &caught_up.answer
+        && further.state == State::Promoting
+    {
+        let message = format!("{message}; {}", caught_up.message);
+        return Outcome {
+            message,
+            ..caught_up
+        };
+    }
     Outcome::new(Answer::Move(Box::new(stored)), "Fenced", message)
 }
 
