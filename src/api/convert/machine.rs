@@ -306,6 +306,7 @@ fn past(wire: &HistoryEntry) -> Result<Past, ConvertError> {
                     (
                         "status.history.fork.timeline",
                         "status.history.fork.position",
+                        "status.history.fork.latest",
                     ),
                     wire,
                 )

@@ -104,25 +104,27 @@ fn evidences() -> impl Strategy<Value = Evidence> {
 }
 
 fn forks() -> impl Strategy<Value = Fork> {
-    (any::<u32>(), any::<u64>()).prop_map(|(timeline, position)| Fork {
+    let latest = option::of(any::<u64>().prop_map(Lsn));
+    (any::<u32>(), any::<u64>(), latest).prop_map(|(timeline, position, latest)| Fork {
         timeline,
         position: Lsn(position),
+        latest,
     })
 }
 
 fn founds() -> impl Strategy<Value = Returned> {
     let place = (region(), epoch(), any::<u32>(), any::<u64>());
-    let names = vec("[a-z]{1,9}", 0..3);
-    (place, option::of(forks()), names, time()).prop_map(|(place, fork, databases, found)| {
-        Returned {
-            region: place.0,
-            epoch: place.1,
-            timeline: place.2,
-            position: Lsn(place.3),
-            fork,
-            databases,
-            found,
-        }
+    let left = option::of(any::<u64>().prop_map(Lsn));
+    let rest = (vec("[a-z]{1,9}", 0..3), time());
+    (place, option::of(forks()), left, rest).prop_map(|(place, fork, left, rest)| Returned {
+        region: place.0,
+        epoch: place.1,
+        timeline: place.2,
+        position: Lsn(place.3),
+        fork,
+        left,
+        databases: rest.0,
+        found: rest.1,
     })
 }
 

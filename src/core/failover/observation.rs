@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ages::Ages;
 use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
-use crate::facts::{Engine, Epoch, Facts};
+use crate::facts::{Engine, Epoch, Facts, Lsn};
 use crate::health::Verdict;
 use crate::lease::{Promise, WriteLease};
 use crate::names::{Jurisdiction, RegionName, ServerId};
@@ -30,6 +30,9 @@ pub struct ServerView {
     pub engine_fails: Option<String>,
     /// Databases of tenants whose statistics count writes; absent when it was not asked.
     pub touched: Option<Vec<String>>,
+    /// Where its timelines before the present one ended, oldest first, as what runs it tells; empty
+    /// when it was not asked or does not know.
+    pub ends: Vec<(u32, Lsn)>,
     /// How long ago this leader asked for it to be rejoined, in milliseconds, if it did.
     pub asked_ms: Option<u64>,
 }

@@ -286,8 +286,7 @@ fn imagined(
     seen: &Observation,
 ) -> BTreeMap<RegionName, ServerView> {
     let active = policy.servers.get(lost);
-    // Before the loss the machine would foretell this much, and that is how old the last heartbeat
-    // is when it decides.
+    // Foretold before the loss; so old is the last heartbeat when it decides.
     let bound = |known: &Known| {
         if known.follows {
             predicted_loss(seen, &known.server.region)
@@ -306,6 +305,7 @@ fn imagined(
             live: !gone,
             engine: Engine::Sql,
             touched: None,
+            ends: Vec::new(),
             asked_ms: None,
             engine_fails: None,
         };
@@ -377,12 +377,12 @@ fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observat
         role: known.role.unwrap_or(Role::Standby),
         timeline: like_active(|known| known.timeline, 1),
         position: Lsn(0),
+        recovered: None,
         received: None,
         receiver: None,
         senders: Vec::new(),
         synchrony: Synchrony::default(),
-        // A standby has replayed the active server's row; an old primary that waits to be rejoined
-        // is fenced already.
+        // A standby has replayed the active server's row; an old primary that waits is fenced.
         authority: Some(Authority {
             epoch: seen.stored.epoch,
             writable: !stray,

@@ -4,7 +4,9 @@ use domicile_api::conditions::{ConditionType, find};
 use domicile_core::facts::{
     Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Synchrony,
 };
-use domicile_core::failover::{Ages, ServerView, Settings, Watched, decide};
+use domicile_core::failover::{
+    Ages, Fork, Rejoin, Returned, ServerView, Settings, Watched, decide,
+};
 use domicile_core::lease::{Pledge, WriteLease};
 use domicile_core::names::{RegionName, ServerId};
 use domicile_core::time::{Mono, Now};
@@ -42,6 +44,7 @@ fn facts(role: Role) -> Facts {
         role,
         timeline: 3,
         position: Lsn(100),
+        recovered: None,
         received: standby.then_some(Lsn(100)),
         receiver: standby.then(|| Receiver {
             name: "central".into(),
@@ -79,6 +82,7 @@ fn calm() -> Observation {
         live: true,
         engine: Engine::Sql,
         touched: None,
+        ends: Vec::new(),
         asked_ms: None,
         engine_fails: None,
     };
@@ -228,4 +232,45 @@ fn a_policy_whose_standby_is_lost_is_not_ready_to_fail_over() {
         );
     }
     says(&seen, ConditionType::PrimaryHealthy, "False", "PrimaryLost");
+}
+
+/// The servers are fenced and reported; one of them left the common timeline nobody knows where.
+#[test]
+fn an_old_primary_that_must_be_copied_anew_says_so_and_how() {
+    let mut seen = calm();
+    (seen.stored.active, seen.settings.rejoin) = ("central".into(), Rejoin::Rewind);
+    let west = server(&mut seen, "west");
+    west.engine = Engine::Patroni;
+    let facts = west.facts.as_mut().unwrap();
+    (facts.open_logins, facts.timeline) = (0, 4);
+    facts.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
+    seen.stored.returned = vec![Returned {
+        region: "west".into(),
+        epoch: Epoch(4),
+        timeline: 4,
+        position: Lsn(130),
+        fork: Some(Fork {
+            timeline: 3,
+            position: Lsn(100),
+            latest: Some(Lsn(100)),
+        }),
+        left: Some(Lsn(120)),
+        databases: Vec::new(),
+        found: seen.now.wall,
+    }];
+    let mut says = |left| {
+        seen.stored.returned[0].left = left;
+        let (_, reason, message) = told(&seen, ConditionType::StandbyHealthy);
+        (reason, message)
+    };
+    assert_eq!(says(Some(Lsn(120))).0, "Rejoining");
+    for left in [Some(Lsn(100)), None] {
+        let (reason, message) = says(left);
+        assert_eq!(reason, "AwaitingRejoin");
+        assert!(message.contains("new base backup"), "{message}");
+        assert!(message.contains("patronictl remove"), "{message}");
+    }
 }
