@@ -135,10 +135,33 @@ pub fn must_be_copied(seen: &Observation, view: &ServerView) -> Option<String> {
 
 /// True when the machine itself brings this fenced server back, and may.
 pub fn is_rejoined_by_machine(seen: &Observation, view: &ServerView) -> bool {
-    let able = view.engine == Engine::Patroni && fenced(seen, view).is_some();
-    let known = report_of(seen, &view.server.region).is_some_and(|report| report.fork.is_some());
-    let known = known && must_be_copied(seen, view).is_none();
-    able && known && seen.settings.rejoin != Rejoin::Manual && !seen.settings.paused
+    let able = view.engine == Engine::Patroni && !seen.settings.paused;
+    let report = report_of(seen, &view.server.region);
+    let known = fenced(seen, view).is_some()
+        && report.is_some_and(|report| report.fork.is_some())
+        && must_be_copied(seen, view).is_none();
+    able && seen.settings.rejoin != Rejoin::Manual && (known || halfway(seen, view).is_some())
+}
+
+/// True when a server is an old primary that was reported, and holds the fence that it had then: it
+/// may be on a timeline that is newer than the active server's, and nobody promoted it to serve.
+pub(super) fn keeps_its_fence(seen: &Observation, view: &ServerView) -> bool {
+    let region = &view.server.region;
+    let report = seen.stored.returned.iter().find(|it| it.region == *region);
+    let holds = |facts: &Facts| {
+        let row = facts.authority.filter(|row| !row.writable);
+        let closed = facts.open_logins == 0 && facts.tenant_sessions == 0;
+        closed && row.map(|row| row.epoch) == report.map(|report| report.epoch) && row.is_some()
+    };
+    *region != seen.stored.active && view.now().is_some_and(holds)
+}
+
+/// The epoch that a server is fenced under which was halfway to a timeline of its own when a later
+/// one was issued. As a standby of nobody it can take no newer fence: it goes the other half first.
+fn halfway(seen: &Observation, view: &ServerView) -> Option<Epoch> {
+    let facts = view.now().filter(|it| it.role == Role::Standby)?;
+    let epoch = facts.authority?.epoch;
+    (keeps_its_fence(seen, view) && epoch < seen.stored.epoch).then_some(epoch)
 }
 
 /// Writes down what an old primary holds, before anything undoes it.
@@ -210,24 +233,25 @@ pub(super) fn rejoin(seen: &Observation, active: &ServerView, now: &Facts) -> Op
     let due = |view: &&ServerView| {
         is_rejoined_by_machine(seen, view)
             && view.asked_ms.is_none_or(|passed| passed >= PAUSE_MS)
-            && fenced(seen, view).is_some_and(|it| it.system_identifier == now.system_identifier)
+            && view
+                .now()
+                .is_some_and(|it| it.system_identifier == now.system_identifier)
     };
     let view = seen.servers.values().find(due)?;
-    let (facts, epoch) = (view.now()?, seen.stored.epoch);
-    let (server, fork) = (
-        view.server.clone(),
-        report_of(seen, &view.server.region)?.fork?,
-    );
-    let apart = facts.timeline == fork.timeline || facts.timeline > now.timeline;
+    let facts = view.now()?;
+    let fork = report_of(seen, &view.server.region).and_then(|report| report.fork);
+    let apart =
+        facts.timeline > now.timeline || fork.is_some_and(|fork| fork.timeline == facts.timeline);
     let step = if facts.role == Role::Primary && apart {
         Step::Rejoin {
-            server,
+            server: view.server.clone(),
             upstream: active.server.clone(),
-            epoch,
+            epoch: seen.stored.epoch,
             how: seen.settings.rejoin,
         }
     } else {
-        Step::Outgrow(server, epoch)
+        let epoch = halfway(seen, view).unwrap_or(seen.stored.epoch);
+        Step::Outgrow(view.server.clone(), epoch)
     };
     let message = format!(
         "{} is being made a standby of {}",

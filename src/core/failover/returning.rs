@@ -3,7 +3,8 @@
 use super::fixtures::{calm, facts, moving, second, server, stored_after};
 use super::*;
 use crate::facts::{Authority, Engine, Epoch, Lsn, Role};
-use crate::names::ServerId;
+use crate::health::Verdict;
+use crate::names::{RegionName, ServerId};
 
 /// `central` serves at epoch 5 on timeline 4, since a failover from `west`, which is back: fenced,
 /// and on the timeline that both shared up to position 100.
@@ -249,6 +250,100 @@ fn a_server_that_left_the_common_timeline_after_its_report_is_reported_anew() {
     seen.stored = stored_after(&seen);
     assert_eq!(seen.stored.returned[0].left, Some(Lsn(170)));
     assert!(matches!(step(&seen), Some(Step::Outgrow(..))));
+}
+
+/// `central` was lost as well, and `east` serves at epoch 6 on timeline 5.
+fn lost_twice() -> Observation {
+    let mut seen = on_its_own(130);
+    (seen.stored.epoch, seen.stored.active) = (Epoch(6), "east".into());
+    let past = Past {
+        from: "central".into(),
+        to: "east".into(),
+        epoch: Epoch(6),
+        fork: None,
+        ..seen.stored.history[0].clone()
+    };
+    seen.stored.history.insert(0, past);
+    let mut east = seen.servers[&"central".into()].clone();
+    east.server = ServerId::new("east", "main");
+    let now = east.facts.as_mut().unwrap();
+    now.timeline = 5;
+    now.authority = Some(Authority {
+        epoch: Epoch(6),
+        writable: true,
+    });
+    seen.servers.insert("east".into(), east);
+    seen.servers.remove(&RegionName::from("central"));
+    seen
+}
+
+#[test]
+fn a_server_halfway_to_a_timeline_of_its_own_goes_on_when_another_epoch_begins() {
+    let mut seen = lost_twice();
+    west(&mut seen).role = Role::Standby;
+    // It is asked under the fence that it holds, and can take no other before it is a primary.
+    let server_of = || ServerId::new("west", "main");
+    assert_eq!(step(&seen), Some(Step::Outgrow(server_of(), Epoch(5))));
+    assert!(is_rejoined_by_machine(&seen, &seen.servers[&"west".into()]));
+    let change: [fn(&mut Observation); 6] = [
+        |seen| seen.settings.rejoin = Rejoin::Manual,
+        |seen| seen.settings.paused = true,
+        |seen| server(seen, "west").engine = Engine::Sql,
+        |seen| west(seen).open_logins = 1,
+        // It was never reported under that fence: a standby that holds a copy of it.
+        |seen| seen.stored.returned[0].epoch = Epoch(4),
+        |seen| west(seen).authority.as_mut().unwrap().writable = true,
+    ];
+    for (number, change) in change.into_iter().enumerate() {
+        let mut seen = seen.clone();
+        change(&mut seen);
+        assert_eq!(step(&seen), None, "change {number}");
+    }
+
+    // Then it is fenced anew, reported anew, and brought back.
+    let now = west(&mut seen);
+    (now.role, now.timeline, now.position) = (Role::Primary, 5, Lsn(190));
+    server(&mut seen, "west").ends = vec![(2, Lsn(50)), (3, Lsn(130)), (4, Lsn(150))];
+    west(&mut seen).recovered = Some(Lsn(150));
+    assert_eq!(step(&seen), Some(Step::Fence(server_of(), Epoch(6))));
+    west(&mut seen).authority = Some(Authority {
+        epoch: Epoch(6),
+        writable: false,
+    });
+    seen.stored = stored_after(&seen);
+    assert_eq!(seen.stored.returned[0].left, Some(Lsn(130)));
+    assert_eq!(step(&seen), Some(Step::Outgrow(server_of(), Epoch(6))));
+}
+
+/// A timeline that is newer than the lost server's is the mark of somebody's rescue otherwise.
+#[test]
+fn an_old_primary_on_its_way_back_is_no_rescue_when_the_active_server_is_lost() {
+    for epoch in [5, 6] {
+        let mut seen = if epoch == 5 {
+            on_its_own(130)
+        } else {
+            lost_twice()
+        };
+        west(&mut seen).timeline = 7;
+        seen.stored.state = State::Suspect;
+        let active = seen.stored.active.clone();
+        let known = seen.servers[&active].facts.clone().unwrap();
+        seen.stored.evidence = Some(Evidence {
+            sampled: second(990),
+            outage_since: second(995),
+            system_identifier: known.system_identifier,
+            timeline: known.timeline,
+            major_version: known.major_version,
+            position: known.position,
+            synchronous: None,
+        });
+        let lost = seen.servers.get_mut(&active).unwrap();
+        (lost.live, lost.verdict) = (false, Verdict::Down);
+        assert_ne!(decide(&seen).reason, "SplitBrain", "at epoch {epoch}");
+        // One that somebody opened is.
+        west(&mut seen).open_logins = 1;
+        assert_eq!(decide(&seen).reason, "SplitBrain", "at epoch {epoch}");
+    }
 }
 
 #[test]
