@@ -19,8 +19,8 @@ pub(crate) enum Record {
 /// The versions of all records at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Versions {
-    lease: Option<u64>,
-    promises: [Option<u64>; MEMBERS],
+    pub lease: Option<u64>,
+    pub promises: [Option<u64>; MEMBERS],
 }
 
 impl Versions {
