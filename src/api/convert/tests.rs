@@ -90,7 +90,7 @@ fn journals() -> impl Strategy<Value = Journal> {
 }
 
 fn evidences() -> impl Strategy<Value = Evidence> {
-    let times = (time(), time());
+    let times = (time(), time(), any::<bool>());
     let server = ("[0-9]{1,20}", any::<u32>(), any::<u32>(), any::<u64>());
     (times, server, option::of(region())).prop_map(|(times, server, synchronous)| Evidence {
         sampled: times.0,
@@ -100,6 +100,7 @@ fn evidences() -> impl Strategy<Value = Evidence> {
         major_version: server.2,
         position: Lsn(server.3),
         synchronous,
+        agent_lived: times.2,
     })
 }
 
@@ -114,15 +115,14 @@ fn forks() -> impl Strategy<Value = Fork> {
 
 fn founds() -> impl Strategy<Value = Returned> {
     let place = (region(), epoch(), any::<u32>(), any::<u64>());
-    let left = option::of(any::<u64>().prop_map(Lsn));
-    let rest = (vec("[a-z]{1,9}", 0..3), time());
-    (place, option::of(forks()), left, rest).prop_map(|(place, fork, left, rest)| Returned {
+    let rest = (vec("[a-z]{1,9}", 0..3), time(), option::of(any::<u64>()));
+    (place, option::of(forks()), rest).prop_map(|(place, fork, rest)| Returned {
         region: place.0,
         epoch: place.1,
         timeline: place.2,
         position: Lsn(place.3),
         fork,
-        left,
+        left: rest.2.map(Lsn),
         databases: rest.0,
         found: rest.1,
     })

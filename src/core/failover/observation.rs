@@ -56,6 +56,8 @@ pub struct Watched<T> {
     /// When this leader first saw the last version that an agent wrote; its own first look, when
     /// it saw none.
     pub renewed: Mono,
+    /// It saw that version take another's place: not its own first look.
+    pub witnessed: bool,
 }
 
 /// What one look at a record has shown.

@@ -268,6 +268,7 @@ fn imagine(
     seen.stored.state = State::Outage;
     seen.ages.outage.known_ms = wait_ms;
     seen.stored.evidence = Some(Evidence {
+        agent_lived: true,
         sampled: wall,
         outage_since: before(wall, wait_ms),
         system_identifier: identifier(active),
@@ -341,6 +342,7 @@ fn pledged(policy: &Policy, renewed: Mono) -> Look<WriteLease> {
         version: String::new(),
         since: renewed,
         renewed,
+        witnessed: true,
     })
 }
 
@@ -353,11 +355,9 @@ fn identifier(known: Option<&Known>) -> String {
 /// it: the caller says that this is assumed.
 fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observation) -> Facts {
     let like_active = |of: fn(&Known) -> Option<u32>, otherwise: u32| {
-        of(known)
-            .or_else(|| active.and_then(of))
-            .unwrap_or(otherwise)
+        let known = of(known).or_else(|| active.and_then(of));
+        known.unwrap_or(otherwise)
     };
-    let stray = known.role == Some(Role::Primary);
     let beat = match loss {
         LossBound::Seconds(seconds) => Some(Heartbeat {
             sequence: 1,
@@ -385,7 +385,7 @@ fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observat
         // A standby has replayed the active server's row; an old primary that waits is fenced.
         authority: Some(Authority {
             epoch: seen.stored.epoch,
-            writable: !stray,
+            writable: known.role != Some(Role::Primary),
         }),
         heartbeat: beat,
         tenant_sessions: 0,

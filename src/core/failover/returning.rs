@@ -329,6 +329,7 @@ fn an_old_primary_on_its_way_back_is_no_rescue_when_the_active_server_is_lost() 
         let active = seen.stored.active.clone();
         let known = seen.servers[&active].facts.clone().unwrap();
         seen.stored.evidence = Some(Evidence {
+            agent_lived: false,
             sampled: second(990),
             outage_since: second(995),
             system_identifier: known.system_identifier,

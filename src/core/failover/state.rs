@@ -221,6 +221,8 @@ pub struct Evidence {
     pub position: Lsn,
     /// The one region whose confirmation each commit needed, when there was exactly one.
     pub synchronous: Option<RegionName>,
+    /// This leader had seen its agent renew the write lease lately.
+    pub agent_lived: bool,
 }
 
 /// Synchronous replication, as both ends confirmed it: each commit of the active server waits for

@@ -142,6 +142,7 @@ impl World {
             version: "seen".into(),
             since: mono(since, bounds.step_ms()),
             renewed: mono(renewed, bounds.step_ms()),
+            witnessed: renewed > began,
         })
     }
 }

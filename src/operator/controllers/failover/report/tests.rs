@@ -148,6 +148,7 @@ fn leased(seen: &mut Observation, quiet_ms: u64) {
         version: "7".into(),
         since: then,
         renewed: then,
+        witnessed: true,
     });
 }
 
