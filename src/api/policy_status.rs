@@ -305,6 +305,9 @@ pub struct EvidenceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub synchronous: Option<String>,
+    /// `agentLived` says that the operator had seen its agent renew the write lease lately.
+    #[serde(default)]
+    pub agent_lived: bool,
 }
 
 /// One standby's stream.

@@ -72,6 +72,11 @@ pub struct ForkStatus {
     /// `position` up to which both are the same, as far as is known.
     #[schemars(length(max = 17), regex(pattern = schema::WAL_POSITION))]
     pub position: String,
+    /// `latest` is the position at which the new primary left `timeline` at the latest; absent when
+    /// it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 17), regex(pattern = schema::WAL_POSITION))]
+    pub latest: Option<String>,
 }
 
 /// What was found on an old primary that came back and was fenced.
@@ -93,6 +98,11 @@ pub struct ReturnedStatus {
     /// `fork` is where its history leaves that of the active server; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<ForkStatus>,
+    /// `left` is the position at which it left the timeline of the fork for one of its own; absent
+    /// when unknown, or when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 17), regex(pattern = schema::WAL_POSITION))]
+    pub left: Option<String>,
     /// `bytes` of WAL that only it holds, at most; its own housekeeping counts. Absent when
     /// unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]

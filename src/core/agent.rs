@@ -50,6 +50,17 @@ pub struct Sight {
     pub promises: BTreeMap<RegionName, Option<Promise>>,
     /// The regions whose cluster this agent was given, whether they answer or not.
     pub reachable: BTreeSet<RegionName>,
+    /// The versions of the records that were read.
+    pub versions: Versions,
+}
+
+/// The version of each record that was read, which every write changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// Of the write lease; absent when there is none, or it was not read.
+    pub lease: Option<String>,
+    /// Of the promises that were read; `None` inside when there is no record yet.
+    pub promises: BTreeMap<RegionName, Option<String>>,
 }
 
 /// What an agent remembers between two looks. A process that begins has none of it.
@@ -57,10 +68,49 @@ pub struct Sight {
 pub struct Memory {
     /// What it took upon itself, and how long that holds; `None` while nothing obliges it.
     pub pledge: Option<(Pledge, Terms)>,
-    /// When its last renewal of the write lease that succeeded was sent.
+    /// When its last renewal of the write lease that succeeded was sent; for another replica's, not
+    /// later than that.
     pub hub: Option<Sent>,
     /// The same for the promises.
     pub promises: BTreeMap<RegionName, Sent>,
+    /// The last reads.
+    reads: Reads,
+}
+
+/// Which version of each record was read last, and when that read began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Reads {
+    lease: Option<(String, Sent)>,
+    promises: BTreeMap<RegionName, (Option<String>, Sent)>,
+}
+
+impl Reads {
+    /// When the last read of the write lease began that showed another version than this look, if
+    /// there was one: what this look shows was written after that.
+    fn before_lease(&self, seen: &Sight) -> Option<Sent> {
+        let (version, read) = self.lease.as_ref()?;
+        let now = seen.versions.lease.as_ref()?;
+        (now != version).then_some(*read)
+    }
+
+    /// The same for the promise of a region.
+    fn before_promise(&self, seen: &Sight, region: &RegionName) -> Option<Sent> {
+        let (version, read) = self.promises.get(region)?;
+        let now = seen.versions.promises.get(region)?;
+        (now != version).then_some(*read)
+    }
+
+    fn note(&mut self, seen: &Sight) {
+        let Versions { lease, promises } = &seen.versions;
+        let sent = Sent::at(seen.now);
+        if let Some(version) = lease {
+            self.lease = Some((version.clone(), sent));
+        }
+        for (region, version) in promises {
+            self.promises
+                .insert(region.clone(), (version.clone(), sent));
+        }
+    }
 }
 
 /// A renewal: a record to be written by compare-and-swap on the version that was seen.
@@ -73,9 +123,18 @@ pub enum Renewal {
 }
 
 impl Memory {
-    /// Takes note of what the hub says, on every replica of the agent: a pledge that it released is
-    /// forgotten, one that another replica gave is known from now on.
+    /// Takes note of what was read, on every replica of the agent: a pledge that the hub released
+    /// is forgotten, one that another replica gave is known from now on. What another replica
+    /// renewed counts from the read before, which it came after.
     pub fn note(&mut self, seen: &Sight) {
+        let before = std::mem::take(&mut self.reads);
+        self.note_lease(seen, &before);
+        self.note_promises(seen, &before);
+        self.reads = before;
+        self.reads.note(seen);
+    }
+
+    fn note_lease(&mut self, seen: &Sight, before: &Reads) {
         let Hub::Says(record) = &seen.hub else { return };
         let Some(lease) = record else {
             // Without a record nobody can promote on its expiry.
@@ -90,11 +149,36 @@ impl Memory {
             return;
         }
         let given = in_force(lease).filter(|(pledge, _)| pledge.region == seen.region);
-        if given.is_some() && given != self.pledge {
+        if given.is_none() {
+            return;
+        }
+        if given != self.pledge {
             *self = Self {
                 pledge: given,
                 ..Self::default()
             };
+        }
+        // Only an agent writes a lease with a pledge in force.
+        if let Some(sent) = before.before_lease(seen) {
+            self.hub = Some(later(self.hub, sent, seen.now));
+        }
+    }
+
+    fn note_promises(&mut self, seen: &Sight, before: &Reads) {
+        let Some((pledge, _)) = self.pledge.as_ref().filter(|(p, _)| p.promises) else {
+            return;
+        };
+        let given = Promise {
+            epoch: pledge.epoch,
+            permitted: false,
+        };
+        for (region, promise) in &seen.promises {
+            let sent = before.before_promise(seen, region);
+            if let Some(sent) = sent.filter(|_| *promise == Some(given)) {
+                let known = self.promises.get(region).copied();
+                let sent = later(known, sent, seen.now);
+                self.promises.insert(region.clone(), sent);
+            }
         }
     }
 
@@ -112,6 +196,7 @@ impl Memory {
                 pledge: promised,
                 hub: Some(hub.unwrap_or_else(|| Sent::at(seen.now))),
                 promises: BTreeMap::new(),
+                reads: std::mem::take(&mut self.reads),
             };
         }
     }
@@ -130,6 +215,7 @@ impl Memory {
                     pledge: in_force(record),
                     hub: Some(Sent::at(seen.now)),
                     promises: BTreeMap::new(),
+                    reads: std::mem::take(&mut self.reads),
                 };
             }
             Renewal::Promise(region, _) => {
@@ -193,7 +279,7 @@ pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
         return Some(lease.epoch).filter(|epoch| is_open(seen, *epoch));
     }
     let (pledge, terms) = memory.pledge.as_ref()?;
-    // A process that confirmed nothing itself cannot know how much time is left.
+    // A process that confirmed nothing, and saw no other do it, cannot know how much time is left.
     let over = memory
         .age_ms(seen.now)
         .is_none_or(|age| age >= terms.fence_after_ms());
@@ -203,6 +289,13 @@ pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
         Database::Primary { .. } | Database::Standby | Database::Silent => pledge.epoch,
     };
     Some(epoch).filter(|epoch| over && is_open(seen, *epoch))
+}
+
+/// The later of two confirmations.
+fn later(known: Option<Sent>, sent: Sent, now: Now) -> Sent {
+    known
+        .filter(|known| known.age_ms(now) <= sent.age_ms(now))
+        .unwrap_or(sent)
 }
 
 fn in_force(lease: &WriteLease) -> Option<(Pledge, Terms)> {

@@ -151,6 +151,9 @@ pub struct Facts {
     /// Primary: WAL written, so that all that was acknowledged lies before it. Standby: WAL
     /// replayed.
     pub position: Lsn,
+    /// Primary: where its last recovery ended, when it began with one. What it writes since then
+    /// lies behind that, and so its timeline began no later.
+    pub recovered: Option<Lsn>,
     /// Standby: WAL received and flushed.
     pub received: Option<Lsn>,
     /// Standby: its stream, when there is one.

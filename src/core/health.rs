@@ -159,6 +159,7 @@ mod tests {
             role: crate::facts::Role::Primary,
             timeline: 1,
             position: crate::facts::Lsn(1),
+            recovered: None,
             received: None,
             receiver: None,
             senders: Vec::new(),

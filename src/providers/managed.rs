@@ -5,7 +5,7 @@ use crate::applied::Applied;
 use crate::error::{EngineFailure, ProviderError};
 use crate::generic::Generic;
 use crate::patroni::{Patroni, Upstream};
-use domicile_core::facts::{Epoch, Role};
+use domicile_core::facts::{Epoch, Lsn, Role};
 use domicile_core::failover::Rejoin;
 
 /// What promotes a server.
@@ -93,6 +93,18 @@ impl Managed {
         let role = self.sql.fenced_role(epoch).await?;
         self.same(doing, patroni).await?;
         patroni.outgrow(role == Role::Standby).await
+    }
+
+    /// Where the server's timelines before the present one ended, oldest first, as what runs it
+    /// wrote down last: it may be of an earlier timeline of the same number.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn ends(&self) -> Result<Vec<(u32, Lsn)>, ProviderError> {
+        let doing = "asking where its timelines ended";
+        let patroni = self.engine(doing)?;
+        self.same(doing, patroni).await?;
+        patroni.ends(doing).await
     }
 
     /// Whether what promotes the server answers, lets us in, and runs this server, as far as that

@@ -98,6 +98,15 @@ async fn comes_back(world: &World, standby: &Server) {
         "{open:?}"
     );
 
+    // It left the common timeline behind all that the new primary had replayed of it.
+    until("Patroni has written down where", async || {
+        server.ends().await.is_ok_and(|ends| ends.len() == 1)
+    })
+    .await;
+    let (ends, own) = (server.ends().await.unwrap(), facts(&sql).await);
+    let new = facts(&world.provider_of(standby)).await;
+    assert_eq!((ends[0].0, Some(ends[0].1)), (1, own.recovered));
+    assert!(new.recovered.is_some_and(|at| at < ends[0].1), "{new:?}");
     // Asked again and again, as the machine does, also while the server is being restarted.
     until("it has a timeline that the other never had", async || {
         let _busy = server.outgrow(Epoch(3)).await;

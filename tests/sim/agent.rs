@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domicile_core::agent::{Database, Hub, Memory, Renewal, Sight, fence_due, renewals};
+use domicile_core::agent::{Database, Hub, Memory, Renewal, Sight, Versions, fence_due, renewals};
 use domicile_core::facts::{Epoch, Role};
-use domicile_core::lease::Promise;
+use domicile_core::lease::{Promise, Sent};
 use domicile_core::names::RegionName;
 use domicile_core::time::{Mono, Now};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use crate::fault::{Ms, Place};
 use crate::setup::{Setup, TERMS};
 use crate::world::database::MEMBERS;
 use crate::world::people::{index, region};
-use crate::world::records::Record;
+use crate::world::records::{self, Record};
 use crate::world::{Event, World};
 
 /// Replicas in each region.
@@ -87,6 +87,23 @@ impl Agent {
     }
 }
 
+/// The versions of what was read.
+fn named(
+    versions: &records::Versions,
+    hub: &Hub,
+    promises: &BTreeMap<RegionName, Option<Promise>>,
+) -> Versions {
+    let name = |version: Option<u64>| version.map(|version| version.to_string());
+    let promise = |region: &RegionName| {
+        let version = name(versions.promises[index(region)]);
+        (region.clone(), version)
+    };
+    Versions {
+        lease: name(versions.lease).filter(|_| *hub != Hub::Silent),
+        promises: promises.keys().map(promise).collect(),
+    }
+}
+
 impl World {
     pub(crate) fn turn(&mut self, number: usize, at: Ms, turn: Turn) {
         let process = self.agents[number].process;
@@ -143,6 +160,7 @@ impl World {
         let seen = Sight {
             now: self.agents[number].now(self.now),
             region: region(at),
+            versions: named(&versions, &hub, &promises),
             hub,
             database: database.unwrap_or(Database::Silent),
             promises,
@@ -151,6 +169,10 @@ impl World {
         let agent = &mut self.agents[number];
         agent.silent = seen.hub == Hub::Silent;
         agent.memory.note(&seen);
+        let heard = seen.hub != Hub::Silent && agent.memory.pledge.is_some();
+        if self.process.counts_each_look && heard {
+            agent.memory.hub = Some(Sent::at(seen.now));
+        }
         if database.is_none() {
             self.turn(number, self.now + limit(), Turn::Round);
             return;

@@ -54,6 +54,8 @@ pub(crate) struct Process {
     pub agent_never_fences: bool,
     /// An agent is obliged by what it promised only when that was answered.
     pub pledges_when_answered: bool,
+    /// A replica of an agent takes each look at a pledge for a renewal of it.
+    pub counts_each_look: bool,
     /// Statements do not look at the authority row: nothing stops a zombie.
     pub rows_unchecked: bool,
 }
@@ -99,6 +101,7 @@ const RIGHT: Process = Process {
     judges_unprobed: false,
     agent_never_fences: false,
     pledges_when_answered: false,
+    counts_each_look: false,
     rows_unchecked: false,
 };
 

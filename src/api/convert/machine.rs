@@ -193,6 +193,7 @@ impl From<&Evidence> for EvidenceStatus {
             major_version,
             position,
             synchronous,
+            agent_lived,
         } = evidence;
         Self {
             sampled: *sampled,
@@ -204,6 +205,7 @@ impl From<&Evidence> for EvidenceStatus {
             synchronous: synchronous
                 .as_ref()
                 .map(|region| region.as_str().to_owned()),
+            agent_lived: *agent_lived,
         }
     }
 }
@@ -284,6 +286,7 @@ fn evidence(wire: &EvidenceStatus) -> Result<Evidence, ConvertError> {
         major_version: small("status.evidence.majorVersion", wire.major_version)?,
         position: lsn("status.evidence.position", &wire.position)?,
         synchronous: wire.synchronous.as_ref().map(RegionName::new),
+        agent_lived: wire.agent_lived,
     })
 }
 
@@ -306,6 +309,7 @@ fn past(wire: &HistoryEntry) -> Result<Past, ConvertError> {
                     (
                         "status.history.fork.timeline",
                         "status.history.fork.position",
+                        "status.history.fork.latest",
                     ),
                     wire,
                 )

@@ -1,5 +1,6 @@
 //! What was found on an old primary that came back, both ways.
 
+use domicile_core::facts::Lsn;
 use domicile_core::failover::{Dump, Fork, Returned};
 use domicile_core::names::RegionName;
 
@@ -8,10 +9,15 @@ use crate::returned::{DumpStatus, ForkStatus, ReturnedStatus};
 
 impl From<Fork> for ForkStatus {
     fn from(fork: Fork) -> Self {
-        let Fork { timeline, position } = fork;
+        let Fork {
+            timeline,
+            position,
+            latest,
+        } = fork;
         Self {
             timeline: i64::from(timeline),
             position: position.to_string(),
+            latest: latest.map(|latest| latest.to_string()),
         }
     }
 }
@@ -25,6 +31,7 @@ impl From<&Returned> for ReturnedStatus {
             timeline,
             position,
             fork,
+            left,
             databases,
             found,
             dump,
@@ -35,6 +42,7 @@ impl From<&Returned> for ReturnedStatus {
             timeline: i64::from(*timeline),
             position: position.to_string(),
             fork: fork.map(ForkStatus::from),
+            left: left.map(|left| left.to_string()),
             bytes,
             databases: databases.clone(),
             found: *found,
@@ -47,12 +55,13 @@ impl From<&Returned> for ReturnedStatus {
 }
 
 pub(super) fn fork(
-    fields: (&'static str, &'static str),
+    fields: (&'static str, &'static str, &'static str),
     wire: &ForkStatus,
 ) -> Result<Fork, ConvertError> {
     Ok(Fork {
         timeline: small(fields.0, wire.timeline)?,
         position: lsn(fields.1, &wire.position)?,
+        latest: position(fields.2, wire.latest.as_deref())?,
     })
 }
 
@@ -60,6 +69,7 @@ pub(super) fn returned(wire: &ReturnedStatus) -> Result<Returned, ConvertError> 
     let fields = (
         "status.returned.fork.timeline",
         "status.returned.fork.position",
+        "status.returned.fork.latest",
     );
     Ok(Returned {
         region: RegionName::new(&wire.region),
@@ -71,6 +81,7 @@ pub(super) fn returned(wire: &ReturnedStatus) -> Result<Returned, ConvertError> 
             .as_ref()
             .map(|wire| fork(fields, wire))
             .transpose()?,
+        left: position("status.returned.left", wire.left.as_deref())?,
         databases: wire.databases.clone(),
         found: wire.found,
         dump: wire.dump.as_ref().map(|dump| Dump {
@@ -78,4 +89,8 @@ pub(super) fn returned(wire: &ReturnedStatus) -> Result<Returned, ConvertError> 
             state: dump.state.into(),
         }),
     })
+}
+
+fn position(field: &'static str, text: Option<&str>) -> Result<Option<Lsn>, ConvertError> {
+    text.map(|text| lsn(field, text)).transpose()
 }

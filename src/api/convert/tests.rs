@@ -95,7 +95,7 @@ fn journals() -> impl Strategy<Value = Journal> {
 }
 
 fn evidences() -> impl Strategy<Value = Evidence> {
-    let times = (time(), time());
+    let times = (time(), time(), any::<bool>());
     let server = ("[0-9]{1,20}", any::<u32>(), any::<u32>(), any::<u64>());
     (times, server, option::of(region())).prop_map(|(times, server, synchronous)| Evidence {
         sampled: times.0,
@@ -105,6 +105,7 @@ fn evidences() -> impl Strategy<Value = Evidence> {
         major_version: server.2,
         position: Lsn(server.3),
         synchronous,
+        agent_lived: times.2,
     })
 }
 

@@ -2,6 +2,8 @@ use super::*;
 use crate::time::Mono;
 use jiff::Timestamp;
 
+mod counting;
+
 const TERMS: Terms = Terms {
     lease_seconds: 30,
     renew_seconds: 10,
@@ -35,6 +37,7 @@ fn cut_off(seconds: u64) -> Sight {
         database: Database::Primary { row, open: true },
         promises: BTreeMap::new(),
         reachable: BTreeSet::new(),
+        versions: Versions::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a move begins: what is stored of it, and what was known before.
 
+use super::expiry;
 use super::observation::{Observation, ServerView};
 use super::state::{Evidence, Journal, MoveKind, State, Stored};
 use super::synchrony;
@@ -98,6 +99,7 @@ pub(super) fn evidence(seen: &Observation) -> Option<Evidence> {
         timeline: facts.timeline,
         major_version: facts.major_version,
         position: facts.position,
+        agent_lived: expiry::lives(seen),
         synchronous: claim.map(|c| c.standby.clone()),
     })
 }

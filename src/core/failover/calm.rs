@@ -7,7 +7,7 @@ use super::leases;
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, halt, stray_primary};
 use super::question::Question;
-use super::returned::{rejoin, report};
+use super::returned::{keeps_its_fence, rejoin, report};
 use super::state::{FailbackMode, MoveKind, State, Stored};
 use super::synchrony::{keep_claim, no_claim};
 use crate::facts::{Engine, Facts, Role};
@@ -215,12 +215,12 @@ pub(super) fn contradiction(seen: &Observation) -> Option<Outcome> {
 }
 
 /// True when the server writes a newer timeline than the lost active one: somebody's rescue, which
-/// is not for the machine to fence.
+/// is not for the machine to fence. An old primary that is being brought back does so, too.
 fn promoted_by_hand(seen: &Observation, view: &ServerView) -> bool {
     let lost = seen.active().is_none_or(|active| !active.live);
     let known = seen.stored.evidence.as_ref().map(|e| e.timeline);
     let now = view.now().map(|facts| facts.timeline);
-    lost && now.zip(known).is_some_and(|(now, known)| now > known)
+    lost && !keeps_its_fence(seen, view) && now.zip(known).is_some_and(|(now, known)| now > known)
 }
 
 /// An old primary that came back is fenced before anything is routed to it.

@@ -50,10 +50,22 @@ fn a_copy_is_made_before_an_old_primary_is_rejoined() {
     let mut grown = asked(DumpLook::Absent);
     let facts = server(&mut grown, "west").facts.as_mut().unwrap();
     facts.timeline = 4;
+    let (mut grown, reason, _) = stored(grown);
+    assert_eq!(reason, "OldPrimaryReported", "it is on another timeline");
     assert!(makes(&grown), "before it outgrows its timeline, too");
     server(&mut grown, "west").dump.as_mut().unwrap().look = DumpLook::Running;
     let (grown, ..) = stored(grown);
     assert_eq!(step(&grown), None);
+}
+
+#[test]
+fn a_copy_is_kept_when_the_same_old_primary_is_reported_anew() {
+    let (mut seen, reason, _) = stored(asked(DumpLook::Complete));
+    assert_eq!(reason, "DumpComplete");
+    server(&mut seen, "west").facts.as_mut().unwrap().timeline = 4;
+    let (seen, reason, _) = stored(seen);
+    assert_eq!(reason, "OldPrimaryReported");
+    assert!(!awaits_dump(&seen, west(&seen)));
 }
 
 #[test]

@@ -58,13 +58,28 @@ pub(super) fn promised_lately(seen: &Observation, target: &RegionName) -> bool {
         })
 }
 
-/// The agent renewed the lease not long before the first probe failed. A leader that came later
-/// has not seen that renewal and takes its own first look for it.
+/// The agent renewed the lease not long before the first probe failed: whoever led then stored that
+/// it saw so, or leads still and remembers. A leader that came later has not seen that renewal, and
+/// its own first look at the lease is none.
 fn lived(seen: &Observation, lease: &Watched<WriteLease>) -> bool {
+    let known = seen.stored.evidence.as_ref();
+    let told = known.is_some_and(|known| known.agent_lived);
+    let leads_still = known.is_none() || seen.ages.outage.at_most_ms().is_some();
     let outage_ms = seen.ages.outage.at_least_ms();
+    told || (leads_still && renewed_lately(seen, lease, outage_ms))
+}
+
+/// This leader has seen an agent renew the write lease lately, as of now.
+pub(super) fn lives(seen: &Observation) -> bool {
+    let lease = seen.lease.there();
+    lease.is_some_and(|lease| renewed_lately(seen, lease, 0))
+}
+
+/// This leader has seen the lease renewed not long before so long ago.
+fn renewed_lately(seen: &Observation, lease: &Watched<WriteLease>, before_ms: u64) -> bool {
     let quiet_ms = seen.now.mono.since(lease.renewed);
-    quiet_ms.saturating_sub(outage_ms)
-        <= lease.record.terms.fresh_ms() + u64::from(LOOK_SECONDS) * 1_000
+    let limit_ms = lease.record.terms.fresh_ms() + u64::from(LOOK_SECONDS) * 1_000;
+    lease.witnessed && quiet_ms.saturating_sub(before_ms) <= limit_ms
 }
 /// What the end of the lease says about the old primary.
 pub(super) enum Expiry {

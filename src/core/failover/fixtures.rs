@@ -24,6 +24,7 @@ pub(super) fn facts(role: Role) -> Facts {
         role,
         timeline: 3,
         position: Lsn(100),
+        recovered: None,
         received: (!primary).then_some(Lsn(100)),
         receiver: (!primary).then(|| Receiver {
             name: "central".into(),
@@ -68,6 +69,7 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
         live: true,
         engine: Engine::Sql,
         touched: None,
+        ends: Vec::new(),
         asked_ms: None,
         dump: None,
         engine_fails: None,

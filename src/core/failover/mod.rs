@@ -52,7 +52,8 @@ pub use observation::{
     Tenant, Watched,
 };
 pub use returned::{
-    Fork, MAX_DATABASES, Rejoin, Returned, awaits_rejoin, is_rejoined_by_machine, is_to_be_examined,
+    Fork, MAX_DATABASES, Rejoin, Returned, awaits_rejoin, is_rejoined_by_machine,
+    is_to_be_examined, must_be_copied,
 };
 pub use standby::stream_broken;
 pub use state::{

@@ -6,7 +6,7 @@ use super::ages::Ages;
 use super::dump::DumpView;
 use super::returned::Rejoin;
 use super::state::{Accept, Journal, MoveKind, Settings, Stored};
-use crate::facts::{Engine, Epoch, Facts};
+use crate::facts::{Engine, Epoch, Facts, Lsn};
 use crate::health::Verdict;
 use crate::lease::{Promise, WriteLease};
 use crate::names::{Jurisdiction, RegionName, ServerId};
@@ -31,6 +31,9 @@ pub struct ServerView {
     pub engine_fails: Option<String>,
     /// Databases of tenants whose statistics count writes; absent when it was not asked.
     pub touched: Option<Vec<String>>,
+    /// Where its timelines before the present one ended, oldest first, as what runs it tells; empty
+    /// when it was not asked or does not know.
+    pub ends: Vec<(u32, Lsn)>,
     /// How long ago this leader asked for it to be rejoined, in milliseconds, if it did.
     pub asked_ms: Option<u64>,
     /// The Job that copies what it alone holds; absent when that was not looked at.
@@ -56,6 +59,8 @@ pub struct Watched<T> {
     /// When this leader first saw the last version that an agent wrote; its own first look, when
     /// it saw none.
     pub renewed: Mono,
+    /// It saw that version take another's place: not its own first look.
+    pub witnessed: bool,
 }
 
 /// What one look at a record has shown.

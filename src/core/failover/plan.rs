@@ -268,6 +268,7 @@ fn imagine(
     seen.stored.state = State::Outage;
     seen.ages.outage.known_ms = wait_ms;
     seen.stored.evidence = Some(Evidence {
+        agent_lived: true,
         sampled: wall,
         outage_since: before(wall, wait_ms),
         system_identifier: identifier(active),
@@ -286,7 +287,6 @@ fn imagined(
     seen: &Observation,
 ) -> BTreeMap<RegionName, ServerView> {
     let active = policy.servers.get(lost);
-    // What the machine would foretell before the loss: how old the last heartbeat is by then.
     let bound = |known: &Known| {
         if known.follows {
             predicted_loss(seen, &known.server.region)
@@ -305,6 +305,7 @@ fn imagined(
             live: !gone,
             engine: Engine::Sql,
             touched: None,
+            ends: Vec::new(),
             asked_ms: None,
             dump: None,
             engine_fails: None,
@@ -341,6 +342,7 @@ fn pledged(policy: &Policy, renewed: Mono) -> Look<WriteLease> {
         version: String::new(),
         since: renewed,
         renewed,
+        witnessed: true,
     })
 }
 
@@ -353,11 +355,9 @@ fn identifier(known: Option<&Known>) -> String {
 /// it: the caller says that this is assumed.
 fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observation) -> Facts {
     let like_active = |of: fn(&Known) -> Option<u32>, otherwise: u32| {
-        of(known)
-            .or_else(|| active.and_then(of))
-            .unwrap_or(otherwise)
+        let known = of(known).or_else(|| active.and_then(of));
+        known.unwrap_or(otherwise)
     };
-    let stray = known.role == Some(Role::Primary);
     let beat = match loss {
         LossBound::Seconds(seconds) => Some(Heartbeat {
             sequence: 1,
@@ -377,15 +377,15 @@ fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observat
         role: known.role.unwrap_or(Role::Standby),
         timeline: like_active(|known| known.timeline, 1),
         position: Lsn(0),
+        recovered: None,
         received: None,
         receiver: None,
         senders: Vec::new(),
         synchrony: Synchrony::default(),
-        // A standby has replayed the active server's row; an old primary that waits to be rejoined
-        // is fenced already.
+        // A standby has replayed the active server's row; an old primary that waits is fenced.
         authority: Some(Authority {
             epoch: seen.stored.epoch,
-            writable: !stray,
+            writable: known.role != Some(Role::Primary),
         }),
         heartbeat: beat,
         tenant_sessions: 0,

@@ -212,7 +212,7 @@ pub(super) fn verifying(seen: &Observation) -> Outcome {
     if let Some(behind) = left_behind(seen) {
         message = format!("{message}; {behind}");
     }
-    let stored = finished(seen, journal);
+    let stored = finished(seen, journal, facts);
     Outcome::new(Answer::Move(Box::new(stored)), "Moved", message)
 }
 
@@ -249,7 +249,7 @@ fn fence_old(seen: &Observation) -> Option<Outcome> {
     ))
 }
 
-fn finished(seen: &Observation, journal: &Journal) -> Stored {
+fn finished(seen: &Observation, journal: &Journal, facts: &Facts) -> Stored {
     let begun = if journal.outage_since.is_some() {
         seen.ages.outage
     } else {
@@ -268,6 +268,7 @@ fn finished(seen: &Observation, journal: &Journal) -> Stored {
         fork: journal.fork.map(|position| Fork {
             timeline: journal.timeline,
             position,
+            latest: facts.recovered,
         }),
         finished: seen.now.wall,
     };

@@ -167,6 +167,7 @@ fn store(case: &Case, stored: &mut Stored) {
         name: "central".into(),
     });
     stored.evidence = case.evidence.then(|| Evidence {
+        agent_lived: false,
         sampled: second(990),
         outage_since: second(995),
         system_identifier: "7".into(),

@@ -221,6 +221,8 @@ pub struct Evidence {
     pub position: Lsn,
     /// The one region whose confirmation each commit needed, when there was exactly one.
     pub synchronous: Option<RegionName>,
+    /// This leader had seen its agent renew the write lease lately.
+    pub agent_lived: bool,
 }
 
 /// Synchronous replication, as both ends confirmed it: each commit of the active server waits for
@@ -384,17 +386,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::State;
-
-    #[test]
-    fn there_are_thirteen_states_and_an_unknown_one_is_none() {
-        assert_eq!(State::ALL.len(), 13);
-        assert!(
-            State::ALL
-                .iter()
-                .all(|s| State::parse(s.as_str()) == Some(*s))
-        );
-        assert_eq!(State::parse("steady"), None);
-    }
-}
+mod tests;

@@ -117,6 +117,7 @@ impl Service {
             hub,
             database,
             promises: sight::records(&found),
+            versions: sight::versions(version.as_ref(), &found),
             reachable: self.clusters.keys().cloned().collect(),
         };
         self.memory.note(&seen);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domicile_core::agent::{Database, Hub};
+use domicile_core::agent::{Database, Hub, Versions};
 use domicile_core::facts::{Facts, Role};
 use domicile_core::lease::{Promise, WriteLease};
 use domicile_core::names::RegionName;
@@ -131,6 +131,21 @@ pub(super) fn records(
         .iter()
         .map(|(region, found)| (region.clone(), bare(found)))
         .collect()
+}
+
+/// The versions of what was read.
+pub(super) fn versions(
+    lease: Option<&String>,
+    found: &BTreeMap<RegionName, Option<(Promise, String)>>,
+) -> Versions {
+    let name = |found: &Option<(Promise, String)>| found.as_ref().map(|(_, name)| name.clone());
+    let promises = found.iter();
+    Versions {
+        lease: lease.cloned(),
+        promises: promises
+            .map(|(region, found)| (region.clone(), name(found)))
+            .collect(),
+    }
 }
 
 /// The lease that the hub speaks of.

@@ -23,6 +23,7 @@ struct Sighting {
     version: String,
     since: Mono,
     renewed: Mono,
+    witnessed: bool,
 }
 
 impl Sightings {
@@ -39,16 +40,21 @@ impl Sightings {
             version: version.clone(),
             since: now,
             renewed: now,
+            witnessed: false,
         };
         let known = seen.entry(key.to_owned()).or_insert_with(|| fresh.clone());
         if known.version != version {
-            *known = fresh;
+            *known = Sighting {
+                witnessed: true,
+                ..fresh
+            };
         }
         Look::There(Watched {
             record,
             version,
             since: known.since,
             renewed: known.renewed,
+            witnessed: known.witnessed,
         })
     }
 
@@ -70,11 +76,14 @@ impl Sightings {
     pub fn wrote(&self, key: &str, version: String, now: Mono) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // What this process made itself nobody has renewed yet.
-        let renewed = seen.get(key).map_or(Mono(0), |known| known.renewed);
+        let known = seen.get(key);
+        let renewed = known.map_or(Mono(0), |known| known.renewed);
+        let witnessed = known.is_some_and(|known| known.witnessed);
         let own = Sighting {
             version,
             since: now,
             renewed,
+            witnessed,
         };
         seen.insert(key.to_owned(), own);
     }
@@ -129,5 +138,21 @@ mod tests {
         assert_eq!(sightings.look::<()>("eu", None, Mono(20)), Look::Absent);
         let again = sightings.look("eu", Some(((), "1".to_owned())), Mono(30));
         assert_eq!(times(&again), (30, 30));
+    }
+
+    #[test]
+    fn a_first_look_and_an_own_write_witness_no_renewal() {
+        let sightings = Sightings::default();
+        let look = |version: &str, now| {
+            let found = Some(((), version.to_owned()));
+            let look = sightings.look("eu", found, Mono(now));
+            look.there().unwrap().witnessed
+        };
+        assert!(!look("1", 10) && !look("1", 20));
+        sightings.wrote("eu", "2".to_owned(), Mono(25));
+        assert!(!look("2", 30));
+        assert!(look("3", 40));
+        sightings.wrote("eu", "4".to_owned(), Mono(45));
+        assert!(look("4", 50), "what was seen before is not forgotten");
     }
 }

@@ -100,6 +100,7 @@ fn facts(session: &Session, row: &SimpleQueryRow, sampled: Mono) -> Result<Facts
         },
         timeline: parsed(row, "timeline").ok_or_else(|| absent("timeline"))?,
         position: parsed(row, "position").unwrap_or_default(),
+        recovered: parsed(row, "recovered"),
         received: parsed(row, "received"),
         receiver: receiver(row),
         senders: Vec::new(),
@@ -203,6 +204,7 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
   END AS timeline,
   CASE WHEN standby THEN pg_last_wal_replay_lsn() ELSE {WRITTEN} END AS position,
+  CASE WHEN NOT standby THEN pg_last_wal_replay_lsn() END AS recovered,
   CASE WHEN standby THEN pg_last_wal_receive_lsn() END AS received,
   (SELECT received_tli FROM receiver) AS receiver_timeline,
   (SELECT substring(conninfo from '(?:^| )application_name=([^ ]*)') FROM receiver)

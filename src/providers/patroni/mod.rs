@@ -8,6 +8,7 @@ mod rest;
 use std::fmt;
 use std::time::Duration;
 
+use domicile_core::facts::Lsn;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -185,6 +186,19 @@ impl Patroni {
         self.change(doing, &change).await
     }
 
+    /// The timelines of the cluster's leader and where each ended, oldest first. It is kept while
+    /// its last number is right before the leader's timeline.
+    ///
+    /// # Errors
+    /// `Engine` says what is wrong.
+    pub async fn ends(&self, doing: &'static str) -> Result<Vec<(u32, Lsn)>, ProviderError> {
+        let told = self.rest.get(doing, "/history").await?;
+        ends(&told).ok_or_else(|| {
+            let fact = "/history answers what is no list of timelines".to_owned();
+            self.rest.refused(doing, fact)
+        })
+    }
+
     async fn change(&self, doing: &'static str, change: &Value) -> Result<Applied, ProviderError> {
         let status = self.rest.patch(doing, "/config", change).await?;
         if !status.is_success() {
@@ -205,6 +219,15 @@ impl Patroni {
     }
 }
 
+/// Number and end of each timeline, as Patroni writes a history: positions as plain numbers.
+fn ends(told: &Value) -> Option<Vec<(u32, Lsn)>> {
+    let end = |line: &Value| {
+        let (timeline, position) = (line.get(0)?.as_u64()?, line.get(1)?.as_u64()?);
+        Some((u32::try_from(timeline).ok()?, Lsn(position)))
+    };
+    told.as_array()?.iter().map(end).collect()
+}
+
 /// When the server beside a member started, in microseconds since 1970.
 fn start_of(member: &Value) -> Option<i64> {
     let told = member.get("postmaster_start_time")?.as_str()?;
@@ -215,6 +238,25 @@ fn start_of(member: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_history_tells_where_each_timeline_ended() {
+        let told = json!([
+            [
+                1,
+                50_331_808,
+                "no recovery target specified",
+                "2026-11-24T21:00:01+00:00",
+                "a"
+            ],
+            [2, 83_886_240, "no recovery target specified"],
+        ]);
+        let known = vec![(1, Lsn(50_331_808)), (2, Lsn(83_886_240))];
+        assert_eq!(ends(&told), Some(known));
+        assert_eq!(ends(&json!([])), Some(Vec::new()));
+        assert_eq!(ends(&json!([[1, "0/3000060"]])), None);
+        assert_eq!(ends(&json!({})), None);
+    }
 
     #[test]
     fn the_start_of_a_server_is_read_as_patroni_writes_it() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use domicile_core::agent::{Database, Hub, Renewal, Sight, fence_due, renewals};
+use domicile_core::agent::{Database, Hub, Renewal, Sight, Versions, fence_due, renewals};
 use domicile_core::facts::{Authority, Epoch, Role};
 use domicile_core::failover::{Answer, Proof, State, Step, Stored};
 use domicile_core::lease::WriteLease;
@@ -258,6 +258,7 @@ impl World {
             hub,
             database,
             promises: BTreeMap::new(),
+            versions: Versions::default(),
             reachable: BTreeSet::new(),
         };
         self.agents[at].note(&seen);

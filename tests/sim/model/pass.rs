@@ -72,6 +72,7 @@ impl World {
                 live,
                 engine: Engine::Sql,
                 touched: live.then(Vec::new),
+                ends: Vec::new(),
                 asked_ms: None,
                 dump: None,
                 engine_fails: None,
@@ -142,6 +143,7 @@ impl World {
             version: "seen".into(),
             since: mono(since, bounds.step_ms()),
             renewed: mono(renewed, bounds.step_ms()),
+            witnessed: renewed > began,
         })
     }
 }
@@ -160,6 +162,7 @@ fn facts(at: usize, seen: &Seen, read: Mono) -> Facts {
         role: server.role,
         timeline: server.timeline,
         position: held,
+        recovered: None,
         received: standby.then_some(held),
         receiver: (standby && seen.hears).then(|| Receiver {
             name: NAMES[at].into(),

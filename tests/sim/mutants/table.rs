@@ -162,7 +162,7 @@ pub(super) const MORE: [Mutant; 10] = [
     ),
 ];
 
-pub(super) const PROCESSES: [Mutant; 12] = [
+pub(super) const PROCESSES: [Mutant; 13] = [
     // Faults: 78.
     does(
         "never fences itself",
@@ -180,6 +180,14 @@ pub(super) const PROCESSES: [Mutant; 12] = [
             ..RIGHT
         },
         &["I1", "I5"],
+    ),
+    does(
+        "takes each look at a pledge for a renewal",
+        Process {
+            counts_each_look: true,
+            ..RIGHT
+        },
+        &["I12", "I1", "I5"],
     ),
     // Faults: 48.
     does(

@@ -197,6 +197,7 @@ impl World {
             engine: Engine::Sql,
             // What tenants wrote is asked of a server that answers; no row tells it in this world.
             touched: live.then(Vec::new),
+            ends: Vec::new(),
             asked_ms: None,
             dump: None,
             engine_fails: None,

@@ -177,6 +177,7 @@ impl Server {
             role: self.role,
             timeline: self.timeline,
             position: Lsn(self.position() as u64),
+            recovered: None,
             received: standby.then_some(Lsn(self.log.len() as u64)),
             receiver: self.stream.filter(|_| standby).map(|stream| Receiver {
                 name: NAMES[self.at].into(),

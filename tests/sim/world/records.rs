@@ -19,8 +19,8 @@ pub(crate) enum Record {
 /// The versions of all records at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Versions {
-    lease: Option<u64>,
-    promises: [Option<u64>; MEMBERS],
+    pub lease: Option<u64>,
+    pub promises: [Option<u64>; MEMBERS],
 }
 
 impl Versions {
@@ -38,6 +38,7 @@ pub(crate) struct Sighting {
     version: u64,
     since: Mono,
     renewed: Mono,
+    witnessed: bool,
 }
 
 impl World {
@@ -75,6 +76,7 @@ pub(crate) fn look<T>(seen: &mut Option<Sighting>, found: Option<(T, u64)>, now:
         version,
         since: now,
         renewed: now,
+        witnessed: seen.is_some(),
     };
     let known = seen
         .filter(|known| known.version == version)
@@ -85,6 +87,7 @@ pub(crate) fn look<T>(seen: &mut Option<Sighting>, found: Option<(T, u64)>, now:
         version: version.to_string(),
         since: known.since,
         renewed: known.renewed,
+        witnessed: known.witnessed,
     })
 }
 
@@ -95,5 +98,6 @@ pub(crate) fn wrote(seen: &mut Option<Sighting>, version: u64, now: Mono) {
         version,
         since: now,
         renewed,
+        witnessed: seen.is_some_and(|known| known.witnessed),
     });
 }

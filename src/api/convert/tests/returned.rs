@@ -20,29 +20,32 @@ fn dumps() -> impl Strategy<Value = Dump> {
 }
 
 pub(super) fn forks() -> impl Strategy<Value = Fork> {
-    (any::<u32>(), any::<u64>()).prop_map(|(timeline, position)| Fork {
+    let latest = option::of(any::<u64>().prop_map(Lsn));
+    (any::<u32>(), any::<u64>(), latest).prop_map(|(timeline, position, latest)| Fork {
         timeline,
         position: Lsn(position),
+        latest,
     })
 }
 
 pub(super) fn founds() -> impl Strategy<Value = Returned> {
     let place = (region(), epoch(), any::<u32>(), any::<u64>());
-    let names = vec("[a-z]{1,9}", 0..3);
+    let held = (vec("[a-z]{1,9}", 0..3), option::of(any::<u64>()));
     let strategy = (
         place,
         option::of(forks()),
-        names,
+        held,
         time(),
         option::of(dumps()),
     );
-    strategy.prop_map(|(place, fork, databases, found, dump)| Returned {
+    strategy.prop_map(|(place, fork, held, found, dump)| Returned {
         region: place.0,
         epoch: place.1,
         timeline: place.2,
         position: Lsn(place.3),
         fork,
-        databases,
+        left: held.1.map(Lsn),
+        databases: held.0,
         found,
         dump,
     })

@@ -1,3 +1,4 @@
+mod lived;
 mod quorum;
 
 use quorum::long_since;
@@ -45,6 +46,7 @@ fn there<T>(record: T, quiet_ms: u64) -> Look<T> {
         version: "7".into(),
         since: Mono(NOW - quiet_ms),
         renewed: Mono(NOW - quiet_ms),
+        witnessed: true,
     })
 }
 
@@ -190,7 +192,7 @@ fn an_agent_that_was_silent_before_the_outage_proves_nothing() {
     // What had passed by the wall before this leader came is no proof.
     seen.ages.outage.before_ms = Some(3_600_000);
     assert_eq!(reason(&seen), "FencingUnproven");
-    seen.ages.outage.known_ms = 55_000;
+    (seen.ages.outage.known_ms, seen.ages.outage.before_ms) = (55_000, None);
     assert_eq!(reason(&seen), "CaughtUp");
 }
 

@@ -2,10 +2,10 @@
 
 use domicile_api::conditions::{ConditionType, Conditions, Reason, Status};
 use domicile_api::policy_status::StreamState;
-use domicile_core::facts::Role;
+use domicile_core::facts::{Engine, Role};
 use domicile_core::failover::{
     Decision, DumpState, GuardName, Observation, ServerView, State, Stored, awaits_dump,
-    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, stream_broken,
+    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, must_be_copied, stream_broken,
 };
 use domicile_core::health::Verdict;
 
@@ -171,12 +171,11 @@ fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
             return (Status::False, Reason::Rejoining, text);
         }
         if awaits_rejoin(seen, view) {
-            let text = format!(
-                "{name} is fenced and must be rejoined as a standby of {}, by pg_rewind or a new \
-                 base backup",
-                next.active
+            return (
+                Status::False,
+                Reason::AwaitingRejoin,
+                awaiting(seen, view, next),
             );
-            return (Status::False, Reason::AwaitingRejoin, text);
         }
         if facts.role == Role::Primary {
             let text = format!("{name} came back as a primary and is being fenced");
@@ -197,6 +196,26 @@ fn dump_reason(state: DumpState) -> Reason {
         DumpState::Failed => Reason::DumpFailed,
         DumpState::Complete => Reason::DumpComplete,
     }
+}
+
+/// What a person does to a fenced old primary.
+fn awaiting(seen: &Observation, view: &ServerView, next: &Stored) -> String {
+    let (name, active) = (&view.server, &next.active);
+    let Some(fact) = must_be_copied(seen, view) else {
+        return format!(
+            "{name} is fenced and must be rejoined as a standby of {active}, by pg_rewind or a new \
+             base backup"
+        );
+    };
+    let how = match view.engine {
+        Engine::Sql => String::new(),
+        Engine::Patroni => format!(
+            ": stop Patroni in {}, empty its data directories, remove its cluster with \
+             `patronictl remove`, and start it as a standby cluster of {active}",
+            view.server.region
+        ),
+    };
+    format!("{name} is fenced, and {fact}; make it a standby of {active} by a new base backup{how}")
 }
 
 fn failback(seen: &Observation, next: &Stored) -> (Status, Reason, String) {

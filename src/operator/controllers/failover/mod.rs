@@ -4,6 +4,7 @@ mod act;
 mod authority;
 mod conditions;
 mod dump;
+mod examine;
 mod finalizer;
 mod memory;
 mod notify;
@@ -159,7 +160,7 @@ async fn reconcile(
     let promises = authority::promises(&ctx, &memory, &settings, &stored, &lease).await;
     let records = observe::Records { lease, promises };
     let mut seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, records);
-    observe::examine(&ctx, &memory, &mut seen).await;
+    examine::examine(&ctx, &memory, &mut seen).await;
     dump::observe(&ctx, &memory, &mut seen).await;
     let decision = decide(&seen);
     let pass = Pass {

@@ -13,7 +13,6 @@ use domicile_api::policy::FailoverPolicy;
 use domicile_core::facts::{Engine, Epoch};
 use domicile_core::failover::{
     InSync, Look, Observation, Request, ServerView, Settings, State, Stored, Tenant,
-    is_to_be_examined,
 };
 use domicile_core::health::{Probe, ProbeFailure, Verdict};
 use domicile_core::lease::{Promise, WriteLease};
@@ -21,7 +20,6 @@ use domicile_core::names::{Jurisdiction, RegionName, ServerId};
 use domicile_core::time::Mono;
 use futures::future::join_all;
 use kube::ResourceExt;
-use tracing::warn;
 
 use super::{Memory, obscure, operations};
 use crate::context::Ctx;
@@ -142,38 +140,10 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         live,
         engine,
         touched: None,
+        ends: Vec::new(),
         asked_ms: None,
         dump: None,
         engine_fails,
-    }
-}
-
-/// Asks each fenced old primary that is not reported yet which of its databases were written to,
-/// and adds what this process asked of it before.
-pub(super) async fn examine(ctx: &Ctx, memory: &Memory, seen: &mut Observation) {
-    let deadline = Duration::from_secs(u64::from(seen.settings.timeout_seconds));
-    let views = seen.servers.values();
-    let unknown = views.filter(|view| is_to_be_examined(seen, view));
-    let unknown: Vec<_> = unknown.map(|view| view.server.clone()).collect();
-    for id in unknown {
-        let touched = match ctx.open(&id, deadline).await {
-            Ok(provider) => provider
-                .written_databases()
-                .await
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = &touched {
-            warn!(server = %id, error, "An old primary cannot be examined");
-        }
-        if let Some(view) = seen.servers.get_mut(&id.region) {
-            view.touched = touched.ok();
-        }
-    }
-    let (policy, now) = (seen.settings.name.clone(), seen.now.mono);
-    for view in seen.servers.values_mut() {
-        let asked = memory.last_asked(&policy, &view.server);
-        view.asked_ms = asked.map(|asked| now.since(asked));
     }
 }
 

@@ -23,6 +23,7 @@ mod progress;
 mod report;
 mod secret;
 mod serve;
+mod store;
 mod workloads;
 
 use error::{Halt, PlacementError};

@@ -1,6 +1,5 @@
 //! From a placement to a tenant that is served: database, Secret, login, workloads, in this order.
 
-use std::fmt;
 use std::sync::Arc;
 
 use domicile_api::conditions::{ConditionType, Reason};
@@ -10,19 +9,16 @@ use domicile_api::placement_status::ConnectionStatus;
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_providers::{Endpoint, Generic};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde::Serialize;
-use tracing::info;
 
-use super::error::{Halt, PlacementError};
+use super::error::Halt;
 use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, recorded, seat};
 use super::progress::{Progress, Served, Stop, Until};
 use super::secret::{self, Chosen, Identity, Passwords, Refusal, Write};
+use super::store::{Store, secret_call};
 use super::{SOON, database, report, workloads};
 use crate::context::Ctx;
-use crate::kube::client::CallError;
 
 /// Does all that is missing, in an order in which each interruption leaves something that the next
 /// pass completes. What was found is in `progress`; `tenant` is the object as last written.
@@ -98,58 +94,6 @@ enum Look {
     Logins,
     /// All of it.
     All,
-}
-
-/// The way to the tenant's Secret.
-struct Store<'a> {
-    ctx: &'a Ctx,
-    secrets: &'a Api<Secret>,
-    tenant: &'a TenantPlacement,
-}
-
-impl Store<'_> {
-    async fn write(&self, write: Write, progress: &mut Progress) -> Result<(), Halt> {
-        let Self {
-            ctx,
-            secrets,
-            tenant,
-        } = self;
-        let field_manager = Some(meta::manager::SECRET.to_owned());
-        let written = match write {
-            Write::Nothing => return Ok(()),
-            Write::Create(secret) => {
-                info!("Creating the Secret");
-                let parameters = PostParams {
-                    field_manager,
-                    ..PostParams::default()
-                };
-                ctx.call(secrets.create(&parameters, &secret)).await
-            }
-            Write::Patch(patch) => {
-                info!("Updating the Secret");
-                let parameters = PatchParams {
-                    field_manager,
-                    ..PatchParams::default()
-                };
-                let name = tenant.secret_name();
-                ctx.call(secrets.patch(&name, &parameters, &Patch::Merge(Unshown(patch))))
-                    .await
-            }
-        };
-        written.map_err(|error| secret_call(tenant, "writing", error, progress))?;
-        Ok(())
-    }
-}
-
-/// A patch that holds secrets and so does not print.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Unshown(serde_json::Value);
-
-impl fmt::Debug for Unshown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unshown(..)")
-    }
 }
 
 /// All that the content of the Secret comes from.
@@ -380,31 +324,4 @@ fn not_ready(seat: &Seat, fact: &str, progress: &mut Progress) -> Stop {
 fn bad_template(error: &RenderError, progress: &mut Progress) -> Stop {
     let stop = Stop::new(Until::Person, Reason::InvalidTemplate, error.to_string());
     progress.deny(ConditionType::CredentialsCurrent, stop)
-}
-
-/// What a failed call about the Secret means.
-fn secret_call(
-    tenant: &TenantPlacement,
-    doing: &str,
-    error: CallError,
-    progress: &mut Progress,
-) -> Halt {
-    if error.is_forbidden() {
-        let stop = not_onboarded(tenant);
-        return progress
-            .deny(ConditionType::CredentialsCurrent, stop)
-            .into();
-    }
-    let object = format!("Secret {}/{}", namespace(tenant), tenant.secret_name());
-    if error.status().is_some_and(|status| status.code == 422) {
-        let message = format!(
-            "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and \
-             it is made anew with a new password"
-        );
-        let stop = Stop::new(Until::Person, Reason::ApiServerError, message);
-        return progress
-            .deny(ConditionType::CredentialsCurrent, stop)
-            .into();
-    }
-    PlacementError::call(format!("{doing} {object}"), error).into()
 }

@@ -44,6 +44,7 @@ fn facts(role: Role) -> Facts {
         role,
         timeline: 3,
         position: Lsn(100),
+        recovered: None,
         received: standby.then_some(Lsn(100)),
         receiver: standby.then(|| Receiver {
             name: "central".into(),
@@ -81,6 +82,7 @@ fn calm() -> Observation {
         live: true,
         engine: Engine::Sql,
         touched: None,
+        ends: Vec::new(),
         asked_ms: None,
         dump: None,
         engine_fails: None,
@@ -147,7 +149,9 @@ fn a_copy_that_is_waited_for_is_told_before_the_rejoin() {
         fork: Some(Fork {
             timeline: 2,
             position: Lsn(90),
+            latest: None,
         }),
+        left: None,
         databases: vec!["acme".to_owned()],
         found: "2026-01-01T00:30:00Z".parse().unwrap(),
         dump: None,
@@ -190,6 +194,7 @@ fn leased(seen: &mut Observation, quiet_ms: u64) {
         version: "7".into(),
         since: then,
         renewed: then,
+        witnessed: true,
     });
 }
 
@@ -274,4 +279,46 @@ fn a_policy_whose_standby_is_lost_is_not_ready_to_fail_over() {
         );
     }
     says(&seen, ConditionType::PrimaryHealthy, "False", "PrimaryLost");
+}
+
+/// The servers are fenced and reported; one of them left the common timeline nobody knows where.
+#[test]
+fn an_old_primary_that_must_be_copied_anew_says_so_and_how() {
+    let mut seen = calm();
+    (seen.stored.active, seen.settings.rejoin) = ("central".into(), Rejoin::Rewind);
+    let west = server(&mut seen, "west");
+    west.engine = Engine::Patroni;
+    let facts = west.facts.as_mut().unwrap();
+    (facts.open_logins, facts.timeline) = (0, 4);
+    facts.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
+    seen.stored.returned = vec![Returned {
+        region: "west".into(),
+        epoch: Epoch(4),
+        timeline: 4,
+        position: Lsn(130),
+        fork: Some(Fork {
+            timeline: 3,
+            position: Lsn(100),
+            latest: Some(Lsn(100)),
+        }),
+        left: Some(Lsn(120)),
+        databases: Vec::new(),
+        dump: None,
+        found: seen.now.wall,
+    }];
+    let mut says = |left| {
+        seen.stored.returned[0].left = left;
+        let (_, reason, message) = told(&seen, ConditionType::StandbyHealthy);
+        (reason, message)
+    };
+    assert_eq!(says(Some(Lsn(120))).0, "Rejoining");
+    for left in [Some(Lsn(100)), None] {
+        let (reason, message) = says(left);
+        assert_eq!(reason, "AwaitingRejoin");
+        assert!(message.contains("new base backup"), "{message}");
+        assert!(message.contains("patronictl remove"), "{message}");
+    }
 }

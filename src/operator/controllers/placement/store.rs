@@ -1,0 +1,98 @@
+//! The way to the tenant's Secret, and what it means when it is barred.
+
+use std::fmt;
+
+use domicile_api::conditions::{ConditionType, Reason};
+use domicile_api::meta;
+use domicile_api::placement::TenantPlacement;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde::Serialize;
+use tracing::info;
+
+use super::error::{Halt, PlacementError};
+use super::progress::{Progress, Stop, Until};
+use super::secret::Write;
+use super::serve::{namespace, not_onboarded};
+use crate::context::Ctx;
+use crate::kube::client::CallError;
+
+/// The way to the tenant's Secret.
+pub(super) struct Store<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) secrets: &'a Api<Secret>,
+    pub(super) tenant: &'a TenantPlacement,
+}
+
+impl Store<'_> {
+    pub(super) async fn write(&self, write: Write, progress: &mut Progress) -> Result<(), Halt> {
+        let Self {
+            ctx,
+            secrets,
+            tenant,
+        } = self;
+        let field_manager = Some(meta::manager::SECRET.to_owned());
+        let written = match write {
+            Write::Nothing => return Ok(()),
+            Write::Create(secret) => {
+                info!("Creating the Secret");
+                let parameters = PostParams {
+                    field_manager,
+                    ..PostParams::default()
+                };
+                ctx.call(secrets.create(&parameters, &secret)).await
+            }
+            Write::Patch(patch) => {
+                info!("Updating the Secret");
+                let parameters = PatchParams {
+                    field_manager,
+                    ..PatchParams::default()
+                };
+                let name = tenant.secret_name();
+                ctx.call(secrets.patch(&name, &parameters, &Patch::Merge(Unshown(patch))))
+                    .await
+            }
+        };
+        written.map_err(|error| secret_call(tenant, "writing", error, progress))?;
+        Ok(())
+    }
+}
+
+/// A patch that holds secrets and so does not print.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Unshown(serde_json::Value);
+
+impl fmt::Debug for Unshown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unshown(..)")
+    }
+}
+
+/// What a failed call about the Secret means.
+pub(super) fn secret_call(
+    tenant: &TenantPlacement,
+    doing: &str,
+    error: CallError,
+    progress: &mut Progress,
+) -> Halt {
+    if error.is_forbidden() {
+        let stop = not_onboarded(tenant);
+        return progress
+            .deny(ConditionType::CredentialsCurrent, stop)
+            .into();
+    }
+    let object = format!("Secret {}/{}", namespace(tenant), tenant.secret_name());
+    if error.status().is_some_and(|status| status.code == 422) {
+        let message = format!(
+            "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and \
+             it is made anew with a new password"
+        );
+        let stop = Stop::new(Until::Person, Reason::ApiServerError, message);
+        return progress
+            .deny(ConditionType::CredentialsCurrent, stop)
+            .into();
+    }
+    PlacementError::call(format!("{doing} {object}"), error).into()
+}
