@@ -33,6 +33,10 @@ pub const OWNER_UID: &str = "domicile.dev/owner-uid";
 /// Annotation on a Job: the policy, region and epoch whose old primary it copies.
 pub const DUMP_OF: &str = "domicile.dev/dump-of";
 
+/// Annotation on a `CronJob` that is a template for copies: the jurisdictions, between commas, that
+/// its copies may stay in. Asked for where a Region has no cluster of its own.
+pub const DUMP_JURISDICTIONS: &str = "domicile.dev/jurisdictions";
+
 /// Annotation on a Secret: the epoch of the server whose credentials it carries.
 pub const EPOCH: &str = "domicile.dev/epoch";
 

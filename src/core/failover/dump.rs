@@ -64,11 +64,14 @@ pub fn awaits_dump(seen: &Observation, view: &ServerView) -> bool {
 }
 
 /// How far the copy of this server is, and what that means; [`awaits_dump`] is true of it.
-pub fn dump_told(view: &ServerView) -> (DumpState, String) {
+pub fn dump_told(seen: &Observation, view: &ServerView) -> (DumpState, String) {
     let server = &view.server;
     let Some(DumpView { job, look }) = &view.dump else {
-        let text = format!("whether what {server} alone holds is copied is not known now");
-        return (DumpState::Blocked, text);
+        let report = report_of(seen, &server.region);
+        let before = report.and_then(|report| report.dump.as_ref());
+        let state = before.map_or(DumpState::Blocked, |dump| dump.state);
+        let text = format!("whether what {server} alone holds is copied is not looked at now");
+        return (state, text);
     };
     let without = "or take `spec.dump` away to go on without a copy";
     match look {
@@ -103,7 +106,7 @@ pub(super) fn dump(seen: &Observation) -> Option<Outcome> {
 
 fn one(seen: &Observation, view: &ServerView) -> Option<Outcome> {
     let DumpView { job, look } = view.dump.as_ref()?;
-    let (state, message) = dump_told(view);
+    let (state, message) = dump_told(seen, view);
     if *look == DumpLook::Absent {
         let step = Step::Dump {
             server: view.server.clone(),

@@ -116,7 +116,13 @@ fn what_was_not_looked_at_is_waited_for() {
     let mut seen = asked(DumpLook::Running);
     server(&mut seen, "west").dump = None;
     assert_eq!(step(&seen), None);
-    assert!(dump_told(west(&seen)).1.contains("not known now"));
+    let (state, text) = dump_told(&seen, west(&seen));
+    assert_eq!(state, DumpState::Blocked);
+    assert!(text.contains("not looked at now"), "{text}");
+    let (mut seen, ..) = stored(asked(DumpLook::Running));
+    server(&mut seen, "west").dump = None;
+    let (state, _) = dump_told(&seen, west(&seen));
+    assert_eq!(state, DumpState::Running, "what was seen last stands");
 }
 
 #[test]

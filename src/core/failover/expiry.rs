@@ -60,13 +60,15 @@ pub(super) fn promised_lately(seen: &Observation, target: &RegionName) -> bool {
 
 /// The agent renewed the lease not long before the first probe failed: whoever led then stored that
 /// it saw so, or leads still and remembers. A leader that came later has not seen that renewal, and
-/// its own first look at the lease is none.
+/// its own first look at the lease is none. Nor is a change of a lease that is taken by now, since
+/// the outage began: the answer to the take itself may have been lost.
 fn lived(seen: &Observation, lease: &Watched<WriteLease>) -> bool {
     let known = seen.stored.evidence.as_ref();
     let told = known.is_some_and(|known| known.agent_lived);
     let leads_still = known.is_none() || seen.ages.outage.at_most_ms().is_some();
     let outage_ms = seen.ages.outage.at_least_ms();
-    told || (leads_still && renewed_lately(seen, lease, outage_ms))
+    let before = !lease.record.taken || seen.now.mono.since(lease.renewed) >= outage_ms;
+    told || (leads_still && before && renewed_lately(seen, lease, outage_ms))
 }
 
 /// This leader has seen an agent renew the write lease lately, as of now.

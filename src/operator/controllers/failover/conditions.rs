@@ -163,7 +163,7 @@ fn standbys(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
             );
         };
         if awaits_dump(seen, view) {
-            let (state, text) = dump_told(view);
+            let (state, text) = dump_told(seen, view);
             return (Status::False, dump_reason(state), text);
         }
         if is_rejoined_by_machine(seen, view) {

@@ -10,13 +10,14 @@ mod tests;
 
 use std::time::Duration;
 
+use domicile_api::meta::DUMP_JURISDICTIONS;
 use domicile_api::region::Region;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::{DumpLook, DumpView, Observation, awaits_dump};
 use domicile_core::names::ServerId;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tracing::debug;
 
 use self::job::{Of, build, secret_elsewhere};
@@ -30,6 +31,8 @@ use crate::servers::entry;
 struct Place<'a> {
     client: Client,
     namespace: &'a str,
+    /// It is the hub, in which pods of other regions run, too.
+    shared: bool,
     /// As messages call it: empty, or ` of the cluster of Region …`.
     cluster: String,
 }
@@ -112,7 +115,7 @@ async fn look(
             server.region
         )));
     }
-    template(ctx, seen, &place, limit).await?;
+    template(ctx, seen, &place, &region, limit).await?;
     match memory.refused(&of.policy, server, ctx.clock.mono()) {
         Some(why) => Err(Trouble::Lasting(why)),
         None => Ok(DumpLook::Absent),
@@ -134,6 +137,7 @@ async fn place<'a>(
         None => String::new(),
     };
     let place = Place {
+        shared: own.is_none(),
         client: own.unwrap_or_else(|| ctx.client.clone()),
         namespace: ctx.settings.namespace(),
         cluster,
@@ -145,17 +149,35 @@ async fn template(
     ctx: &Ctx,
     seen: &Observation,
     place: &Place<'_>,
+    region: &Region,
     limit: Duration,
 ) -> Result<CronJob, Trouble> {
     let name = seen.settings.dump.as_deref().unwrap_or_default();
     let asked = client::call(&ctx.clock, limit, place.cron_jobs().get_opt(name)).await;
     let found = asked.map_err(|error| trouble(place, "read CronJobs", &error))?;
-    found.ok_or_else(|| {
-        let (namespace, cluster) = (place.namespace, &place.cluster);
+    let (namespace, cluster) = (place.namespace, &place.cluster);
+    let found = found.ok_or_else(|| {
         Trouble::Lasting(format!(
             "there is no CronJob {name} in {namespace}{cluster}; create it"
         ))
-    })
+    })?;
+    let lawful = !place.shared || allows(&found, &region.spec.jurisdiction);
+    if !lawful {
+        return Err(Trouble::Lasting(format!(
+            "CronJob {name} in {namespace} does not say that its copies stay in {}, the \
+             jurisdiction of Region {}, which has no cluster of its own; if they do, annotate it \
+             with {DUMP_JURISDICTIONS}",
+            region.spec.jurisdiction,
+            region.name_any()
+        )));
+    }
+    Ok(found)
+}
+
+/// True when the template says that what it writes stays in this jurisdiction.
+fn allows(template: &CronJob, jurisdiction: &str) -> bool {
+    let said = template.annotations().get(DUMP_JURISDICTIONS);
+    said.is_some_and(|said| said.split(',').any(|one| one.trim() == jurisdiction))
 }
 
 /// Why a call failed. What the API server says of a Job may quote it, and is left out.
@@ -209,7 +231,7 @@ async fn submit(
 ) -> Result<(), Trouble> {
     let (place, region) = place(ctx, server).await?;
     let entry = entry(&region, server).map_err(|error| Trouble::Lasting(error.message))?;
-    let template = template(ctx, seen, &place, limit).await?;
+    let template = template(ctx, seen, &place, &region, limit).await?;
     let opened = ctx.open(server, limit).await;
     let provider = opened.map_err(|error| Trouble::Passing(error.to_string()))?;
     let held = provider.tenants().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domicile_core::facts::{Engine, Lsn};
-use domicile_core::failover::{Observation, is_to_be_examined};
+use domicile_core::failover::{Observation, ServerView, is_to_be_examined};
 use domicile_core::names::ServerId;
 use tracing::warn;
 
@@ -11,11 +11,19 @@ use super::Memory;
 use crate::context::Ctx;
 
 /// Asks each fenced old primary that is not reported yet which of its databases were written to,
-/// and where its timelines ended, and adds what this process asked of it before.
+/// and where its timelines ended, and adds what this process asked of it before. One that is
+/// reported, and whose report lacks something, is asked again now and then.
 pub(super) async fn examine(ctx: &Ctx, memory: &Memory, seen: &mut Observation) {
     let deadline = Duration::from_secs(u64::from(seen.settings.timeout_seconds));
+    let (policy, now) = (seen.settings.name.clone(), seen.now.mono);
+    let is_due = |view: &ServerView| {
+        let mut reports = seen.stored.returned.iter();
+        let reported = reports
+            .any(|report| report.region == view.server.region && report.epoch == seen.stored.epoch);
+        !reported || memory.examines(&policy, &view.server, now)
+    };
     let views = seen.servers.values();
-    let unknown = views.filter(|view| is_to_be_examined(seen, view));
+    let unknown = views.filter(|view| is_to_be_examined(seen, view) && is_due(view));
     let unknown: Vec<_> = unknown.map(|view| view.server.clone()).collect();
     for id in unknown {
         let touched = match ctx.open(&id, deadline).await {
@@ -33,7 +41,6 @@ pub(super) async fn examine(ctx: &Ctx, memory: &Memory, seen: &mut Observation) 
             (view.touched, view.ends) = (touched.ok(), ends);
         }
     }
-    let (policy, now) = (seen.settings.name.clone(), seen.now.mono);
     for view in seen.servers.values_mut() {
         let asked = memory.last_asked(&policy, &view.server);
         view.asked_ms = asked.map(|asked| now.since(asked));

@@ -12,6 +12,10 @@ use crate::leases::sightings::Sightings;
 /// How long a Job that was refused is not asked for again, in milliseconds.
 const REFUSED_MS: u64 = 15_000;
 
+/// Rest before an old primary that is reported is asked again, in milliseconds: it may not answer,
+/// and the pass waits for it.
+const EXAMINED_MS: u64 = 30_000;
+
 /// What this process remembers between two passes: nothing that must survive it.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -25,6 +29,9 @@ pub(super) struct Memory {
     asked: Mutex<BTreeMap<(String, ServerId), Mono>>,
     /// Why the Job of a copy could not be made, and when, by policy and server.
     refused: Mutex<BTreeMap<(String, ServerId), (Mono, String)>>,
+    /// When an old primary that is reported was last asked what its report lacks, by policy and
+    /// server.
+    examined: Mutex<BTreeMap<(String, ServerId), Mono>>,
     /// When leases and promises were seen to change.
     pub(super) sightings: Sightings,
 }
@@ -85,6 +92,21 @@ impl Memory {
         moments.remove(policy);
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.remove(policy);
+        let mut examined = self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        examined.retain(|(of, _), _| of != policy);
+    }
+
+    /// True, and noted, when an old primary was not asked for a while what its report lacks.
+    pub(super) fn examines(&self, policy: &str, server: &ServerId, now: Mono) -> bool {
+        let mut examined = self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (policy.to_owned(), server.clone());
+        let lately = examined
+            .get(&key)
+            .is_some_and(|at| now.since(*at) < EXAMINED_MS);
+        if !lately {
+            examined.insert(key, now);
+        }
+        !lately
     }
 
     pub(super) fn last_asked(&self, policy: &str, server: &ServerId) -> Option<Mono> {

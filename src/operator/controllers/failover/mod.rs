@@ -160,8 +160,7 @@ async fn reconcile(
     let promises = authority::promises(&ctx, &memory, &settings, &stored, &lease).await;
     let records = observe::Records { lease, promises };
     let mut seen = observe::all(&ctx, &memory, &policy, settings, stored, servers, records);
-    examine::examine(&ctx, &memory, &mut seen).await;
-    dump::observe(&ctx, &memory, &mut seen).await;
+    look_at_old_primaries(&ctx, &memory, &mut seen).await;
     let decision = decide(&seen);
     let pass = Pass {
         ctx: &ctx,
@@ -171,6 +170,14 @@ async fn reconcile(
         outbox: &outbox,
     };
     pass.carry_out(decision).await
+}
+
+/// Only at rest is anything done about an old primary: an outage waits for no look at it.
+async fn look_at_old_primaries(ctx: &Ctx, memory: &Memory, seen: &mut Observation) {
+    if seen.stored.state == State::Steady && seen.active().is_some_and(|active| active.live) {
+        examine::examine(ctx, memory, seen).await;
+        dump::observe(ctx, memory, seen).await;
+    }
 }
 
 /// One pass with all that it knows.
@@ -207,7 +214,7 @@ impl Pass<'_> {
                 (&self.seen.stored, Duration::from_millis(*milliseconds))
             }
         };
-        records::send(&self.outbox.records, self.seen, stored, &decision);
+        records::send(&self.outbox.records, self.seen, stored, &decision).await;
         Ok(rest)
     }
 

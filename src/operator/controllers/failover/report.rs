@@ -306,4 +306,4 @@ fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -55,3 +55,14 @@ fn that_an_agent_lives_is_stored_when_suspicion_begins_and_only_if_it_was_seen()
     assert!(!stored(60_000, true), "it was silent before");
     assert!(!stored(1_000, false), "a first look is no renewal");
 }
+
+#[test]
+fn a_take_whose_answer_was_lost_is_no_renewal() {
+    let mut seen = fencing(60_000, false);
+    seen.stored.evidence.as_mut().unwrap().agent_lived = false;
+    assert_ne!(reason(&seen), "FencingUnproven");
+    if let Look::There(lease) = &mut seen.lease {
+        lease.renewed = Mono(NOW - 50_000);
+    }
+    assert_eq!(reason(&seen), "FencingUnproven");
+}

@@ -170,3 +170,19 @@ fn a_secret_in_another_namespace_is_named() {
     let other = json!({"name": "a", "namespace": "db"});
     assert_eq!(elsewhere(&other), Some("db/a".to_owned()));
 }
+
+#[test]
+fn a_template_of_the_hub_says_in_whose_jurisdiction_its_copies_stay() {
+    let mut template = template();
+    assert!(!allows(&template, "EU"), "it says nothing");
+    for (said, allowed) in [
+        ("EU", true),
+        ("US, EU", true),
+        ("US", false),
+        ("EUX", false),
+    ] {
+        let annotations = template.annotations_mut();
+        annotations.insert(DUMP_JURISDICTIONS.to_owned(), said.to_owned());
+        assert_eq!(allows(&template, "EU"), allowed, "{said}");
+    }
+}

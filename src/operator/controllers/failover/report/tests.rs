@@ -73,7 +73,7 @@ fn facts(role: Role) -> Facts {
 }
 
 /// `west` serves at epoch 4, `central` streams from it.
-fn calm() -> Observation {
+pub(in crate::controllers::failover) fn calm() -> Observation {
     let view = |name: &str, role| ServerView {
         server: ServerId::new(name, "main"),
         jurisdiction: Some("EU".into()),
