@@ -152,8 +152,12 @@ fn copied_before_it_was_rejoined(world: &World) -> Result<String> {
     let events = world.stage.objects.list(kinds::EVENT, None, "")?;
     let last = |reason: &str| {
         let of = |event: &&Value| event["reason"] == reason;
-        let times = events.iter().filter(of);
-        times.map(|event| event["eventTime"].to_string()).max()
+        // What was told before in the same words is one event, seen once more.
+        let time = |event: &Value| {
+            let again = event.pointer("/series/lastObservedTime");
+            again.unwrap_or(&event["eventTime"]).to_string()
+        };
+        events.iter().filter(of).map(time).max()
     };
     let (complete, rejoining) = (last("DumpComplete"), last("OldPrimaryRejoining"));
     ensure(complete.is_some() && complete <= rejoining, || {
