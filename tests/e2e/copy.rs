@@ -155,7 +155,7 @@ fn copied_before_it_was_rejoined(world: &World) -> Result<String> {
         // What was told before in the same words is one event, seen once more.
         let time = |event: &Value| {
             let again = event.pointer("/series/lastObservedTime");
-            again.unwrap_or(&event["eventTime"]).to_string()
+            again.unwrap_or_else(|| &event["eventTime"]).to_string()
         };
         events.iter().filter(of).map(time).max()
     };
