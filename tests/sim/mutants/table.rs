@@ -249,6 +249,7 @@ pub(super) const PROCESSES: [Mutant; 13] = [
         },
         &["I12", "I15", "I9", "I5", "I1"],
     ),
+    // Faults: 48.
     does(
         "takes a gap for a sight",
         Process {
