@@ -26,6 +26,8 @@ mod moves;
 mod namespace;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
+#[path = "apiserver_placement/rotation.rs"]
+mod rotation;
 #[path = "apiserver_placement/world.rs"]
 mod world;
 
@@ -50,9 +52,13 @@ fn tenants_are_placed_and_let_go() {
     a_secret_edited_by_hand_is_put_back(&world);
     a_deleted_secret_comes_back_with_credentials_that_work(&world);
     immutable::a_secret_that_cannot_be_changed_is_told(&world);
-    a_password_changed_on_the_server_is_set_back(&world);
+    rotation::a_password_changed_on_the_server_is_set_back_and_told(&world);
     a_field_of_somebody_else_is_left_alone(&world);
     a_workload_that_is_no_longer_selected_is_released(&world);
+    rotation::no_login_ever_fails(&world);
+    rotation::the_overlap_ends_though_a_session_is_left(&world);
+    rotation::the_calendar_rotates(&world);
+    rotation::a_rotation_that_was_cut_is_completed(&world);
     address::an_address_that_leads_to_another_server_makes_nothing_there(&world);
     refused::each_bad_placement_has_its_own_reason(&world);
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
@@ -199,28 +205,6 @@ fn a_deleted_secret_comes_back_with_credentials_that_work(world: &World) {
     });
     let complete = (ConditionType::Injected, "True", "InjectionComplete");
     world.await_condition(SPACE, "acme", complete);
-}
-
-/// As after a crash between the Secret and the server: the Secret is what holds.
-///
-/// Faults: 44.
-fn a_password_changed_on_the_server_is_set_back(world: &World) {
-    let data = world.secret("acme-db").unwrap();
-    for sql in [
-        "ALTER ROLE tenant_acme_a PASSWORD 'other'",
-        "ALTER ROLE tenant_acme_ro_a NOLOGIN",
-        "ALTER ROLE tenant_acme_a PASSWORD NULL",
-    ] {
-        world.sql("eu-west", sql);
-        world.poke("acme", sql);
-        let reader = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'tenant_acme_ro_a'";
-        world.running.until(sql, SOON, || {
-            let well = world.can_log_in("eu-west", &data) && world.sql("eu-west", reader) == "t";
-            well.then_some(())
-        });
-    }
-    world.await_ready(SPACE, "acme", "True", "Placed");
-    assert_eq!(world.secret("acme-db").unwrap(), data);
 }
 
 fn a_field_of_somebody_else_is_left_alone(world: &World) {

@@ -27,6 +27,9 @@ pub const SKIP_CLEANUP: &str = "domicile.dev/skip-cleanup";
 /// Annotation on any of our resources: a new value triggers one pass.
 pub const RECONCILE_AT: &str = "domicile.dev/reconcile-at";
 
+/// Annotation on a `TenantPlacement`: a new value asks for a rotation of its credentials.
+pub const ROTATE_AT: &str = "domicile.dev/rotate-at";
+
 /// Annotation on a Secret: the UID of the `TenantPlacement` that it belongs to.
 pub const OWNER_UID: &str = "domicile.dev/owner-uid";
 

@@ -8,6 +8,7 @@ use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::CredentialsSpec;
 use crate::placement_status::TenantPlacementStatus;
 use crate::schema::{self, rules};
 
@@ -87,6 +88,9 @@ pub struct TenantPlacementSpec {
     /// `deletionProtection` keeps a placement whose `reclaimPolicy` is `Delete` from being deleted.
     #[serde(default = "default_protection")]
     pub deletion_protection: bool,
+    /// `credentials` says when the tenant's logins change.
+    #[serde(default)]
+    pub credentials: CredentialsSpec,
     /// `connection` shapes the Secret.
     #[serde(default)]
     pub connection: ConnectionSpec,

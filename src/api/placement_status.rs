@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::CredentialsStatus;
 use crate::placement::WorkloadKind;
 use crate::schema;
 
@@ -85,26 +86,6 @@ pub struct ConnectionStatus {
     /// `role` is the login that may write.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z][a-z0-9_]*$"))]
     pub role: String,
-}
-
-/// Which login is published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CredentialsStatus {
-    /// `generation` grows with each new password.
-    #[schemars(range(min = 0, max = schema::MAX_EXACT))]
-    pub generation: i64,
-    /// `activeRole` is the one of the two alternating logins that the Secret carries.
-    pub active_role: RoleSlot,
-}
-
-/// One of the two alternating logins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RoleSlot {
-    /// The login whose name ends in `_a`.
-    A,
-    /// The login whose name ends in `_b`.
-    B,
 }
 
 /// How far one workload has rolled.

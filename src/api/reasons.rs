@@ -1,43 +1,11 @@
 //! Every reason that a condition or an event of ours may carry: a closed list.
 
+mod closed;
+mod probe;
 #[cfg(test)]
 mod tests;
 
-use domicile_core::health::ProbeFailure;
-
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {
-        /// Why a condition has its status, in one word for machines.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Reason { $($(#[doc = $doc])+ $variant),+ }
-
-        impl Reason {
-            /// Every reason, in the order of the reference.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word as it is written.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => stringify!($variant)),+ }
-            }
-
-            /// What it means, in a line.
-            pub fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
-            }
-
-            /// The reason with this text; `None` when it is not on the list.
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
-            }
-        }
-
-        impl std::fmt::Display for Reason {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
+use closed::reasons;
 
 reasons! {
     // kstatus
@@ -133,6 +101,12 @@ reasons! {
     LoginRefused,
     /// The active server did not let the login in for another reason.
     LoginFailed,
+    /// Other logins are published, with new passwords; those before are still open.
+    CredentialsRotated,
+    /// The logins that were published before are closed.
+    LoginRetired,
+    /// The password of a published login was changed on the server, and set back.
+    PasswordChangedOutside,
     /// The Secret exists and belongs to someone else.
     SecretOwnedByOther,
     /// A template in `connection.keys` cannot be rendered.
@@ -379,20 +353,4 @@ reasons! {
     GuardFailed,
     /// The active server does not answer, so a planned move is impossible.
     PrimaryNotHealthy,
-}
-
-impl From<ProbeFailure> for Reason {
-    fn from(failure: ProbeFailure) -> Self {
-        match failure {
-            ProbeFailure::Unreachable => Self::Unreachable,
-            ProbeFailure::TimedOut => Self::ProbeTimedOut,
-            ProbeFailure::CertificateInvalid => Self::CertificateInvalid,
-            ProbeFailure::CredentialsDenied => Self::CredentialsDenied,
-            ProbeFailure::TooManyConnections => Self::TooManyConnections,
-            ProbeFailure::NotAccepting => Self::NotAcceptingConnections,
-            ProbeFailure::WrongServer => Self::WrongServer,
-            ProbeFailure::VersionUnsupported => Self::VersionUnsupported,
-            ProbeFailure::Unexpected => Self::UnexpectedAnswer,
-        }
-    }
 }

@@ -63,6 +63,8 @@ pub enum Verb {
     Pause(PolicyArgs),
     /// Allow automatic moves of a policy again
     Resume(PolicyArgs),
+    /// Publish other logins of a placement, with new passwords; those before stay open for a while
+    Rotate(RotateArgs),
     /// Print the `RoleBinding` that lets the operator serve a namespace
     Onboard(OnboardArgs),
     /// Print the SQL that makes Domicile's login on a database server
@@ -197,6 +199,16 @@ pub struct ApproveArgs {
 pub struct PolicyArgs {
     /// The `FailoverPolicy`
     pub policy: String,
+    /// Print the YAML twin and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `rotate`.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// The `TenantPlacement`: NAME or placement/NAME
+    pub placement: String,
     /// Print the YAML twin and change nothing
     #[arg(long)]
     pub dry_run: bool,

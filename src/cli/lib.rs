@@ -20,6 +20,7 @@ pub mod pause;
 pub mod plan;
 pub mod report;
 pub mod resume;
+pub mod rotate;
 pub mod session;
 pub mod status;
 pub mod switchover;
@@ -69,6 +70,7 @@ pub async fn run(
         Verb::Approve(args) => approve::run(&mut session, &args).await,
         Verb::Pause(args) => pause::run(&mut session, &args).await,
         Verb::Resume(args) => resume::run(&mut session, &args).await,
+        Verb::Rotate(args) => rotate::run(&mut session, &args).await,
         Verb::Onboard(args) => Ok(Outcome::text(onboard::run(&args))),
         Verb::AdminSql(args) => admin_sql::run(&mut session, &args).await,
     }

@@ -9,4 +9,5 @@ pub mod health;
 pub mod lease;
 pub mod names;
 pub mod placement;
+pub mod rotation;
 pub mod time;

@@ -210,6 +210,17 @@ pub enum Slot {
     B,
 }
 
+impl Slot {
+    /// The slot that this one alternates with.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
 /// Quotes `name` as an SQL identifier. The only place in the project that does.
 ///
 /// NUL cannot be part of a PostgreSQL identifier and is dropped.

@@ -19,6 +19,7 @@ on_both_versions!(
     a_dropped_tenant_leaves_nothing,
     a_password_is_replaced_and_the_old_one_ends,
     an_access_that_is_not_planned_is_shut,
+    an_idle_login_is_shut_and_sessions_are_counted_by_slot,
 );
 
 async fn a_tenant_gets_what_its_plan_says_and_no_more(binaries: &Binaries) {
@@ -262,4 +263,55 @@ async fn an_access_that_is_not_planned_is_shut(binaries: &Binaries) {
     assert_eq!(settled, Applied::Already);
     place(&provider, &plan("acme", "u1"), 0).await;
     assert!(world.as_tenant("acme_ro_a", "acme", "SELECT 1").is_ok());
+}
+
+async fn an_idle_login_is_shut_and_sessions_are_counted_by_slot(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let both = plan("acme", "u1");
+    place(&provider, &both, 0).await;
+    let verifier = scram_verifier(&SecretString::from("second"));
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        let set = provider.set_password(&both, access, Slot::B, &verifier, Epoch(0));
+        set.await.unwrap();
+    }
+    std::thread::scope(|scope| {
+        let held = world.session(scope, ("acme_ro_a", "acme"), "SELECT pg_sleep(9)");
+        tokio::task::block_in_place(|| {
+            let runtime = tokio::runtime::Handle::current();
+            let count = |slot| runtime.block_on(provider.sessions(&both, slot)).unwrap();
+            assert_eq!((count(Slot::A), count(Slot::B)), (1, 0));
+        });
+        world.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'acme_ro_a'",
+        );
+        assert!(held.join().unwrap().is_err());
+    });
+    let only_b = TenantPlan {
+        idle: Some(Slot::A),
+        ..both.clone()
+    };
+    let shut = async |plan: &TenantPlan| {
+        let none = BTreeMap::new();
+        let settled = provider.ensure_tenant(plan, Epoch(0), &none);
+        settled.await.unwrap()
+    };
+    assert_eq!(shut(&only_b).await, Applied::Done);
+    assert_eq!(shut(&only_b).await, Applied::Already);
+    for (login, password, opens) in [
+        ("acme_a", CANARY, false),
+        ("acme_ro_a", CANARY, false),
+        ("acme_b", "second", true),
+        ("acme_ro_b", "second", true),
+    ] {
+        let password = SecretString::from(password);
+        let entered = provider.can_log_in(&both.database, login, &password).await;
+        assert_eq!(entered.is_ok(), opens, "{login}");
+    }
+    // A password alone is taken, too: nobody is to guess it.
+    world.sql("postgres", "ALTER ROLE acme_a VALID UNTIL 'infinity'");
+    assert_eq!(shut(&only_b).await, Applied::Done);
+    // Without an idle slot nothing is opened by itself.
+    assert_eq!(shut(&both).await, Applied::Already);
 }

@@ -157,6 +157,7 @@ pub(crate) fn plan(database: &str, uid: &str) -> TenantPlan {
         uid: uid.to_owned(),
         database: DatabaseName::parse(database).unwrap(),
         access: vec![(Access::ReadWrite, 20), (Access::ReadOnly, 20)],
+        idle: None,
     }
 }
 

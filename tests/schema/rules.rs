@@ -127,7 +127,8 @@ fn units(node: &Node<'_>) -> Found {
         "cooldown",
         "heartbeat",
     ];
-    let unit = node.name.ends_with("Seconds") || node.name.ends_with("Bytes");
+    let units = ["Seconds", "Days", "Bytes"];
+    let unit = units.iter().any(|unit| node.name.ends_with(unit));
     if node.is("integer") && durations.iter().any(|word| lower.contains(word)) && !unit {
         found.push(("A5", "is a duration without its unit".to_owned()));
     }

@@ -24,6 +24,14 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
     report
         .facts
         .extend(fact("connection", connection.join(" ").trim().to_owned()));
+    let credentials = |key: &str| status(&format!("/credentials/{key}"));
+    for (name, key) in [
+        ("rotated", "lastRotated"),
+        ("next rotation", "nextRotation"),
+        ("retiring role", "retiringRole"),
+    ] {
+        report.facts.extend(fact(name, credentials(key)));
+    }
     for copy in items(placement, "/status/copies") {
         let place = format!(
             "{} ({})",

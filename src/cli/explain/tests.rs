@@ -53,6 +53,7 @@ fn placement() -> Value {
         "spec": {"tenantID": "6f1c2a", "region": "eu-west"},
         "status": {"observedGeneration": 1, "homeRegion": "eu-west", "activeRegion": "eu-west",
                    "server": "main", "epoch": 17, "binding": {"name": "acme-db"},
+                   "credentials": {"generation": 2, "activeRole": "B", "retiringRole": "A"},
                    "workloads": [{"kind": "Deployment", "name": "api", "updated": 1, "total": 3}],
                    "copies": [{"kind": "Standby", "region": "eu-central", "jurisdiction": "EU"}],
                    "conditions": [

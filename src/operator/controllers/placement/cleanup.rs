@@ -131,7 +131,7 @@ async fn drop_database(
         opened.map_err(|error| unreachable(&seat.active.to_string(), &error.message))?;
     info!(server = %seat.active, database = %seat.database, "Dropping a tenant");
     let dropped = server
-        .drop_tenant(&database::plan(tenant, &seat), seat.epoch)
+        .drop_tenant(&database::plan(tenant, &seat, None), seat.epoch)
         .await;
     dropped.map_err(|error| database::stop_for(&error))?;
     Ok(())

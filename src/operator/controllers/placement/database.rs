@@ -13,17 +13,15 @@ use tracing::info;
 
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
-use super::secret::{Passwords, Usernames};
+use super::secret::{Chosen, Passwords, Usernames};
+use crate::kube::events::Severity;
 
 /// Longest time for making a tenant; `CREATE DATABASE` copies a template.
 pub(super) const MAKE: Duration = Duration::from_secs(30);
 /// Longest time for one login.
 const LOGIN: Duration = Duration::from_secs(10);
-/// The slot whose logins are published.
-const SLOT: Slot = Slot::A;
-
-/// The tenant as it must be on its server.
-pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat) -> TenantPlan {
+/// The tenant as it must be on its server; `idle` logins hold no password.
+pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat, idle: Option<Slot>) -> TenantPlan {
     let roles = tenant.spec.roles.iter();
     TenantPlan {
         uid: tenant.metadata.uid.clone().unwrap_or_default(),
@@ -34,18 +32,19 @@ pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat) -> TenantPlan {
                 (access(role.privileges), limit)
             })
             .collect(),
+        idle,
     }
 }
 
-/// The names of the published logins.
-pub(super) fn usernames(tenant: &TenantPlacement, seat: &Seat) -> Usernames {
+/// The names of the logins of a slot.
+pub(super) fn usernames(tenant: &TenantPlacement, seat: &Seat, slot: Slot) -> Usernames {
     let login = |wanted: Access| {
         let asked = tenant
             .spec
             .roles
             .iter()
             .any(|role| access(role.privileges) == wanted);
-        asked.then(|| seat.database.login(wanted, SLOT))
+        asked.then(|| seat.database.login(wanted, slot))
     };
     Usernames {
         read_write: login(Access::ReadWrite),
@@ -92,21 +91,28 @@ pub(super) async fn verify(
     server: &Generic,
     plan: &TenantPlan,
     seat: &Seat,
-    passwords: &Passwords,
+    chosen: &Chosen,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    for (access, password) in published(passwords) {
-        let attempt = log_in(server, seat, access, password).await;
+    let slot = chosen.slot;
+    for (access, password) in published(&chosen.passwords) {
+        let attempt = log_in(server, seat, (access, slot), password).await;
         let Err(error) = attempt else { continue };
         if !refused(&error) {
             return Err(not_verified(&error, seat, progress));
         }
         info!(server = %seat.active, database = %seat.database, "Setting a password anew");
-        let verifier = scram_verifier(password);
-        let patient = server.with_deadline(MAKE);
-        let set = patient.set_password(plan, access, SLOT, &verifier, seat.epoch);
+        let set = set_password(server, plan, seat, (access, slot), password);
         set.await.map_err(|error| denied(&error, progress))?;
-        if let Err(error) = log_in(server, seat, access, password).await {
+        if !chosen.fresh {
+            let login = seat.database.login(access, slot);
+            let note = format!(
+                "{} refused the published password of {login}; it is the Secret's again",
+                seat.active
+            );
+            progress.tell(Severity::Warning, Reason::PasswordChangedOutside, note);
+        }
+        if let Err(error) = log_in(server, seat, (access, slot), password).await {
             return Err(not_verified(&error, seat, progress));
         }
     }
@@ -114,16 +120,31 @@ pub(super) async fn verify(
     Ok(())
 }
 
+/// Gives a login a password and opens it.
+pub(super) async fn set_password(
+    server: &Generic,
+    plan: &TenantPlan,
+    seat: &Seat,
+    (access, slot): (Access, Slot),
+    password: &SecretString,
+) -> Result<(), ProviderError> {
+    let verifier = scram_verifier(password);
+    let patient = server.with_deadline(MAKE);
+    let set = patient.set_password(plan, access, slot, &verifier, seat.epoch);
+    set.await
+}
+
 /// True when each published credential works already, on a server that a move led to: it copied
 /// them. What else the database must have is looked at after the move.
 pub(super) async fn works(
     server: &Generic,
     seat: &Seat,
-    passwords: &Passwords,
+    chosen: &Chosen,
     progress: &mut Progress,
 ) -> bool {
-    for (access, password) in published(passwords) {
-        if log_in(server, seat, access, password).await.is_err() {
+    for (access, password) in published(&chosen.passwords) {
+        let login = (access, chosen.slot);
+        if log_in(server, seat, login, password).await.is_err() {
             return false;
         }
     }
@@ -142,7 +163,7 @@ pub(super) async fn works(
     true
 }
 
-fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, &SecretString)> {
+pub(super) fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, &SecretString)> {
     let Passwords {
         read_write,
         read_only,
@@ -228,13 +249,14 @@ fn refused(error: &ProviderError) -> bool {
     )
 }
 
-async fn log_in(
+/// Logs in, and wants a server that takes writes.
+pub(super) async fn log_in(
     server: &Generic,
     seat: &Seat,
-    access: Access,
+    (access, slot): (Access, Slot),
     password: &SecretString,
 ) -> Result<(), ProviderError> {
-    let username = seat.database.login(access, SLOT);
+    let username = seat.database.login(access, slot);
     let server = server.with_deadline(LOGIN);
     let login = server
         .can_log_in(&seat.database, &username, password)

@@ -148,6 +148,22 @@ pub(super) fn rollout(live: &DynamicObject, kind: WorkloadKind) -> (i32, i32) {
     (if current { updated.min(total) } else { 0 }, total)
 }
 
+/// Whether pods of an older template still run, as far as the workload's own status tells.
+pub(super) fn has_old_pods(live: &DynamicObject, kind: WorkloadKind) -> bool {
+    let status = &live.data["status"];
+    let (all, updated) = match kind {
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
+            (&status["replicas"], &status["updatedReplicas"])
+        }
+        WorkloadKind::DaemonSet => (
+            &status["currentNumberScheduled"],
+            &status["updatedNumberScheduled"],
+        ),
+    };
+    let current = status["observedGeneration"].as_i64() >= live.meta().generation;
+    !current || all.as_i64().unwrap_or(0) > updated.as_i64().unwrap_or(0)
+}
+
 fn settled(
     live: &DynamicObject,
     containers: &BTreeMap<String, Vec<Value>>,

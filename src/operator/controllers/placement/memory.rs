@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domicile_core::facts::Epoch;
-use domicile_core::names::ServerId;
+use domicile_core::names::{ServerId, Slot};
 use domicile_core::time::Mono;
 
 /// How long a good look at the database is believed, in milliseconds.
@@ -22,6 +22,8 @@ pub(super) struct Inputs {
     pub(super) server: ServerId,
     pub(super) epoch: Epoch,
     pub(super) secret_hash: String,
+    /// The logins that must be closed.
+    pub(super) idle: Option<Slot>,
 }
 
 /// What is remembered of all tenants, by UID.
@@ -116,6 +118,7 @@ mod tests {
             server: ServerId::new("eu-west", "main"),
             epoch: Epoch(epoch),
             secret_hash: "h".into(),
+            idle: None,
         }
     }
 

@@ -21,9 +21,11 @@ mod memory;
 mod observe;
 mod progress;
 mod report;
+mod rotate;
 mod secret;
 mod serve;
 mod store;
+mod target;
 mod workloads;
 
 use error::{Halt, PlacementError};

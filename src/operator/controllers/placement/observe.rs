@@ -35,6 +35,8 @@ pub(super) struct Seat {
     /// An outage or a move of the server has only begun: what is to be said of it may be over in a
     /// moment.
     pub(super) brief: bool,
+    /// The server neither moves nor is about to.
+    pub(super) steady: bool,
 }
 
 /// How long a state of a move may last before every tenant's status tells of it: writing to all of
@@ -95,6 +97,7 @@ pub(super) fn seat(
         epoch,
         repointing: state == Some(State::Rerouting),
         brief: state != Some(State::Steady) && brief(ctx, policy),
+        steady: policy.is_none() || state == Some(State::Steady),
     })
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
-use domicile_core::names::{RegionName, ServerId};
+use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::Copies;
+
+use crate::kube::events::Severity;
 
 /// One condition's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(super) struct Served {
     pub(super) epoch: Epoch,
     pub(super) connection: ConnectionStatus,
     pub(super) secret_hash: String,
+    /// The logins that the Secret carries.
+    pub(super) slot: Slot,
     /// A password was made in this pass.
     pub(super) new_password: bool,
 }
@@ -72,6 +76,12 @@ pub(super) struct Progress {
     pub(super) notice: Option<(Reason, String)>,
     /// Workloads are still rolling.
     pub(super) rolling: bool,
+    /// There are workloads that get the Secret, and no pod of theirs has the one before.
+    pub(super) taken_up: bool,
+    /// The logins that were published before were closed.
+    pub(super) retired: bool,
+    /// What happened, to be told once the status is stored.
+    pub(super) told: Vec<(Severity, Reason, String)>,
 }
 
 impl Progress {
@@ -98,6 +108,11 @@ impl Progress {
     pub(super) fn deny(&mut self, type_: ConditionType, stop: Stop) -> Stop {
         self.found(type_, Status::False, stop.reason, stop.message.clone());
         stop
+    }
+
+    /// Something happened that the status shows only in part.
+    pub(super) fn tell(&mut self, severity: Severity, reason: Reason, note: impl Into<String>) {
+        self.told.push((severity, reason, note.into()));
     }
 
     /// A person must do something, although the tenant is served. The first notice stands.

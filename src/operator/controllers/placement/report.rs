@@ -6,14 +6,13 @@ use std::time::Duration;
 use domicile_api::conditions::{self, ConditionType, Conditions, Reason, Status, Summary};
 use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
-use domicile_api::placement_status::{
-    Binding, CopyKind, CredentialsStatus, DataCopy, RoleSlot, TenantPlacementStatus,
-};
+use domicile_api::placement_status::{Binding, CopyKind, DataCopy, TenantPlacementStatus};
 use domicile_core::placement::{self, Copies};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::progress::{Finding, Progress, Served, Until};
+use super::rotate;
 use crate::context::Ctx;
 use crate::kube::cas::{CasError, write_status};
 use crate::kube::events::Severity;
@@ -45,14 +44,15 @@ pub(super) fn status(
         status.active_region = Some(server.region.to_string());
         status.server = Some(server.server.clone());
     }
-    if let Some(Served {
-        server,
-        epoch,
-        connection,
-        secret_hash,
-        new_password,
-    }) = &progress.served
-    {
+    if let Some(served) = &progress.served {
+        let Served {
+            server,
+            epoch,
+            connection,
+            secret_hash,
+            ..
+        } = served;
+        status.credentials = Some(rotate::recorded(tenant, served, progress.retired, now));
         status.active_region = Some(server.region.to_string());
         status.server = Some(server.server.clone());
         status.epoch = Some(epoch.0);
@@ -60,19 +60,6 @@ pub(super) fn status(
         status.secret_hash = Some(secret_hash.clone());
         status.binding = Some(Binding {
             name: tenant.secret_name(),
-        });
-        let generation = status
-            .credentials
-            .as_ref()
-            .map_or(0, |known| known.generation);
-        let generation = if *new_password {
-            generation + 1
-        } else {
-            generation.max(1)
-        };
-        status.credentials = Some(CredentialsStatus {
-            generation,
-            active_role: RoleSlot::A,
         });
     }
     if let Some(workloads) = &progress.workloads {
@@ -99,6 +86,11 @@ pub(super) async fn write(
     for (severity, reason, note) in edges(&before, &next) {
         ctx.events
             .publish(written.as_ref(), severity, &reason, "Place", note);
+    }
+    for (severity, reason, note) in &progress.told {
+        let reason = reason.as_str();
+        ctx.events
+            .publish(written.as_ref(), *severity, reason, "Place", note);
     }
     Ok(written)
 }

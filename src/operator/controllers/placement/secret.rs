@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use domicile_api::meta;
 use domicile_core::connection::{RenderError, Rendered};
 use domicile_core::facts::Epoch;
+use domicile_core::names::Slot;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
@@ -38,10 +39,14 @@ pub(super) struct Usernames {
     pub(super) read_only: Option<String>,
 }
 
-/// The passwords to publish, and whether any of them is new.
+/// The logins to publish.
 pub(super) struct Chosen {
+    pub(super) slot: Slot,
     pub(super) passwords: Passwords,
+    /// A password is new.
     pub(super) fresh: bool,
+    /// The Secret holds exactly this: its own hash vouches for it.
+    pub(super) vouched: bool,
 }
 
 /// Where, for whom and under which epoch the Secret is written.
@@ -108,6 +113,7 @@ pub(super) fn admit(live: Option<&Secret>, uid: &str, epoch: Epoch) -> Result<()
 /// A URI repeats the password, so a hand-edited Secret mostly still tells the true one.
 pub(super) fn choose_passwords(
     live: Option<&Secret>,
+    slot: Slot,
     usernames: &Usernames,
     render: &dyn Fn(&Passwords) -> Result<Rendered, RenderError>,
 ) -> Result<Chosen, RenderError> {
@@ -130,8 +136,10 @@ pub(super) fn choose_passwords(
             };
             if Some(hash(&render(&passwords)?).as_str()) == vouched {
                 return Ok(Chosen {
+                    slot,
                     passwords,
                     fresh: false,
+                    vouched: true,
                 });
             }
         }
@@ -149,7 +157,12 @@ pub(super) fn choose_passwords(
         read_write: first(main),
         read_only: first(reader),
     };
-    Ok(Chosen { passwords, fresh })
+    Ok(Chosen {
+        slot,
+        passwords,
+        fresh,
+        vouched: false,
+    })
 }
 
 /// The one write that makes the Secret hold exactly `rendered`.
@@ -276,7 +289,8 @@ fn options(candidates: Option<&[SecretString]>) -> Vec<Option<SecretString>> {
     }
 }
 
-fn generate() -> SecretString {
+/// A new password.
+pub(super) fn generate() -> SecretString {
     SecretString::from(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH))
 }
 

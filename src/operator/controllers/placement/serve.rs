@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use domicile_api::conditions::{ConditionType, Reason};
-use domicile_api::meta;
-use domicile_api::placement::{Include, Privileges, TenantPlacement};
-use domicile_api::placement_status::ConnectionStatus;
-use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
-use domicile_providers::{Endpoint, Generic};
+use domicile_api::placement::TenantPlacement;
+use domicile_core::connection::RenderError;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::error::Halt;
-use super::memory::{Inputs, Memory};
+use super::memory::Memory;
 use super::observe::{BRIEF, Seat, answers, recorded, seat};
-use super::progress::{Progress, Served, Stop, Until};
-use super::secret::{self, Chosen, Identity, Passwords, Refusal, Write};
+use super::progress::{Progress, Stop, Until};
+use super::secret::{self, Refusal, Write};
 use super::store::{Store, secret_call};
-use super::{SOON, database, report, workloads};
+use super::target::{Look, Target};
+use super::{SOON, report, rotate, workloads};
 use crate::context::Ctx;
 
 /// Does all that is missing, in an order in which each interruption leaves something that the next
@@ -46,21 +44,21 @@ pub(super) async fn serve(
         .choose(live.as_ref())
         .map_err(|error| bad_template(&error, progress))?;
     let rendered = target
-        .render(&chosen.passwords)
+        .render(&chosen)
         .map_err(|error| bad_template(&error, progress))?;
     let uid = tenant.uid().unwrap_or_default();
-    let inputs = inputs(tenant, &seat, &rendered);
+    let inputs = target.inputs(&chosen, &rendered);
     let write = secret::write(live.as_ref(), &target.identity(), &rendered);
-    progress.served = Some(target.served(&rendered, chosen.fresh));
+    progress.served = Some(target.served(&rendered, &chosen));
+    let store = Store {
+        ctx,
+        secrets: &secrets,
+        tenant,
+    };
     let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
     let due = !enough && memory.due(&uid, &inputs, ctx.clock.mono());
     if due || !matches!(write, Write::Nothing) {
         memory.doubt(&uid);
-        let store = Store {
-            ctx,
-            secrets: &secrets,
-            tenant,
-        };
         match target.settle(&store, &chosen, write, progress).await {
             Ok(Look::All) => memory.looked(&uid, inputs, ctx.clock.mono()),
             Ok(Look::Logins) => memory.repointed(&uid, inputs),
@@ -70,7 +68,10 @@ pub(super) async fn serve(
             }
         }
     }
-    workloads::inject(ctx, tenant, memory, &rendered, progress).await
+    let turned = rotate::turn(&target, &store, live.as_ref(), &chosen, progress).await?;
+    let rendered = turned.unwrap_or(rendered);
+    workloads::inject(ctx, tenant, memory, &rendered, progress).await?;
+    rotate::close(&target, ctx, progress).await
 }
 
 /// The namespace of a placement.
@@ -86,152 +87,6 @@ pub(super) fn not_onboarded(tenant: &TenantPlacement) -> Stop {
          `kubectl domicile onboard {namespace}` prints"
     );
     Stop::new(Until::Person, Reason::NamespaceNotOnboarded, message)
-}
-
-/// How much of the database was looked at.
-enum Look {
-    /// The published logins.
-    Logins,
-    /// All of it.
-    All,
-}
-
-/// All that the content of the Secret comes from.
-struct Target<'a> {
-    tenant: &'a TenantPlacement,
-    seat: &'a Seat,
-    endpoint: &'a Endpoint,
-}
-
-impl Target<'_> {
-    fn choose(&self, live: Option<&Secret>) -> Result<Chosen, RenderError> {
-        let usernames = database::usernames(self.tenant, self.seat);
-        secret::choose_passwords(live, &usernames, &|passwords| self.render(passwords))
-    }
-
-    /// Makes the database, stores the credentials and tries them. In a move the credentials come
-    /// first, and alone: a copy that takes them has all that its clients need.
-    async fn settle(
-        &self,
-        store: &Store<'_>,
-        chosen: &Chosen,
-        write: Write,
-        progress: &mut Progress,
-    ) -> Result<Look, Halt> {
-        let Self {
-            tenant,
-            seat,
-            endpoint,
-        } = self;
-        let server = Generic::new((*endpoint).clone(), database::MAKE);
-        let server = server.map_err(|error| database::denied(&error, progress))?;
-        let known = seat.repointing && !chosen.fresh;
-        if known && database::works(&server, seat, &chosen.passwords, progress).await {
-            store.write(write, progress).await?;
-            return Ok(Look::Logins);
-        }
-        let plan = database::plan(tenant, seat);
-        database::make(&server, &plan, seat, progress).await?;
-        // A new password is kept before the server learns it, else it would be lost with us. A
-        // known one is published only once it works on the server that it is published for.
-        let (before, after) = if chosen.fresh {
-            (write, Write::Nothing)
-        } else {
-            (Write::Nothing, write)
-        };
-        store.write(before, progress).await?;
-        database::verify(&server, &plan, seat, &chosen.passwords, progress).await?;
-        store.write(after, progress).await?;
-        Ok(Look::All)
-    }
-
-    fn render(&self, passwords: &Passwords) -> Result<Rendered, RenderError> {
-        let Self {
-            tenant,
-            seat,
-            endpoint,
-        } = self;
-        let spec = &tenant.spec.connection;
-        let usernames = database::usernames(tenant, seat);
-        let (read_write, read_only) = passwords.expose();
-        let name = |privileges| {
-            let role = tenant
-                .spec
-                .roles
-                .iter()
-                .find(|role| role.privileges == privileges);
-            role.map_or("", |role| role.name.as_str())
-        };
-        let writes = usernames.read_write.as_deref().zip(read_write);
-        let reads = usernames.read_only.as_deref().zip(read_only);
-        let login = |name| {
-            move |(username, password)| Login {
-                name,
-                username,
-                password,
-            }
-        };
-        connection::render(&Connection {
-            host: &endpoint.host,
-            port: endpoint.port,
-            database: &seat.database,
-            read_write: writes.map(login(name(Privileges::ReadWrite))),
-            read_only: reads.map(login(name(Privileges::ReadOnly))),
-            ca_pem: &endpoint.ca_pem,
-            home: Home {
-                name: seat.home.as_str(),
-                key: &seat.home_key,
-                jurisdiction: seat.jurisdiction.as_str(),
-            },
-            serving_key: &seat.active_key,
-            keys: spec.keys.as_ref(),
-            region_env: spec.include.contains(&Include::RegionEnv),
-        })
-    }
-
-    fn identity(&self) -> Identity {
-        Identity {
-            name: self.tenant.secret_name(),
-            namespace: namespace(self.tenant),
-            placement: self.tenant.name_any(),
-            uid: self.tenant.uid().unwrap_or_default(),
-            epoch: self.seat.epoch,
-        }
-    }
-
-    fn served(&self, rendered: &Rendered, new_password: bool) -> Served {
-        let Self {
-            tenant,
-            seat,
-            endpoint,
-        } = self;
-        let usernames = database::usernames(tenant, seat);
-        Served {
-            server: seat.active.clone(),
-            epoch: seat.epoch,
-            connection: ConnectionStatus {
-                host: endpoint.host.clone(),
-                port: i32::from(endpoint.port),
-                database: seat.database.to_string(),
-                role: usernames
-                    .read_write
-                    .or(usernames.read_only)
-                    .unwrap_or_default(),
-            },
-            secret_hash: secret::hash(rendered),
-            new_password,
-        }
-    }
-}
-
-fn inputs(tenant: &TenantPlacement, seat: &Seat, rendered: &Rendered) -> Inputs {
-    Inputs {
-        generation: tenant.metadata.generation,
-        asked: tenant.annotations().get(meta::RECONCILE_AT).cloned(),
-        server: seat.active.clone(),
-        epoch: seat.epoch,
-        secret_hash: secret::hash(rendered),
-    }
 }
 
 /// Records the server before anything is made on it, so that whatever happens next, a later pass
@@ -321,7 +176,8 @@ fn not_ready(seat: &Seat, fact: &str, progress: &mut Progress) -> Stop {
     progress.deny(ConditionType::DatabaseReady, stop)
 }
 
-fn bad_template(error: &RenderError, progress: &mut Progress) -> Stop {
+/// A template of the user's cannot be rendered.
+pub(super) fn bad_template(error: &RenderError, progress: &mut Progress) -> Stop {
     let stop = Stop::new(Until::Person, Reason::InvalidTemplate, error.to_string());
     progress.deny(ConditionType::CredentialsCurrent, stop)
 }

@@ -71,6 +71,7 @@ pub(super) async fn inject(
                 variables: &rendered.variables,
                 containers: &containers,
             };
+            seen.old_pods |= inject::has_old_pods(workload, kind);
             give(ctx, tenant, kind, workload, &wanted, &mut seen, progress).await?;
         }
     }
@@ -121,6 +122,7 @@ struct Seen {
     missing: Vec<String>,
     refused: Vec<String>,
     over: usize,
+    old_pods: bool,
 }
 
 fn selections(tenant: &TenantPlacement) -> Result<Vec<Selection<'_>>, Stop> {
@@ -322,6 +324,7 @@ fn conclude(tenant: &TenantPlacement, mut seen: Seen, hash: &str, progress: &mut
         None if rolling.is_empty() => {
             let message = "every selected workload runs with the present Secret".to_owned();
             answer(Status::True, Reason::InjectionComplete, message);
+            progress.taken_up = !seen.old_pods;
         }
         None => {
             let message = format!("rolling: {}", rolling.join(", "));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domicile_core::facts::Epoch;
-use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier};
+use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier, quote_literal};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::generic::Generic;
 use crate::generic::authority::{Need, check, confirm, lock, roll_back};
 use crate::generic::sql::TENANTS;
 use crate::scram::Verifier;
-use crate::session::{Identity, Session, text, truth};
+use crate::session::{Identity, Session, parsed, text, truth};
 
 /// Rounds of look and change until a tenant must be settled; it takes three from nothing.
 const MAX_ROUNDS: u32 = 8;
@@ -99,6 +99,26 @@ impl Generic {
         session.run("setting a tenant's password", &sql).await?;
         session.close().await;
         Ok(())
+    }
+
+    /// How many sessions the logins of a slot hold on this server.
+    ///
+    /// # Errors
+    /// What keeps the server from answering.
+    pub async fn sessions(&self, plan: &TenantPlan, slot: Slot) -> Result<u64, ProviderError> {
+        let doing = "counting a tenant's sessions";
+        let names = logins(&plan.database).filter(|(_, of, _)| *of == slot);
+        let names: Vec<_> = names.map(|(_, _, name)| quote_literal(&name)).collect();
+        let sql = format!(
+            "SELECT count(*) AS held FROM pg_stat_activity WHERE usename IN ({})",
+            names.join(", ")
+        );
+        let session = self.effects(self.deadline()).await?;
+        let rows = session.rows(doing, &sql).await?;
+        let held = rows.first().and_then(|row| parsed(row, "held"));
+        let held = held.ok_or_else(|| session.odd(doing, "no number"))?;
+        session.close().await;
+        Ok(held)
     }
 
     /// Logs in as a tenant would, with its own user and password, and asks one question.

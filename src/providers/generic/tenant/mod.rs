@@ -16,6 +16,8 @@ pub struct TenantPlan {
     /// Which accesses it has, each with the connection limit of one login. Logins of an access
     /// that is not listed are closed.
     pub access: Vec<(Access, u32)>,
+    /// The slot whose logins must be closed and hold no password; none while both are in use.
+    pub idle: Option<Slot>,
 }
 
 impl TenantPlan {
@@ -29,6 +31,11 @@ impl TenantPlan {
             .iter()
             .find(|(listed, _)| *listed == access)
             .map(|(_, limit)| *limit)
+    }
+
+    /// Whether the login may hold a password.
+    fn opens(&self, access: Access, slot: Slot) -> bool {
+        self.idle != Some(slot) && self.limit(access).is_some()
     }
 }
 

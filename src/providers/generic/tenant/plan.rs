@@ -61,7 +61,7 @@ pub(super) fn opened(
         let Some(role) = state.roles.get(&name) else {
             continue;
         };
-        if plan.limit(access).is_none() {
+        if !plan.opens(access, slot) {
             continue;
         }
         match verifiers.get(&(access, slot)) {
@@ -165,16 +165,17 @@ fn roles(plan: &TenantPlan, state: &State) -> Vec<String> {
             quote_identifier(&owner)
         ));
     }
-    for (access, _, name) in logins(&plan.database) {
-        match (plan.limit(access), state.roles.get(&name)) {
-            (None, None) => {}
-            (None, Some(role)) if !role.can_log_in && !role.credentialed => {}
-            (None, Some(_)) => {
-                sql.push(format!(
-                    "ALTER ROLE {} {NO_CREDENTIAL}",
-                    quote_identifier(&name)
-                ));
-            }
+    for (access, slot, name) in logins(&plan.database) {
+        let role = state.roles.get(&name);
+        let open = role.is_some_and(|role| role.can_log_in || role.credentialed);
+        if open && !plan.opens(access, slot) {
+            sql.push(format!(
+                "ALTER ROLE {} {NO_CREDENTIAL}",
+                quote_identifier(&name)
+            ));
+        }
+        match (plan.limit(access), role) {
+            (None, _) => {}
             (Some(limit), None) => {
                 let with = format!("{NO_CREDENTIAL} CONNECTION LIMIT {limit}");
                 create(&mut sql, plan, &name, &with);

@@ -233,3 +233,19 @@ fn a_rollout_counts_only_what_was_counted_for_the_present_template() {
     });
     assert_eq!(rollout(&live, WorkloadKind::DaemonSet), (3, 3));
 }
+
+#[test]
+fn a_pod_of_an_older_template_is_seen_though_the_new_ones_are_all_there() {
+    let mut live = plain();
+    live.metadata.generation = Some(4);
+    let mut has_old_pods = |status| {
+        live.data["status"] = status;
+        has_old_pods(&live, KIND)
+    };
+    let all = json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 });
+    assert!(!has_old_pods(all));
+    let surge = json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 });
+    assert!(has_old_pods(surge));
+    let stale = json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 });
+    assert!(has_old_pods(stale));
+}

@@ -1,7 +1,7 @@
 use domicile_api::placement::{TenantPlacement, WorkloadKind};
 use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
-use domicile_core::names::{RegionName, ServerId};
+use domicile_core::names::{RegionName, ServerId, Slot};
 use serde_json::json;
 
 use super::super::progress::Stop;
@@ -35,6 +35,7 @@ fn served(region: &str, epoch: i64, new_password: bool) -> Progress {
                 role: "tenant_acme_a".into(),
             },
             secret_hash: "ab".into(),
+            slot: Slot::A,
             new_password,
         }),
         ..Progress::default()

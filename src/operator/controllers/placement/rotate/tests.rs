@@ -1,0 +1,104 @@
+use domicile_api::meta;
+use domicile_api::placement_status::ConnectionStatus;
+use domicile_core::facts::Epoch;
+use domicile_core::names::ServerId;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn tenant(credentials: Value, request: Option<&str>) -> TenantPlacement {
+    let annotations = request.map(|text| json!({ meta::ROTATE_AT: text }));
+    let mut status = json!({});
+    if !credentials.is_null() {
+        status["credentials"] = credentials;
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
+        "metadata": { "name": "acme", "creationTimestamp": "1970-01-01T00:00:10Z",
+                      "annotations": annotations },
+        "spec": { "tenantID": "acme", "credentials": { "rotation": { "intervalDays": 1 } } },
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn served(slot: Slot, new_password: bool) -> Served {
+    Served {
+        server: ServerId::new("eu-west", "main"),
+        epoch: Epoch(1),
+        connection: ConnectionStatus {
+            host: "10.0.0.1".into(),
+            port: 5432,
+            database: "tenant_acme".into(),
+            role: "tenant_acme_a".into(),
+        },
+        secret_hash: "ab".into(),
+        slot,
+        new_password,
+    }
+}
+
+#[test]
+fn the_first_credentials_answer_a_request_that_came_with_them() {
+    let tenant = tenant(Value::Null, Some("today"));
+    let status = recorded(&tenant, &served(Slot::A, true), false, at(100));
+    assert_eq!(status.generation, 1);
+    assert_eq!(status.last_rotated, Some(at(100)));
+    assert_eq!(status.next_rotation, Some(at(100 + 86_400)));
+    assert_eq!(status.answered_request.as_deref(), Some("today"));
+    assert_eq!(status.retiring_role, None);
+}
+
+#[test]
+fn a_rotation_is_recorded_from_what_is_published() {
+    let before = json!({ "generation": 3, "activeRole": "A", "lastRotated": at(50) });
+    let tenant = tenant(before, Some("now"));
+    let status = recorded(&tenant, &served(Slot::B, false), false, at(200));
+    assert_eq!(status.generation, 4);
+    assert_eq!(status.active_role, RoleSlot::B);
+    assert_eq!(status.retiring_role, Some(RoleSlot::A));
+    assert_eq!(status.last_rotated, Some(at(200)));
+    assert_eq!(status.answered_request.as_deref(), Some("now"));
+}
+
+#[test]
+fn a_settled_pass_records_what_was_recorded() {
+    let before = json!({
+        "generation": 4, "activeRole": "B", "lastRotated": at(200), "retiringRole": "A",
+        "nextRotation": at(200 + 86_400), "answeredRequest": "now",
+    });
+    let tenant = tenant(before.clone(), Some("later"));
+    let status = recorded(&tenant, &served(Slot::B, false), false, at(900));
+    assert_eq!(serde_json::to_value(status).unwrap(), before);
+    let closed = recorded(&tenant, &served(Slot::B, false), true, at(900));
+    assert_eq!(closed.retiring_role, None);
+    assert_eq!(closed.last_rotated, Some(at(200)));
+}
+
+#[test]
+fn credentials_of_an_older_version_are_as_old_as_the_placement() {
+    let tenant = tenant(json!({ "generation": 1, "activeRole": "A" }), None);
+    let status = recorded(&tenant, &served(Slot::A, false), false, at(900));
+    assert_eq!(status.last_rotated, None);
+    assert_eq!(status.next_rotation, Some(at(10 + 86_400)));
+}
+
+#[test]
+fn a_new_password_for_the_same_login_leaves_the_one_before_open() {
+    let before = json!({
+        "generation": 4, "activeRole": "B", "lastRotated": at(200), "retiringRole": "A",
+    });
+    let status = recorded(
+        &tenant(before, None),
+        &served(Slot::B, true),
+        false,
+        at(300),
+    );
+    assert_eq!(status.generation, 5);
+    assert_eq!(status.retiring_role, Some(RoleSlot::A));
+    assert_eq!(status.last_rotated, Some(at(300)));
+}

@@ -1,0 +1,197 @@
+//! What a tenant's Secret and database must be: from the placement, its seat and its server.
+
+use domicile_api::meta;
+use domicile_api::placement::{Include, Privileges, TenantPlacement};
+use domicile_api::placement_status::ConnectionStatus;
+use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
+use domicile_core::names::Slot;
+use domicile_providers::{Endpoint, Generic};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::database;
+use super::error::Halt;
+use super::memory::Inputs;
+use super::observe::Seat;
+use super::progress::{Progress, Served};
+use super::secret::{self, Chosen, Identity, Passwords, Write};
+use super::serve::namespace;
+use super::store::Store;
+
+/// How much of the database was looked at.
+pub(super) enum Look {
+    /// The published logins.
+    Logins,
+    /// All of it.
+    All,
+}
+
+/// All that the content of the Secret comes from.
+pub(super) struct Target<'a> {
+    pub(super) tenant: &'a TenantPlacement,
+    pub(super) seat: &'a Seat,
+    pub(super) endpoint: &'a Endpoint,
+}
+
+impl Target<'_> {
+    /// The logins to publish: those that the untouched Secret holds, else those of the recorded
+    /// slot. A rotation whose status was not stored is so known by its Secret.
+    pub(super) fn choose(&self, live: Option<&Secret>) -> Result<Chosen, RenderError> {
+        let recorded = self.tenant.active_slot();
+        let first = self.candidates(live, recorded)?;
+        if first.vouched {
+            return Ok(first);
+        }
+        let other = self.candidates(live, recorded.other())?;
+        Ok(if other.vouched { other } else { first })
+    }
+
+    fn candidates(&self, live: Option<&Secret>, slot: Slot) -> Result<Chosen, RenderError> {
+        let usernames = database::usernames(self.tenant, self.seat, slot);
+        secret::choose_passwords(live, slot, &usernames, &|passwords| {
+            self.content(slot, passwords)
+        })
+    }
+
+    /// The logins that must be closed: those that are neither published nor retiring.
+    fn idle(&self, chosen: &Chosen) -> Option<Slot> {
+        let retiring = self.tenant.credentials().and_then(|known| known.retiring);
+        let settled = chosen.slot == self.tenant.active_slot() && retiring.is_none();
+        (settled && self.seat.steady).then(|| chosen.slot.other())
+    }
+
+    /// All that a look at the database depends on.
+    pub(super) fn inputs(&self, chosen: &Chosen, rendered: &Rendered) -> Inputs {
+        let tenant = self.tenant;
+        Inputs {
+            generation: tenant.metadata.generation,
+            asked: tenant.annotations().get(meta::RECONCILE_AT).cloned(),
+            server: self.seat.active.clone(),
+            epoch: self.seat.epoch,
+            secret_hash: secret::hash(rendered),
+            idle: self.idle(chosen),
+        }
+    }
+
+    /// Makes the database, stores the credentials and tries them. In a move the credentials come
+    /// first, and alone: a copy that takes them has all that its clients need.
+    pub(super) async fn settle(
+        &self,
+        store: &Store<'_>,
+        chosen: &Chosen,
+        write: Write,
+        progress: &mut Progress,
+    ) -> Result<Look, Halt> {
+        let Self {
+            tenant,
+            seat,
+            endpoint,
+        } = self;
+        let server = Generic::new((*endpoint).clone(), database::MAKE);
+        let server = server.map_err(|error| database::denied(&error, progress))?;
+        let known = seat.repointing && !chosen.fresh;
+        if known && database::works(&server, seat, chosen, progress).await {
+            store.write(write, progress).await?;
+            return Ok(Look::Logins);
+        }
+        let plan = database::plan(tenant, seat, self.idle(chosen));
+        database::make(&server, &plan, seat, progress).await?;
+        // A new password is kept before the server learns it, else it would be lost with us. A
+        // known one is published only once it works on the server that it is published for.
+        let (before, after) = if chosen.fresh {
+            (write, Write::Nothing)
+        } else {
+            (Write::Nothing, write)
+        };
+        store.write(before, progress).await?;
+        database::verify(&server, &plan, seat, chosen, progress).await?;
+        store.write(after, progress).await?;
+        Ok(Look::All)
+    }
+
+    /// What the Secret holds when these logins are published.
+    pub(super) fn render(&self, chosen: &Chosen) -> Result<Rendered, RenderError> {
+        self.content(chosen.slot, &chosen.passwords)
+    }
+
+    fn content(&self, slot: Slot, passwords: &Passwords) -> Result<Rendered, RenderError> {
+        let Self {
+            tenant,
+            seat,
+            endpoint,
+        } = self;
+        let spec = &tenant.spec.connection;
+        let usernames = database::usernames(tenant, seat, slot);
+        let (read_write, read_only) = passwords.expose();
+        let name = |privileges| {
+            let role = tenant
+                .spec
+                .roles
+                .iter()
+                .find(|role| role.privileges == privileges);
+            role.map_or("", |role| role.name.as_str())
+        };
+        let writes = usernames.read_write.as_deref().zip(read_write);
+        let reads = usernames.read_only.as_deref().zip(read_only);
+        let login = |name| {
+            move |(username, password)| Login {
+                name,
+                username,
+                password,
+            }
+        };
+        connection::render(&Connection {
+            host: &endpoint.host,
+            port: endpoint.port,
+            database: &seat.database,
+            read_write: writes.map(login(name(Privileges::ReadWrite))),
+            read_only: reads.map(login(name(Privileges::ReadOnly))),
+            ca_pem: &endpoint.ca_pem,
+            home: Home {
+                name: seat.home.as_str(),
+                key: &seat.home_key,
+                jurisdiction: seat.jurisdiction.as_str(),
+            },
+            serving_key: &seat.active_key,
+            keys: spec.keys.as_ref(),
+            region_env: spec.include.contains(&Include::RegionEnv),
+        })
+    }
+
+    /// Where, for whom and under which epoch the Secret is written.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            name: self.tenant.secret_name(),
+            namespace: namespace(self.tenant),
+            placement: self.tenant.name_any(),
+            uid: self.tenant.uid().unwrap_or_default(),
+            epoch: self.seat.epoch,
+        }
+    }
+
+    /// What the status tells of these logins.
+    pub(super) fn served(&self, rendered: &Rendered, chosen: &Chosen) -> Served {
+        let Self {
+            tenant,
+            seat,
+            endpoint,
+        } = self;
+        let usernames = database::usernames(tenant, seat, chosen.slot);
+        Served {
+            server: seat.active.clone(),
+            epoch: seat.epoch,
+            connection: ConnectionStatus {
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                database: seat.database.to_string(),
+                role: usernames
+                    .read_write
+                    .or(usernames.read_only)
+                    .unwrap_or_default(),
+            },
+            secret_hash: secret::hash(rendered),
+            slot: chosen.slot,
+            new_password: chosen.fresh,
+        }
+    }
+}

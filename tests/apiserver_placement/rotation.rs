@@ -1,0 +1,256 @@
+//! Credentials: set back when they were changed outside, and changing places while a client logs in
+//! with every Secret that it may have read.
+
+use std::collections::BTreeMap;
+
+use domicile_api::credentials::{CredentialsStatus, RoleSlot};
+use domicile_api::meta::ROTATE_AT;
+use kube::api::{Patch, PatchParams};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::world::{SOON, SPACE, World};
+
+type Data = BTreeMap<String, String>;
+
+/// A session that its login holds until it is ended: the client itself is gone before.
+const HELD: &str = "SELECT pg_sleep(300)";
+
+/// As after a crash between the Secret and the server: the Secret is what holds.
+///
+/// Faults: 44.
+pub(super) fn a_password_changed_on_the_server_is_set_back_and_told(world: &World) {
+    let data = world.secret("acme-db").unwrap();
+    for sql in [
+        "ALTER ROLE tenant_acme_a PASSWORD 'other'",
+        "ALTER ROLE tenant_acme_ro_a NOLOGIN",
+        "ALTER ROLE tenant_acme_a PASSWORD NULL",
+    ] {
+        world.sql("eu-west", sql);
+        world.poke("acme", sql);
+        let reader = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'tenant_acme_ro_a'";
+        world.running.until(sql, SOON, || {
+            let well = world.can_log_in("eu-west", &data) && world.sql("eu-west", reader) == "t";
+            well.then_some(())
+        });
+    }
+    world.await_ready(SPACE, "acme", "True", "Placed");
+    assert_eq!(world.secret("acme-db").unwrap(), data);
+    world.await_event(SPACE, "acme", "PasswordChangedOutside");
+}
+
+pub(super) fn no_login_ever_fails(world: &World) {
+    // No kubelet makes the new pods ready here, and a rolling update would keep the old ones.
+    let strategy = json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } });
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&strategy));
+    let api = world.deployments();
+    let patched = api.patch("api", &parameters, &patch);
+    world.running.block_on(patched).unwrap();
+    let first = world.secret("acme-db").unwrap();
+    hold(world, &first);
+    ask(world, "first");
+    let known = settle(world, &first, "the other logins are published", |known| {
+        known.active_role == RoleSlot::B && known.answered_request.as_deref() == Some("first")
+    });
+    assert_eq!(known.retiring_role, Some(RoleSlot::A));
+    assert!(known.last_rotated.is_some() && known.next_rotation.is_none());
+    world.await_event(SPACE, "acme", "CredentialsRotated");
+    let second = world.secret("acme-db").unwrap();
+    for key in ["username", "password", "username-ro", "password-ro", "uri"] {
+        assert_ne!(first[key], second[key], "{key}");
+    }
+    a_second_request_waits_for_the_logins_before(world, &first);
+    // Nobody holds a session any more, and the workload runs with the new Secret.
+    end_sessions(world);
+    // As if a minute had passed: pods that a rollout ends are given that long.
+    status(world, &json!({ "lastRotated": long_ago(world, 120) }));
+    let known = await_known(world, "the logins before are closed", |known| {
+        known.retiring_role != Some(RoleSlot::A)
+    });
+    assert!(!world.can_log_in("eu-west", &first));
+    world.await_event(SPACE, "acme", "LoginRetired");
+    // And then the request that waited is answered.
+    let answered = |known: &CredentialsStatus| known.answered_request.as_deref() == Some("second");
+    let known = if answered(&known) {
+        known
+    } else {
+        settle(world, &second, "the second request is answered", answered)
+    };
+    assert_eq!(known.active_role, RoleSlot::A);
+}
+
+fn a_second_request_waits_for_the_logins_before(world: &World, first: &Data) {
+    ask(world, "second");
+    let sleep = world
+        .running
+        .ctx
+        .clock
+        .sleep(std::time::Duration::from_secs(3));
+    world.running.block_on(sleep);
+    let known = known(world);
+    assert_eq!(known.active_role, RoleSlot::B);
+    assert_eq!(known.answered_request.as_deref(), Some("first"));
+    assert!(
+        world.can_log_in("eu-west", first),
+        "a session uses it still"
+    );
+}
+
+pub(super) fn the_overlap_ends_though_a_session_is_left(world: &World) {
+    await_known(world, "only one slot is open", |known| {
+        known.retiring_role.is_none()
+    });
+    let before = world.secret("acme-db").unwrap();
+    let active = known(world).active_role;
+    hold(world, &before);
+    rotation(world, &json!({ "overlapSeconds": 4 }));
+    ask(world, "third");
+    settle(world, &before, "the other logins are published", |known| {
+        known.active_role != active
+    });
+    await_known(world, "the overlap has ended", |known| {
+        known.retiring_role.is_none()
+    });
+    assert!(!world.can_log_in("eu-west", &before));
+    let login = &before["username"];
+    let held = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{login}'");
+    assert_eq!(world.sql("eu-west", &held), "1", "sessions are left alone");
+    end_sessions(world);
+}
+
+pub(super) fn the_calendar_rotates(world: &World) {
+    let before = world.secret("acme-db").unwrap();
+    let known = known(world);
+    rotation(world, &json!({ "overlapSeconds": 3600, "intervalDays": 1 }));
+    status(world, &json!({ "lastRotated": "2020-01-01T00:00:00Z" }));
+    let known = settle(world, &before, "the interval is over", |now| {
+        now.active_role != known.active_role
+    });
+    let next = known
+        .next_rotation
+        .unwrap()
+        .duration_since(known.last_rotated.unwrap());
+    assert_eq!(next.as_secs(), 86_400);
+}
+
+/// As after a kill between the Secret and the status, and between the server and the Secret.
+pub(super) fn a_rotation_that_was_cut_is_completed(world: &World) {
+    let data = world.secret("acme-db").unwrap();
+    let now = known(world);
+    let (active, before) = (now.active_role, now.retiring_role.unwrap());
+    // The status was not written.
+    status(
+        world,
+        &json!({ "activeRole": before, "retiringRole": null }),
+    );
+    world.poke("acme", "no status");
+    let known = await_known(world, "the Secret tells", |known| {
+        known.active_role == active
+    });
+    assert_eq!(known.retiring_role, Some(before));
+    assert_eq!(world.secret("acme-db").unwrap(), data);
+    // The Secret was not written: nobody knows the password, and the login is closed.
+    rotation(world, &json!({ "overlapSeconds": 0 }));
+    await_known(world, "only one slot is open", |known| {
+        known.retiring_role.is_none()
+    });
+    let login = match before {
+        RoleSlot::A => "tenant_acme_a",
+        RoleSlot::B => "tenant_acme_b",
+    };
+    let set = format!("ALTER ROLE {login} LOGIN PASSWORD 'lost' VALID UNTIL 'infinity'");
+    world.sql("eu-west", &set);
+    world.poke("acme", "no secret");
+    let open = format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{login}'");
+    world.running.until("the login is closed", SOON, || {
+        (world.sql("eu-west", &open) == "f").then_some(())
+    });
+    assert!(world.can_log_in("eu-west", &data));
+    rotation(world, &json!(null));
+    world.await_ready(SPACE, "acme", "True", "Placed");
+}
+
+/// Logs in with the Secret as it is, and with the one before, until the status is as wanted.
+fn settle(
+    world: &World,
+    before: &Data,
+    what: &str,
+    done: impl Fn(&CredentialsStatus) -> bool,
+) -> CredentialsStatus {
+    let mut tries = 0;
+    let found = world.running.until(what, SOON, || {
+        let now = world.secret("acme-db").unwrap();
+        assert!(
+            world.can_log_in("eu-west", &now),
+            "{what}: the Secret as it is"
+        );
+        assert!(
+            world.can_log_in("eu-west", before),
+            "{what}: the Secret before"
+        );
+        tries += 1;
+        let known = known(world);
+        done(&known).then_some(known)
+    });
+    assert!(tries > 0);
+    found
+}
+
+fn await_known(
+    world: &World,
+    what: &str,
+    done: impl Fn(&CredentialsStatus) -> bool,
+) -> CredentialsStatus {
+    world.running.until(what, SOON, || {
+        let known = known(world);
+        done(&known).then_some(known)
+    })
+}
+
+fn known(world: &World) -> CredentialsStatus {
+    let status = world.placement(SPACE, "acme").unwrap().status.unwrap();
+    status.credentials.unwrap()
+}
+
+fn long_ago(world: &World, seconds: i64) -> String {
+    let now = world.running.ctx.clock.now().wall;
+    (now - jiff::SignedDuration::from_secs(seconds)).to_string()
+}
+
+fn ask(world: &World, request: &str) {
+    let annotations = json!({ ROTATE_AT: request });
+    world.patch(
+        SPACE,
+        "acme",
+        &json!({ "metadata": { "annotations": annotations } }),
+    );
+}
+
+fn rotation(world: &World, rotation: &serde_json::Value) {
+    let patch = json!({ "spec": { "credentials": { "rotation": rotation } } });
+    world.patch(SPACE, "acme", &patch);
+}
+
+fn status(world: &World, credentials: &serde_json::Value) {
+    let patch = json!({ "status": { "credentials": credentials } });
+    let api = world.placements(SPACE);
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    let patched = api.patch_status("acme", &parameters, &patch);
+    world.running.block_on(patched).unwrap();
+}
+
+/// Opens a session with what a Secret holds and goes away; the server notices when it is asked to
+/// end it.
+fn hold(world: &World, data: &Data) {
+    let server = world.running.lab.regions().server("eu-west").unwrap();
+    let password = SecretString::from(data["password"].clone());
+    let gone = server.login_sql(&data["username"], &password, &data["database"], HELD);
+    assert!(gone.is_err(), "it was to be cut off by its own limit");
+}
+
+fn end_sessions(world: &World) {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE usename LIKE 'tenant_acme%' AND query = 'SELECT pg_sleep(300)'";
+    let ended = world.sql("eu-west", sql);
+    assert_eq!(ended, "t", "one session was held");
+}
