@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta;
 use crate::placement::TenantPlacement;
-use crate::schema;
+use crate::schema::{self, rules};
 use crate::words::words;
 
 /// Most characters of a request for a rotation that count.
@@ -18,9 +18,36 @@ const MAX_REQUEST: usize = 64;
 /// How the tenant's credentials change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!has(self.passwordSecretRef) || !has(self.rotation) || !has(self.rotation.intervalDays)",
+    "`rotation.intervalDays` must not be set beside `passwordSecretRef`: the password changes when \
+     that Secret does",
+)])))]
 pub struct CredentialsSpec {
     /// `rotation` says when new logins are published and for how long those before stay open.
     pub rotation: RotationSpec,
+    /// `passwordSecretRef` names a Secret of the placement's namespace that holds the password of
+    /// the login that writes (of the one that reads, where there is no other). When it changes,
+    /// the other login is published with it. Passwords are made when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<PasswordSecretRef>,
+}
+
+/// A password in a Secret of the placement's own namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordSecretRef {
+    /// `name` of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `key` within the Secret.
+    #[serde(default = "default_password_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::SECRET_KEY))]
+    pub key: String,
+}
+
+fn default_password_key() -> String {
+    "password".to_owned()
 }
 
 /// When logins change places. Two alternate, so that no client meets one that does not work.

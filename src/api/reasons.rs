@@ -107,6 +107,10 @@ reasons! {
     LoginRetired,
     /// The password of a published login was changed on the server, and set back.
     PasswordChangedOutside,
+    /// The Secret that the password is taken from, or its key, is not there.
+    PasswordSecretNotFound,
+    /// The password in that Secret cannot be used; the message says why.
+    PasswordInvalid,
     /// The Secret exists and belongs to someone else.
     SecretOwnedByOther,
     /// A template in `connection.keys` cannot be rendered.

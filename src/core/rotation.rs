@@ -47,6 +47,8 @@ pub struct Sight {
     pub now: Timestamp,
     /// The tenant's server neither moves nor is about to.
     pub steady: bool,
+    /// The password is taken from another Secret, which holds another one than is published.
+    pub replaced: bool,
     /// There are workloads that get the Secret by Domicile, and all of them run with the present
     /// one. Other readers of the Secret are not known.
     pub taken_up: bool,
@@ -59,6 +61,8 @@ pub enum Cause {
     Scheduled,
     /// A person or a program asked for it.
     Asked,
+    /// The Secret that the password is taken from holds another one.
+    Replaced,
 }
 
 impl fmt::Display for Cause {
@@ -66,6 +70,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Scheduled => "the interval of `spec.credentials.rotation` is over",
             Self::Asked => "it was asked for",
+            Self::Replaced => "the password in `spec.credentials.passwordSecretRef` changed",
         })
     }
 }
@@ -101,6 +106,9 @@ pub fn step(credentials: &Credentials, wish: &Wish, sight: Sight) -> Step {
         } else {
             Step::Rest
         };
+    }
+    if sight.replaced {
+        return Step::Rotate(Cause::Replaced);
     }
     if asked(credentials, wish) {
         return Step::Rotate(Cause::Asked);

@@ -26,6 +26,7 @@ fn sight(now: i64) -> Sight {
     Sight {
         now: at(now),
         steady: true,
+        replaced: false,
         taken_up: false,
     }
 }
@@ -83,6 +84,20 @@ fn logins_before_are_closed_when_unused_and_taken_up_or_when_the_overlap_ends() 
 }
 
 #[test]
+fn another_password_in_the_other_secret_is_published_once_the_logins_before_are_closed() {
+    let replaced = Sight {
+        replaced: true,
+        ..sight(10)
+    };
+    let rotate = Step::Rotate(Cause::Replaced);
+    assert_eq!(step(&known(0, None), &wish(), replaced), rotate);
+    assert_eq!(
+        step(&known(0, Some(Slot::A)), &wish(), replaced),
+        Step::Rest
+    );
+}
+
+#[test]
 fn a_request_waits_for_the_logins_before() {
     let asks = Wish {
         request: Some("now".to_owned()),
@@ -101,7 +116,7 @@ proptest! {
     ) {
         let credentials = known(since, open.then_some(Slot::A));
         let wish = Wish { interval_days, overlap_seconds, request };
-        let sight = Sight { now: at(now), steady: false, taken_up };
+        let sight = Sight { now: at(now), steady: false, replaced: open, taken_up };
         prop_assert_eq!(step(&credentials, &wish, sight), Step::Rest);
     }
 

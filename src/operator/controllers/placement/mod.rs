@@ -16,6 +16,7 @@ use crate::controllers::{Work, drive};
 mod cleanup;
 mod database;
 mod error;
+mod external;
 mod inject;
 mod memory;
 mod observe;

@@ -13,6 +13,7 @@ use domicile_core::rotation::{self, Cause, Credentials, Sight, Step};
 use domicile_providers::Generic;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
 use super::database;
@@ -37,29 +38,23 @@ pub(super) async fn turn(
         tenant,
         seat,
         endpoint,
+        external,
     } = *target;
     // What was published is stored first.
     if chosen.slot != tenant.active_slot() || !chosen.vouched {
         return Ok(None);
     }
-    let Step::Rotate(cause) = step(target, store.ctx, false) else {
+    let differs = |given: &SecretString| {
+        main(&chosen.passwords).is_some_and(|now| now.expose_secret() != given.expose_secret())
+    };
+    let replaced = external.given().is_some_and(differs);
+    let Step::Rotate(cause) = step(target, store.ctx, (replaced, false)) else {
         return Ok(None);
     };
     info!(%cause, "Rotating the credentials");
     let next = Chosen {
         slot: chosen.slot.other(),
-        passwords: Passwords {
-            read_write: chosen
-                .passwords
-                .read_write
-                .as_ref()
-                .map(|_| secret::generate()),
-            read_only: chosen
-                .passwords
-                .read_only
-                .as_ref()
-                .map(|_| secret::generate()),
-        },
+        passwords: renewed(&chosen.passwords, external.given()),
         fresh: true,
         vouched: false,
     };
@@ -101,12 +96,13 @@ pub(super) async fn close(
         tenant,
         seat,
         endpoint,
+        external: _,
     } = *target;
     let published = progress.served.as_ref().map(|served| served.slot);
     if published != Some(tenant.active_slot()) {
         return Ok(());
     }
-    let Step::Close { slot, if_unused } = step(target, ctx, progress.taken_up) else {
+    let Step::Close { slot, if_unused } = step(target, ctx, (false, progress.taken_up)) else {
         return Ok(());
     };
     let server = Generic::new(endpoint.clone(), database::MAKE);
@@ -186,16 +182,41 @@ pub(super) fn recorded(
     next
 }
 
-fn step(target: &Target<'_>, ctx: &Ctx, taken_up: bool) -> Step {
+fn step(target: &Target<'_>, ctx: &Ctx, (replaced, taken_up): (bool, bool)) -> Step {
     let Some(known) = target.tenant.credentials() else {
         return Step::Rest;
     };
     let sight = Sight {
         now: ctx.clock.now().wall,
         steady: target.seat.steady,
+        replaced,
         taken_up,
     };
     rotation::step(&known, &target.tenant.rotation(), sight)
+}
+
+/// The password of the login that writes, or of the only one.
+fn main(passwords: &Passwords) -> Option<&SecretString> {
+    passwords
+        .read_write
+        .as_ref()
+        .or(passwords.read_only.as_ref())
+}
+
+/// New passwords for the same logins: the user's for the main one, if it is given.
+fn renewed(before: &Passwords, given: Option<&SecretString>) -> Passwords {
+    let made = |_: &SecretString| secret::generate();
+    let mut next = Passwords {
+        read_write: before.read_write.as_ref().map(made),
+        read_only: before.read_only.as_ref().map(made),
+    };
+    if let Some(given) = given {
+        let main = next.read_write.as_mut().or(next.read_only.as_mut());
+        if let Some(main) = main {
+            *main = given.clone();
+        }
+    }
+    next
 }
 
 fn told(target: &Target<'_>, next: &Chosen, cause: Cause) -> String {

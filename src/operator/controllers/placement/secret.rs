@@ -15,6 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::external::is_usable;
+
 /// Letters and digits of a password: 190 bits.
 const PASSWORD_LENGTH: usize = 32;
 
@@ -115,21 +117,24 @@ pub(super) fn choose_passwords(
     live: Option<&Secret>,
     slot: Slot,
     usernames: &Usernames,
+    given: Option<&SecretString>,
     render: &dyn Fn(&Passwords) -> Result<Rendered, RenderError>,
 ) -> Result<Chosen, RenderError> {
     let main = usernames.read_write.as_deref().map(|user| {
         let own = get(live, "username").is_some_and(|stored| stored == user);
         let key = if own { get(live, "password") } else { None };
-        candidates(key, get(live, "uri"), user)
+        candidates(key, get(live, "uri"), user, given)
     });
+    // The password that the user gives is that of the login that writes, if there is one.
+    let given = given.filter(|_| main.is_none());
     let reader = usernames.read_only.as_deref().map(|user| {
         let own = get(live, "username-ro").is_some_and(|stored| stored == user);
         let key = if own { get(live, "password-ro") } else { None };
-        candidates(key, get(live, "uri-ro"), user)
+        candidates(key, get(live, "uri-ro"), user, given)
     });
     let vouched = live.and_then(|live| annotation(live, meta::SECRET_HASH));
-    for read_write in options(main.as_deref()) {
-        for read_only in options(reader.as_deref()) {
+    for read_write in options(main.as_ref()) {
+        for read_only in options(reader.as_ref()) {
             let passwords = Passwords {
                 read_write: read_write.clone(),
                 read_only,
@@ -145,11 +150,11 @@ pub(super) fn choose_passwords(
         }
     }
     let mut fresh = false;
-    let mut first = |candidates: Option<Vec<SecretString>>| {
-        candidates.map(|list| {
-            list.into_iter().next().unwrap_or_else(|| {
+    let mut first = |candidates: Option<Candidates>| {
+        candidates.map(|Candidates { held, given }| {
+            held.into_iter().next().unwrap_or_else(|| {
                 fresh = true;
-                generate()
+                given.unwrap_or_else(generate)
             })
         })
     };
@@ -267,14 +272,32 @@ fn get<'a>(secret: Option<&'a Secret>, key: &str) -> Option<&'a str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn candidates(key: Option<&str>, uri: Option<&str>, username: &str) -> Vec<SecretString> {
+/// What the password of a login may be.
+struct Candidates {
+    /// What the Secret holds, likeliest first.
+    held: Vec<SecretString>,
+    /// What the user gives.
+    given: Option<SecretString>,
+}
+
+fn candidates(
+    key: Option<&str>,
+    uri: Option<&str>,
+    username: &str,
+    given: Option<&SecretString>,
+) -> Candidates {
     let from_uri = uri.and_then(|uri| password_in(uri, username));
-    let ours = |text: &&str| {
+    let ours = |text: &str| {
         text.len() == PASSWORD_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
-    let mut found: Vec<&str> = [key, from_uri].into_iter().flatten().filter(ours).collect();
+    let mut found: Vec<&str> = [key, from_uri].into_iter().flatten().collect();
+    found.retain(|text| is_usable(text));
+    found.sort_by_key(|text| !ours(text));
     found.dedup();
-    found.into_iter().map(SecretString::from).collect()
+    Candidates {
+        held: found.into_iter().map(SecretString::from).collect(),
+        given: given.cloned(),
+    }
 }
 
 fn password_in<'a>(uri: &'a str, username: &str) -> Option<&'a str> {
@@ -282,10 +305,10 @@ fn password_in<'a>(uri: &'a str, username: &str) -> Option<&'a str> {
     userinfo.strip_prefix(username)?.strip_prefix(':')
 }
 
-fn options(candidates: Option<&[SecretString]>) -> Vec<Option<SecretString>> {
+fn options(candidates: Option<&Candidates>) -> Vec<Option<SecretString>> {
     match candidates {
         None => vec![None],
-        Some(list) => list.iter().cloned().map(Some).collect(),
+        Some(Candidates { held, given }) => held.iter().chain(given).cloned().map(Some).collect(),
     }
 }
 

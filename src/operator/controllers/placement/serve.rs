@@ -9,10 +9,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::error::Halt;
+use super::external::{self, External};
 use super::memory::Memory;
 use super::observe::{BRIEF, Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
-use super::secret::{self, Refusal, Write};
+use super::secret::{self, Chosen, Refusal, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
 use super::{SOON, report, rotate, workloads};
@@ -35,14 +36,17 @@ pub(super) async fn serve(
     let endpoint = ctx.endpoint(&seat.active).await;
     let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
+    let external = external::read(ctx, &secrets, tenant, progress).await?;
     let target = Target {
         tenant,
         seat: &seat,
         endpoint: &endpoint,
+        external: &external,
     };
     let chosen = target
         .choose(live.as_ref())
         .map_err(|error| bad_template(&error, progress))?;
+    lacking(&external, &chosen, progress)?;
     let rendered = target
         .render(&chosen)
         .map_err(|error| bad_template(&error, progress))?;
@@ -72,6 +76,20 @@ pub(super) async fn serve(
     let rendered = turned.unwrap_or(rendered);
     workloads::inject(ctx, tenant, memory, &rendered, progress).await?;
     rotate::close(&target, ctx, progress).await
+}
+
+/// What it means that the user's password cannot be had: new credentials wait for it, and those
+/// that are published go on.
+fn lacking(external: &External, chosen: &Chosen, progress: &mut Progress) -> Result<(), Stop> {
+    let External::Lacking(reason, message) = external else {
+        return Ok(());
+    };
+    if chosen.fresh {
+        let stop = Stop::new(Until::Mended, *reason, message);
+        return Err(progress.deny(ConditionType::CredentialsCurrent, stop));
+    }
+    progress.notice(*reason, message);
+    Ok(())
 }
 
 /// The namespace of a placement.

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 
 use super::database;
 use super::error::Halt;
+use super::external::External;
 use super::memory::Inputs;
 use super::observe::Seat;
 use super::progress::{Progress, Served};
@@ -31,6 +32,7 @@ pub(super) struct Target<'a> {
     pub(super) tenant: &'a TenantPlacement,
     pub(super) seat: &'a Seat,
     pub(super) endpoint: &'a Endpoint,
+    pub(super) external: &'a External,
 }
 
 impl Target<'_> {
@@ -43,12 +45,14 @@ impl Target<'_> {
             return Ok(first);
         }
         let other = self.candidates(live, recorded.other())?;
-        Ok(if other.vouched { other } else { first })
+        let held = first.fresh && !other.fresh;
+        Ok(if other.vouched || held { other } else { first })
     }
 
     fn candidates(&self, live: Option<&Secret>, slot: Slot) -> Result<Chosen, RenderError> {
         let usernames = database::usernames(self.tenant, self.seat, slot);
-        secret::choose_passwords(live, slot, &usernames, &|passwords| {
+        let given = self.external.given();
+        secret::choose_passwords(live, slot, &usernames, given, &|passwords| {
             self.content(slot, passwords)
         })
     }
@@ -86,6 +90,7 @@ impl Target<'_> {
             tenant,
             seat,
             endpoint,
+            external: _,
         } = self;
         let server = Generic::new((*endpoint).clone(), database::MAKE);
         let server = server.map_err(|error| database::denied(&error, progress))?;
@@ -119,6 +124,7 @@ impl Target<'_> {
             tenant,
             seat,
             endpoint,
+            external: _,
         } = self;
         let spec = &tenant.spec.connection;
         let usernames = database::usernames(tenant, seat, slot);
@@ -175,6 +181,7 @@ impl Target<'_> {
             tenant,
             seat,
             endpoint,
+            external: _,
         } = self;
         let usernames = database::usernames(tenant, seat, chosen.slot);
         Served {

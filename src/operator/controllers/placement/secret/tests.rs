@@ -109,7 +109,7 @@ fn a_missing_secret_is_created_with_owner_epoch_and_hash() {
 #[test]
 fn a_moved_tenant_keeps_its_passwords() {
     let moved = |passwords: &Passwords| rendered_at("10.0.0.2", passwords);
-    let chosen = choose_passwords(Some(&live()), Slot::A, &usernames(), &moved).unwrap();
+    let chosen = choose_passwords(Some(&live()), Slot::A, &usernames(), None, &moved).unwrap();
     assert!(!chosen.fresh);
     assert_eq!(texts(&chosen), (Some(RW), Some(RO)));
     let Write::Patch(patch) = write(Some(&live()), &identity(8), &moved(&known()).unwrap()) else {
@@ -135,7 +135,8 @@ fn a_password_edited_by_hand_is_put_back() {
     for key in ["password", "password-ro", "uri"] {
         let mut secret = live();
         edit(&mut secret, key, "CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC");
-        let chosen = choose_passwords(Some(&secret), Slot::A, &usernames(), &at_home).unwrap();
+        let chosen =
+            choose_passwords(Some(&secret), Slot::A, &usernames(), None, &at_home).unwrap();
         assert!(!chosen.fresh, "{key}");
         assert_eq!(texts(&chosen), (Some(RW), Some(RO)), "{key}");
         let repaired = write(Some(&secret), &identity(7), &at_home(&known()).unwrap());
@@ -159,8 +160,8 @@ fn a_foreign_key_is_taken_out() {
 
 #[test]
 fn a_lost_password_is_made_anew_and_differs_each_time() {
-    let first = choose_passwords(None, Slot::A, &usernames(), &at_home).unwrap();
-    let second = choose_passwords(None, Slot::A, &usernames(), &at_home).unwrap();
+    let first = choose_passwords(None, Slot::A, &usernames(), None, &at_home).unwrap();
+    let second = choose_passwords(None, Slot::A, &usernames(), None, &at_home).unwrap();
     assert!(first.fresh && second.fresh);
     let (read_write, read_only) = texts(&first);
     assert_ne!(read_write, read_only);
@@ -176,7 +177,7 @@ fn a_password_of_another_login_is_not_taken_over() {
     let mut secret = live();
     edit(&mut secret, "username", "tenant_a_ro_a");
     edit(&mut secret, "uri", "postgresql://tenant_a_ro_a:x@h:1/d");
-    let chosen = choose_passwords(Some(&secret), Slot::A, &usernames(), &at_home).unwrap();
+    let chosen = choose_passwords(Some(&secret), Slot::A, &usernames(), None, &at_home).unwrap();
     assert!(chosen.fresh);
     assert_eq!(texts(&chosen).1, Some(RO));
 }
