@@ -65,21 +65,17 @@ fn taken(reference: &PasswordSecretRef, found: Option<&Secret>) -> External {
         let fact = format!("Secret {name} has no key {key:?}");
         return lacking(Reason::PasswordSecretNotFound, &fact, "add it");
     };
-    match std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| is_usable(text))
-    {
-        Some(text) => External::Given(SecretString::from(text)),
-        None => {
-            let fact = format!(
-                "the value of {key:?} in Secret {name} must be {} to {} printable ASCII \
-                 characters, with no space and no line break",
-                LENGTH.start(),
-                LENGTH.end()
-            );
-            lacking(Reason::PasswordInvalid, &fact, "replace it")
-        }
+    let text = std::str::from_utf8(bytes).ok();
+    if let Some(text) = text.filter(|text| is_usable(text)) {
+        return External::Given(SecretString::from(text));
     }
+    let fact = format!(
+        "the value of {key:?} in Secret {name} must be {} to {} printable ASCII characters, with \
+         no space and no line break",
+        LENGTH.start(),
+        LENGTH.end()
+    );
+    lacking(Reason::PasswordInvalid, &fact, "replace it")
 }
 
 /// What every client can carry, in every form of the Secret.
