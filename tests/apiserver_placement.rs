@@ -59,6 +59,7 @@ fn tenants_are_placed_and_let_go() {
     rotation::the_overlap_ends_though_a_session_is_left(&world);
     rotation::the_calendar_rotates(&world);
     rotation::a_rotation_that_was_cut_is_completed(&world);
+    rotation::an_old_secret_that_is_put_back_revives_nothing(&world);
     rotation::a_password_is_taken_from_another_secret(&world);
     address::an_address_that_leads_to_another_server_makes_nothing_there(&world);
     refused::each_bad_placement_has_its_own_reason(&world);

@@ -83,8 +83,8 @@ pub struct CredentialsStatus {
     pub generation: i64,
     /// `activeRole` is the one of the two alternating logins that the Secret carries.
     pub active_role: RoleSlot,
-    /// `lastRotated` is when these logins were published; absent for those of an older version of
-    /// Domicile.
+    /// `lastRotated` is when these logins took the place of others, or were made; absent for those
+    /// of an older version of Domicile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_rotated: Option<Timestamp>,
@@ -134,7 +134,10 @@ impl TenantPlacement {
         let created = self.creation_timestamp().map(|time| time.0);
         Some(Credentials {
             since: known.last_rotated.or(created).unwrap_or_default(),
-            retiring: known.retiring_role.map(Slot::from),
+            retiring: known
+                .retiring_role
+                .filter(|role| *role != known.active_role)
+                .map(Slot::from),
             answered: known.answered_request.clone(),
         })
     }

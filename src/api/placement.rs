@@ -162,7 +162,8 @@ pub struct ConnectionSpec {
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub secret_name: Option<String>,
     /// `keys` are added to the Service Binding keys: names and values are templates that may use
-    /// `{{ rw.uri }}`, `{{ ro.host }}`, `{{ region.key }}` and the like. When absent:
+    /// `{{ rw.uri }}`, `{{ ro.host }}`, `{{ region.key }}` and the like; only URIs are
+    /// percent-encoded. When absent:
     /// `DATABASE_URL`, `DATABASE_URL_{{ region.key }}` and `DATABASE_REPLICA_URL`, for the `roles`
     /// that there are.
     #[serde(skip_serializing_if = "Option::is_none")]

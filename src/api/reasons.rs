@@ -103,6 +103,8 @@ reasons! {
     LoginFailed,
     /// Other logins are published, with new passwords; those before are still open.
     CredentialsRotated,
+    /// The logins that were to be published next do not work; the message says why.
+    RotationFailed,
     /// The logins that were published before are closed.
     LoginRetired,
     /// The password of a published login was changed on the server, and set back.

@@ -16,6 +16,7 @@ mod uri;
 
 pub use sensitive::Sensitive;
 pub use template::Problem;
+pub use uri::password_in;
 
 /// The HTTP header that names the serving region, as told to workloads.
 pub const REGION_HEADER: &str = "X-Region";

@@ -14,9 +14,12 @@ use crate::names::Slot;
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// How long the logins before stay open at least, unless the overlap is shorter: pods that a
-/// rollout ends may still connect.
+/// How long the logins before stay open at least, from the rotation and from the moment when the
+/// last workload was seen to have taken up the others, unless the overlap is shorter: pods that a
+/// rollout ends are counted no more and may still connect.
 const LEAVING_SECONDS: i64 = 60;
+
+const LEAVING_MS: u64 = LEAVING_SECONDS.unsigned_abs() * 1000;
 
 /// What is known of a tenant's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +52,9 @@ pub struct Sight {
     pub steady: bool,
     /// The password is taken from another Secret, which holds another one than is published.
     pub replaced: bool,
-    /// There are workloads that get the Secret by Domicile, and all of them run with the present
-    /// one. Other readers of the Secret are not known.
-    pub taken_up: bool,
+    /// For how many milliseconds there have been workloads that get the Secret by Domicile and all
+    /// run with the present one; absent when that is not so. Other readers are not known.
+    pub taken_up_ms: Option<u64>,
 }
 
 /// Why logins change places.
@@ -99,8 +102,9 @@ pub fn step(credentials: &Credentials, wish: &Wish, sight: Sight) -> Step {
     }
     if let Some(slot) = credentials.retiring {
         let over = sight.now >= open_until(credentials, wish);
-        let left = sight.now >= after(credentials.since, LEAVING_SECONDS);
-        return if over || sight.taken_up && left {
+        let late = sight.now >= after(credentials.since, LEAVING_SECONDS);
+        let left = sight.taken_up_ms.is_some_and(|ms| ms >= LEAVING_MS);
+        return if over || late && left {
             let if_unused = !over;
             Step::Close { slot, if_unused }
         } else {

@@ -2,6 +2,7 @@
 //! with every Secret that it may have read.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domicile_api::credentials::{CredentialsStatus, RoleSlot};
 use domicile_api::meta::ROTATE_AT;
@@ -59,11 +60,14 @@ pub(super) fn no_login_ever_fails(world: &World) {
     for key in ["username", "password", "username-ro", "password-ro", "uri"] {
         assert_ne!(first[key], second[key], "{key}");
     }
-    a_second_request_waits_for_the_logins_before(world, &first);
-    // Nobody holds a session any more, and the workload runs with the new Secret.
-    end_sessions(world);
-    // As if a minute had passed: pods that a rollout ends are given that long.
+    a_second_request_waits_for_the_logins_before(world);
+    // As if the rotation were long ago, and a minute after the workload has taken it up: the one
+    // session that is left keeps the logins before open.
     status(world, &json!({ "lastRotated": long_ago(world, 120) }));
+    rest(world, 80);
+    assert_eq!(known_now(world).retiring_role, Some(RoleSlot::A));
+    assert!(world.can_log_in("eu-west", &first), "a session uses it");
+    end_sessions(world);
     let known = await_known(world, "the logins before are closed", |known| {
         known.retiring_role != Some(RoleSlot::A)
     });
@@ -79,21 +83,42 @@ pub(super) fn no_login_ever_fails(world: &World) {
     assert_eq!(known.active_role, RoleSlot::A);
 }
 
-fn a_second_request_waits_for_the_logins_before(world: &World, first: &Data) {
+fn a_second_request_waits_for_the_logins_before(world: &World) {
     ask(world, "second");
-    let sleep = world
-        .running
-        .ctx
-        .clock
-        .sleep(std::time::Duration::from_secs(3));
-    world.running.block_on(sleep);
-    let known = known(world);
+    rest(world, 3);
+    let known = known_now(world);
     assert_eq!(known.active_role, RoleSlot::B);
     assert_eq!(known.answered_request.as_deref(), Some("first"));
-    assert!(
-        world.can_log_in("eu-west", first),
-        "a session uses it still"
-    );
+}
+
+/// A backup of an older Secret is applied: what was closed stays so.
+pub(super) fn an_old_secret_that_is_put_back_revives_nothing(world: &World) {
+    let before = known_now(world);
+    assert_eq!(before.retiring_role, None);
+    let old = world
+        .running
+        .block_on(world.secrets().get("acme-db"))
+        .unwrap();
+    let old_data = world.secret("acme-db").unwrap();
+    rotation(world, &json!({ "overlapSeconds": 0 }));
+    ask(world, "backup");
+    await_known(world, "the pair before is closed", |known| {
+        known.active_role != before.active_role && known.retiring_role.is_none()
+    });
+    let patch =
+        json!({ "data": old.data, "metadata": { "annotations": old.metadata.annotations } });
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    let api = world.secrets();
+    let put_back = api.patch("acme-db", &parameters, &patch);
+    world.running.block_on(put_back).unwrap();
+    world.poke("acme", "backup");
+    world.running.until("a Secret that works", SOON, || {
+        let now = world.secret("acme-db").unwrap();
+        (now != old_data && world.can_log_in("eu-west", &now)).then_some(())
+    });
+    assert!(!world.can_log_in("eu-west", &old_data));
+    rotation(world, &json!(null));
+    world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
 pub(super) fn the_overlap_ends_though_a_session_is_left(world: &World) {
@@ -101,7 +126,7 @@ pub(super) fn the_overlap_ends_though_a_session_is_left(world: &World) {
         known.retiring_role.is_none()
     });
     let before = world.secret("acme-db").unwrap();
-    let active = known(world).active_role;
+    let active = known_now(world).active_role;
     hold(world, &before);
     rotation(world, &json!({ "overlapSeconds": 4 }));
     ask(world, "third");
@@ -120,7 +145,7 @@ pub(super) fn the_overlap_ends_though_a_session_is_left(world: &World) {
 
 pub(super) fn the_calendar_rotates(world: &World) {
     let before = world.secret("acme-db").unwrap();
-    let known = known(world);
+    let known = known_now(world);
     rotation(world, &json!({ "overlapSeconds": 3600, "intervalDays": 1 }));
     status(world, &json!({ "lastRotated": "2020-01-01T00:00:00Z" }));
     let known = settle(world, &before, "the interval is over", |now| {
@@ -136,7 +161,7 @@ pub(super) fn the_calendar_rotates(world: &World) {
 /// As after a kill between the Secret and the status, and between the server and the Secret.
 pub(super) fn a_rotation_that_was_cut_is_completed(world: &World) {
     let data = world.secret("acme-db").unwrap();
-    let now = known(world);
+    let now = known_now(world);
     let (active, before) = (now.active_role, now.retiring_role.unwrap());
     // The status was not written.
     status(
@@ -225,7 +250,7 @@ fn settle(
             "{what}: the Secret before"
         );
         tries += 1;
-        let known = known(world);
+        let known = known_now(world);
         done(&known).then_some(known)
     });
     assert!(tries > 0);
@@ -238,14 +263,19 @@ fn await_known(
     done: impl Fn(&CredentialsStatus) -> bool,
 ) -> CredentialsStatus {
     world.running.until(what, SOON, || {
-        let known = known(world);
+        let known = known_now(world);
         done(&known).then_some(known)
     })
 }
 
-fn known(world: &World) -> CredentialsStatus {
+fn known_now(world: &World) -> CredentialsStatus {
     let status = world.placement(SPACE, "acme").unwrap().status.unwrap();
     status.credentials.unwrap()
+}
+
+fn rest(world: &World, seconds: u64) {
+    let sleep = world.running.ctx.clock.sleep(Duration::from_secs(seconds));
+    world.running.block_on(sleep);
 }
 
 fn long_ago(world: &World, seconds: i64) -> String {

@@ -340,3 +340,27 @@ proptest! {
         prop_assert_eq!(value(&rendered, "A"), template);
     }
 }
+
+#[test]
+fn the_password_of_a_uri_is_what_was_put_in() {
+    let database = DatabaseName::parse("tenant_a").unwrap();
+    for password in ["p@ss/word1", "a%41:b", "AAAA1111", "+?&#\u{e4}"] {
+        let login = Login {
+            name: "rw",
+            username: "tenant_a_a",
+            password,
+        };
+        let uri = uri::libpq("10.0.0.1", 5432, &database, login);
+        let told = password_in(&uri, "tenant_a_a");
+        assert_eq!(told.as_deref(), Some(password));
+        assert_eq!(password_in(&uri, "tenant_a_b"), None);
+    }
+    for broken in [
+        "",
+        "mysql://u:p@h",
+        "postgresql://u:%4@h",
+        "postgresql://u:%zz@h",
+    ] {
+        assert_eq!(password_in(broken, "u"), None, "{broken}");
+    }
+}

@@ -30,6 +30,28 @@ pub(super) fn jdbc(host: &str, port: u16, database: &DatabaseName, login: Login<
     format!("jdbc:postgresql://{host}:{port}/{database}?{query}")
 }
 
+/// The password in a URI that `libpq` made for this user; none when it is not one.
+pub fn password_in(uri: &str, username: &str) -> Option<String> {
+    let (userinfo, _) = uri.strip_prefix("postgresql://")?.split_once('@')?;
+    let encoded = userinfo
+        .strip_prefix(&encode(username))?
+        .strip_prefix(':')?;
+    decode(encoded)
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let (digits, behind) = after.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = behind;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8(bytes).ok()
+}
+
 fn authority_host(host: &str) -> String {
     // A colon is only ever part of an IPv6 address, which stands in brackets.
     if host.contains(':') {

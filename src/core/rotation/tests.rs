@@ -27,7 +27,7 @@ fn sight(now: i64) -> Sight {
         now: at(now),
         steady: true,
         replaced: false,
-        taken_up: false,
+        taken_up_ms: None,
     }
 }
 
@@ -71,7 +71,7 @@ fn logins_before_are_closed_when_unused_and_taken_up_or_when_the_overlap_ends() 
     };
     assert_eq!(step(&before, &wish(), sight(3599)), Step::Rest);
     let taken_up = Sight {
-        taken_up: true,
+        taken_up_ms: Some(LEAVING_MS),
         ..sight(3599)
     };
     assert_eq!(step(&before, &wish(), taken_up), close(true));
@@ -80,6 +80,11 @@ fn logins_before_are_closed_when_unused_and_taken_up_or_when_the_overlap_ends() 
         ..taken_up
     };
     assert_eq!(step(&before, &wish(), early), Step::Rest);
+    let just_now = Sight {
+        taken_up_ms: Some(LEAVING_MS - 1),
+        ..taken_up
+    };
+    assert_eq!(step(&before, &wish(), just_now), Step::Rest);
     assert_eq!(step(&before, &wish(), sight(3600)), close(false));
 }
 
@@ -110,29 +115,29 @@ fn a_request_waits_for_the_logins_before() {
 proptest! {
     #[test]
     fn nothing_changes_while_the_server_moves(
-        since in 0..10_000_000_i64, now in 0..100_000_000_i64, open: bool, taken_up: bool,
+        since in 0..10_000_000_i64, now in 0..100_000_000_i64, open: bool, taken_up: u64,
         request in proptest::option::of("[a-z]{0,3}"), overlap_seconds in 0..100_000_u32,
         interval_days in proptest::option::of(0..100_u32),
     ) {
         let credentials = known(since, open.then_some(Slot::A));
         let wish = Wish { interval_days, overlap_seconds, request };
-        let sight = Sight { now: at(now), steady: false, replaced: open, taken_up };
+        let sight = Sight { now: at(now), steady: false, replaced: open, taken_up_ms: Some(taken_up) };
         prop_assert_eq!(step(&credentials, &wish, sight), Step::Rest);
     }
 
     #[test]
     fn what_may_be_in_use_is_never_closed_before_its_time(
         since in 0..10_000_000_i64, now in 0..100_000_000_i64, overlap_seconds in 0..100_000_u32,
-        taken_up: bool,
+        taken_up_ms: Option<u64>,
     ) {
         let wish = Wish { overlap_seconds, ..wish() };
-        let sight = Sight { taken_up, ..sight(now) };
+        let sight = Sight { taken_up_ms, ..sight(now) };
         let step = step(&known(since, Some(Slot::B)), &wish, sight);
         let close = |if_unused| Step::Close { slot: Slot::B, if_unused };
         if step == close(false) {
             prop_assert!(now >= since + i64::from(overlap_seconds));
         } else if step == close(true) {
-            prop_assert!(taken_up && now >= since + LEAVING_SECONDS);
+            prop_assert!(taken_up_ms >= Some(LEAVING_MS) && now >= since + LEAVING_SECONDS);
         } else {
             prop_assert_eq!(step, Step::Rest);
         }

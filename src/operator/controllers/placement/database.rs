@@ -91,7 +91,7 @@ pub(super) async fn verify(
     server: &Generic,
     plan: &TenantPlan,
     seat: &Seat,
-    chosen: &Chosen,
+    (chosen, as_recorded): (&Chosen, bool),
     progress: &mut Progress,
 ) -> Result<(), Stop> {
     let slot = chosen.slot;
@@ -104,16 +104,16 @@ pub(super) async fn verify(
         info!(server = %seat.active, database = %seat.database, "Setting a password anew");
         let set = set_password(server, plan, seat, (access, slot), password);
         set.await.map_err(|error| denied(&error, progress))?;
-        if !chosen.fresh {
+        if let Err(error) = log_in(server, seat, (access, slot), password).await {
+            return Err(not_verified(&error, seat, progress));
+        }
+        if as_recorded && !chosen.fresh {
             let login = seat.database.login(access, slot);
             let note = format!(
                 "{} refused the published password of {login}; it is the Secret's again",
                 seat.active
             );
             progress.tell(Severity::Warning, Reason::PasswordChangedOutside, note);
-        }
-        if let Err(error) = log_in(server, seat, (access, slot), password).await {
-            return Err(not_verified(&error, seat, progress));
         }
     }
     verified(seat, progress);
@@ -161,6 +161,17 @@ pub(super) async fn works(
         message,
     );
     true
+}
+
+/// True when the server refuses a published credential.
+pub(super) async fn refuses(server: &Generic, seat: &Seat, chosen: &Chosen) -> bool {
+    for (access, password) in published(&chosen.passwords) {
+        let tried = log_in(server, seat, (access, chosen.slot), password).await;
+        if tried.is_err_and(|error| refused(&error)) {
+            return true;
+        }
+    }
+    false
 }
 
 pub(super) fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, &SecretString)> {

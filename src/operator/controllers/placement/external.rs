@@ -46,8 +46,17 @@ pub(super) async fn read(
     let Some(reference) = &tenant.spec.credentials.password_secret_ref else {
         return Ok(External::NotAsked);
     };
+    if reference.name == tenant.secret_name() {
+        let message = "`spec.credentials.passwordSecretRef` must not name the placement's own \
+                       Secret; name another one";
+        return Ok(External::Lacking(
+            Reason::PasswordInvalid,
+            message.to_owned(),
+        ));
+    }
     let found = ctx.call(secrets.get_opt(&reference.name)).await;
-    let found = found.map_err(|error| secret_call(tenant, "reading", error, progress))?;
+    let doing = format!("reading Secret {} for", reference.name);
+    let found = found.map_err(|error| secret_call(tenant, &doing, error, progress))?;
     Ok(taken(reference, found.as_ref()))
 }
 
@@ -78,7 +87,7 @@ fn taken(reference: &PasswordSecretRef, found: Option<&Secret>) -> External {
     lacking(Reason::PasswordInvalid, &fact, "replace it")
 }
 
-/// What every client can carry, in every form of the Secret.
+/// What clients can carry, and what every form of the Secret can hold.
 pub(super) fn is_usable(password: &str) -> bool {
     LENGTH.contains(&password.len()) && password.bytes().all(|byte| byte.is_ascii_graphic())
 }

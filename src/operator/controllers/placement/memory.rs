@@ -40,6 +40,8 @@ struct Remembered {
     repointed: Option<Inputs>,
     /// The generation for which all workloads of the namespace were looked through.
     scanned: Option<i64>,
+    /// Since when every selected workload has been seen to run with the present Secret.
+    taken_up: Option<Mono>,
 }
 
 impl Memory {
@@ -89,6 +91,17 @@ impl Memory {
         self.entry(uid, |tenant| tenant.scanned = generation);
     }
 
+    /// Whether every selected workload runs with the present Secret. Answers for how long that has
+    /// been seen without a break, in milliseconds.
+    pub(super) fn taken_up(&self, uid: &str, now_so: bool, now: Mono) -> Option<u64> {
+        let mut since = None;
+        self.entry(uid, |tenant| {
+            tenant.taken_up = tenant.taken_up.or(Some(now)).filter(|_| now_so);
+            since = tenant.taken_up;
+        });
+        since.map(|since| now.since(since))
+    }
+
     /// The placement is gone.
     pub(super) fn forget(&self, uid: &str) {
         self.lock().remove(uid);
@@ -132,6 +145,15 @@ mod tests {
         assert!(memory.due("u", &inputs(2), Mono(1)));
         memory.doubt("u");
         assert!(memory.due("u", &inputs(1), Mono(1)));
+    }
+
+    #[test]
+    fn what_was_taken_up_counts_from_its_last_break() {
+        let memory = Memory::default();
+        assert_eq!(memory.taken_up("u", true, Mono(5)), Some(0));
+        assert_eq!(memory.taken_up("u", true, Mono(9)), Some(4));
+        assert_eq!(memory.taken_up("u", false, Mono(10)), None);
+        assert_eq!(memory.taken_up("u", true, Mono(12)), Some(0));
     }
 
     #[test]

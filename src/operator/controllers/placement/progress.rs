@@ -58,6 +58,8 @@ pub(super) struct Served {
     pub(super) slot: Slot,
     /// A password was made in this pass.
     pub(super) new_password: bool,
+    /// The request for a rotation that was answered in this pass.
+    pub(super) answered: Option<String>,
 }
 
 /// What one pass found out. What it did not come to is absent and stays in the status as it was.

@@ -7,10 +7,9 @@
 use domicile_api::conditions::Reason;
 use domicile_api::credentials::{CredentialsStatus, RoleSlot};
 use domicile_api::placement::TenantPlacement;
-use domicile_core::connection::Rendered;
 use domicile_core::names::Slot;
 use domicile_core::rotation::{self, Cause, Credentials, Sight, Step};
-use domicile_providers::Generic;
+use domicile_providers::{Generic, ProviderError};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,78 +17,86 @@ use tracing::info;
 
 use super::database;
 use super::error::Halt;
-use super::progress::{Progress, Served};
-use super::secret::{self, Chosen, Passwords, Write};
+use super::progress::{Progress, Served, Stop, Until};
+use super::secret::{self, Chosen, Passwords, Source};
 use super::serve::bad_template;
 use super::store::Store;
 use super::target::Target;
 use crate::context::Ctx;
 use crate::kube::events::Severity;
 
-/// Publishes the other logins when that is due. Returns what the Secret holds then.
+/// Publishes the other logins when that is due.
 pub(super) async fn turn(
     target: &Target<'_>,
     store: &Store<'_>,
     live: Option<&Secret>,
     chosen: &Chosen,
     progress: &mut Progress,
-) -> Result<Option<Rendered>, Halt> {
-    let Target {
-        tenant,
-        seat,
-        endpoint,
-        external,
-    } = *target;
+) -> Result<(), Halt> {
     // What was published is stored first.
-    if chosen.slot != tenant.active_slot() || !chosen.vouched {
-        return Ok(None);
+    if chosen.slot != target.tenant.active_slot() || chosen.source != Source::Vouched {
+        return Ok(());
     }
+    let given = target.external.given();
     let differs = |given: &SecretString| {
         main(&chosen.passwords).is_some_and(|now| now.expose_secret() != given.expose_secret())
     };
-    let replaced = external.given().is_some_and(differs);
-    let Step::Rotate(cause) = step(target, store.ctx, (replaced, false)) else {
-        return Ok(None);
+    let Step::Rotate(cause) = step(target, store.ctx, given.is_some_and(differs), None) else {
+        return Ok(());
     };
     info!(%cause, "Rotating the credentials");
     let next = Chosen {
         slot: chosen.slot.other(),
-        passwords: renewed(&chosen.passwords, external.given()),
+        passwords: renewed(&chosen.passwords, given),
         fresh: true,
-        vouched: false,
+        held: false,
+        source: Source::New,
     };
     let rendered = target
         .render(&next)
         .map_err(|error| bad_template(&error, progress))?;
-    let server = Generic::new(endpoint.clone(), database::MAKE);
-    let server = server.map_err(|error| database::stop_for(&error))?;
+    if let Err(error) = open(target, &next).await {
+        let names = names(target, next.slot).join(" and ");
+        let message = format!("the logins {names} were to be published, and do not work: {error}");
+        return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
+    }
+    let write = secret::write(live, &target.identity(), &rendered);
+    store.write(write, progress).await?;
+    let served = target.served(&rendered, &next);
+    progress.served = Some(Served {
+        answered: target.tenant.rotation_request(),
+        ..served
+    });
+    progress.rolling = true;
+    let note = told(target, &next, cause);
+    progress.tell(Severity::Normal, Reason::CredentialsRotated, note);
+    Ok(())
+}
+
+/// Gives the logins their passwords, and logs in with each.
+async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
+    let Target {
+        tenant,
+        seat,
+        endpoint,
+        external: _,
+    } = *target;
+    let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
     for (access, password) in database::published(&next.passwords) {
         let login = (access, next.slot);
-        let set = database::set_password(&server, &plan, seat, login, password);
-        set.await.map_err(|error| database::stop_for(&error))?;
-        let tried = database::log_in(&server, seat, login, password);
-        tried.await.map_err(|error| database::stop_for(&error))?;
+        database::set_password(&server, &plan, seat, login, password).await?;
+        database::log_in(&server, seat, login, password).await?;
     }
-    let write = secret::write(live, &target.identity(), &rendered);
-    debug_assert!(
-        !matches!(write, Write::Nothing),
-        "a new password is a change"
-    );
-    store.write(write, progress).await?;
-    progress.served = Some(target.served(&rendered, &next));
-    progress.tell(
-        Severity::Normal,
-        Reason::CredentialsRotated,
-        told(target, &next, cause),
-    );
-    Ok(Some(rendered))
+    Ok(())
 }
 
-/// Closes the logins before the published ones when nobody needs them any more.
+/// Closes the logins before the published ones when nobody needs them any more. `taken_up` says for
+/// how many milliseconds all selected workloads have run with the present ones.
 pub(super) async fn close(
     target: &Target<'_>,
     ctx: &Ctx,
+    taken_up: Option<u64>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let Target {
@@ -102,7 +109,7 @@ pub(super) async fn close(
     if published != Some(tenant.active_slot()) {
         return Ok(());
     }
-    let Step::Close { slot, if_unused } = step(target, ctx, (false, progress.taken_up)) else {
+    let Step::Close { slot, if_unused } = step(target, ctx, false, taken_up) else {
         return Ok(());
     };
     let server = Generic::new(endpoint.clone(), database::MAKE);
@@ -122,10 +129,8 @@ pub(super) async fn close(
     } else {
         "`spec.credentials.rotation.overlapSeconds` is over"
     };
-    let note = format!(
-        "closed the logins {}: {why}",
-        names(target, slot).join(" and ")
-    );
+    let names = names(target, slot).join(" and ");
+    let note = format!("closed the logins {names}: {why}");
     progress.tell(Severity::Normal, Reason::LoginRetired, note);
     Ok(())
 }
@@ -137,52 +142,59 @@ pub(super) fn recorded(
     retired: bool,
     now: Timestamp,
 ) -> CredentialsStatus {
-    let known = tenant
-        .status
-        .as_ref()
-        .and_then(|status| status.credentials.clone());
+    let known = tenant.status.as_ref();
+    let known = known.and_then(|status| status.credentials.clone());
     let active = RoleSlot::from(served.slot);
-    let turned = known
-        .as_ref()
-        .is_some_and(|known| known.active_role != active);
-    let renewed = turned || served.new_password;
-    let before = known.as_ref().map_or(0, |known| known.generation);
-    let kept = known.as_ref().filter(|_| !renewed);
-    let answered = match &known {
-        Some(known) if !turned => known.answered_request.clone(),
-        Some(_) | None => tenant.rotation_request(),
+    let Some(known) = known else {
+        return first(tenant, served, now);
     };
-    let mut next = CredentialsStatus {
-        generation: if renewed { before + 1 } else { before.max(1) },
+    let turned = known.active_role != active;
+    let generation = known.generation.max(1) + i64::from(turned || served.new_password);
+    let retiring_role = if turned {
+        Some(known.active_role)
+    } else {
+        known.retiring_role.filter(|_| !retired)
+    };
+    let last_rotated = if turned {
+        Some(now)
+    } else {
+        known.last_rotated
+    };
+    let created = tenant.credentials().map(|known| known.since);
+    CredentialsStatus {
+        generation,
         active_role: active,
-        last_rotated: if renewed {
-            Some(now)
-        } else {
-            kept.and_then(|known| known.last_rotated)
-        },
-        next_rotation: None,
-        retiring_role: match &known {
-            Some(known) if turned => Some(known.active_role),
-            Some(known) if !retired => known.retiring_role,
-            Some(_) | None => None,
-        },
-        answered_request: answered,
-    };
-    let since = next
-        .last_rotated
-        .or_else(|| tenant.credentials().map(|known| known.since));
-    next.next_rotation = since.and_then(|since| {
-        let credentials = Credentials {
-            since,
-            retiring: None,
-            answered: None,
-        };
-        rotation::next(&credentials, &tenant.rotation())
-    });
-    next
+        last_rotated,
+        next_rotation: next(tenant, last_rotated.or(created)),
+        retiring_role,
+        answered_request: served.answered.clone().or(known.answered_request),
+    }
 }
 
-fn step(target: &Target<'_>, ctx: &Ctx, (replaced, taken_up): (bool, bool)) -> Step {
+/// The first record. Credentials that were there already had one that is lost: the other logins may
+/// be in use.
+fn first(tenant: &TenantPlacement, served: &Served, now: Timestamp) -> CredentialsStatus {
+    let lost = !served.new_password;
+    CredentialsStatus {
+        generation: 1,
+        active_role: served.slot.into(),
+        last_rotated: Some(now),
+        next_rotation: next(tenant, Some(now)),
+        retiring_role: lost.then(|| served.slot.other().into()),
+        answered_request: tenant.rotation_request(),
+    }
+}
+
+fn next(tenant: &TenantPlacement, since: Option<Timestamp>) -> Option<Timestamp> {
+    let credentials = Credentials {
+        since: since?,
+        retiring: None,
+        answered: None,
+    };
+    rotation::next(&credentials, &tenant.rotation())
+}
+
+fn step(target: &Target<'_>, ctx: &Ctx, replaced: bool, taken_up_ms: Option<u64>) -> Step {
     let Some(known) = target.tenant.credentials() else {
         return Step::Rest;
     };
@@ -190,7 +202,7 @@ fn step(target: &Target<'_>, ctx: &Ctx, (replaced, taken_up): (bool, bool)) -> S
         now: ctx.clock.now().wall,
         steady: target.seat.steady,
         replaced,
-        taken_up,
+        taken_up_ms,
     };
     rotation::step(&known, &target.tenant.rotation(), sight)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use domicile_api::meta;
-use domicile_core::connection::{RenderError, Rendered};
+use domicile_core::connection::{RenderError, Rendered, password_in};
 use domicile_core::facts::Epoch;
 use domicile_core::names::Slot;
 use k8s_openapi::ByteString;
@@ -47,8 +47,21 @@ pub(super) struct Chosen {
     pub(super) passwords: Passwords,
     /// A password is new.
     pub(super) fresh: bool,
-    /// The Secret holds exactly this: its own hash vouches for it.
-    pub(super) vouched: bool,
+    /// At least one password comes from the Secret.
+    pub(super) held: bool,
+    /// Where the password of the main login comes from: the one that writes, if there is one.
+    pub(super) source: Source,
+}
+
+/// Where a password comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From the Secret, whose own hash vouches for all of its content.
+    Vouched,
+    /// From the Secret.
+    Held,
+    /// It is new.
+    New,
 }
 
 /// Where, for whom and under which epoch the Secret is written.
@@ -144,29 +157,34 @@ pub(super) fn choose_passwords(
                     slot,
                     passwords,
                     fresh: false,
-                    vouched: true,
+                    held: true,
+                    source: Source::Vouched,
                 });
             }
         }
     }
-    let mut fresh = false;
-    let mut first = |candidates: Option<Candidates>| {
-        candidates.map(|Candidates { held, given }| {
-            held.into_iter().next().unwrap_or_else(|| {
-                fresh = true;
-                given.unwrap_or_else(generate)
-            })
-        })
+    let holds = |login: &Option<Candidates>| login.as_ref().map(|login| !login.held.is_empty());
+    let known = [holds(&main), holds(&reader)];
+    let mut known = known.into_iter().flatten();
+    let source = match known.clone().next() {
+        Some(true) => Source::Held,
+        Some(false) | None => Source::New,
+    };
+    let (fresh, held) = (known.clone().any(|held| !held), known.any(|held| held));
+    let first = |login: Candidates| {
+        let found = login.held.into_iter().next();
+        found.or(login.given).unwrap_or_else(generate)
     };
     let passwords = Passwords {
-        read_write: first(main),
-        read_only: first(reader),
+        read_write: main.map(first),
+        read_only: reader.map(first),
     };
     Ok(Chosen {
         slot,
         passwords,
         fresh,
-        vouched: false,
+        held,
+        source,
     })
 }
 
@@ -287,6 +305,7 @@ fn candidates(
     given: Option<&SecretString>,
 ) -> Candidates {
     let from_uri = uri.and_then(|uri| password_in(uri, username));
+    let from_uri = from_uri.as_deref();
     let ours = |text: &str| {
         text.len() == PASSWORD_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
@@ -298,11 +317,6 @@ fn candidates(
         held: found.into_iter().map(SecretString::from).collect(),
         given: given.cloned(),
     }
-}
-
-fn password_in<'a>(uri: &'a str, username: &str) -> Option<&'a str> {
-    let (userinfo, _) = uri.strip_prefix("postgresql://")?.split_once('@')?;
-    userinfo.strip_prefix(username)?.strip_prefix(':')
 }
 
 fn options(candidates: Option<&Candidates>) -> Vec<Option<SecretString>> {

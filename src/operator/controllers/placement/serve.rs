@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::RenderError;
+use domicile_providers::Generic;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
@@ -13,10 +14,10 @@ use super::external::{self, External};
 use super::memory::Memory;
 use super::observe::{BRIEF, Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
-use super::secret::{self, Chosen, Refusal, Write};
+use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, report, rotate, workloads};
+use super::{SOON, database, report, rotate, workloads};
 use crate::context::Ctx;
 
 /// Does all that is missing, in an order in which each interruption leaves something that the next
@@ -43,9 +44,7 @@ pub(super) async fn serve(
         endpoint: &endpoint,
         external: &external,
     };
-    let chosen = target
-        .choose(live.as_ref())
-        .map_err(|error| bad_template(&error, progress))?;
+    let chosen = choose(&target, live.as_ref(), progress).await?;
     lacking(&external, &chosen, progress)?;
     let rendered = target
         .render(&chosen)
@@ -72,10 +71,33 @@ pub(super) async fn serve(
             }
         }
     }
-    let turned = rotate::turn(&target, &store, live.as_ref(), &chosen, progress).await?;
-    let rendered = turned.unwrap_or(rendered);
     workloads::inject(ctx, tenant, memory, &rendered, progress).await?;
-    rotate::close(&target, ctx, progress).await
+    let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
+    rotate::close(&target, ctx, taken_up, progress).await?;
+    // Its status is stored before workloads get it: the next pass does that.
+    rotate::turn(&target, &store, live.as_ref(), &chosen, progress).await
+}
+
+/// The logins to publish. Those that are not recorded were tried before they were published, so
+/// that a Secret whose logins the server refuses is an old one that was put back.
+async fn choose(
+    target: &Target<'_>,
+    live: Option<&Secret>,
+    progress: &mut Progress,
+) -> Result<Chosen, Halt> {
+    let chosen = target
+        .choose(live)
+        .map_err(|error| bad_template(&error, progress))?;
+    if chosen.slot == target.tenant.active_slot() || !target.seat.steady {
+        return Ok(chosen);
+    }
+    let server = Generic::new(target.endpoint.clone(), database::MAKE);
+    let server = server.map_err(|error| database::denied(&error, progress))?;
+    if database::refuses(&server, target.seat, &chosen).await {
+        let anew = target.anew();
+        return Ok(anew.map_err(|error| bad_template(&error, progress))?);
+    }
+    Ok(chosen)
 }
 
 /// What it means that the user's password cannot be had: new credentials wait for it, and those
@@ -84,7 +106,7 @@ fn lacking(external: &External, chosen: &Chosen, progress: &mut Progress) -> Res
     let External::Lacking(reason, message) = external else {
         return Ok(());
     };
-    if chosen.fresh {
+    if chosen.source == Source::New {
         let stop = Stop::new(Until::Mended, *reason, message);
         return Err(progress.deny(ConditionType::CredentialsCurrent, stop));
     }

@@ -13,9 +13,9 @@ use super::database;
 use super::error::Halt;
 use super::external::External;
 use super::memory::Inputs;
-use super::observe::Seat;
+use super::observe::{Seat, recorded};
 use super::progress::{Progress, Served};
-use super::secret::{self, Chosen, Identity, Passwords, Write};
+use super::secret::{self, Chosen, Identity, Passwords, Source, Write};
 use super::serve::namespace;
 use super::store::Store;
 
@@ -37,16 +37,26 @@ pub(super) struct Target<'a> {
 
 impl Target<'_> {
     /// The logins to publish: those that the untouched Secret holds, else those of the recorded
-    /// slot. A rotation whose status was not stored is so known by its Secret.
+    /// slot, unless the Secret tells of the others alone. A rotation whose status was not stored is
+    /// so known by its Secret.
     pub(super) fn choose(&self, live: Option<&Secret>) -> Result<Chosen, RenderError> {
         let recorded = self.tenant.active_slot();
         let first = self.candidates(live, recorded)?;
-        if first.vouched {
+        if first.source == Source::Vouched {
             return Ok(first);
         }
         let other = self.candidates(live, recorded.other())?;
-        let held = first.fresh && !other.fresh;
-        Ok(if other.vouched || held { other } else { first })
+        let alone = other.held && !first.held;
+        Ok(if other.source == Source::Vouched || alone {
+            other
+        } else {
+            first
+        })
+    }
+
+    /// New passwords for the recorded logins.
+    pub(super) fn anew(&self) -> Result<Chosen, RenderError> {
+        self.candidates(None, self.tenant.active_slot())
     }
 
     fn candidates(&self, live: Option<&Secret>, slot: Slot) -> Result<Chosen, RenderError> {
@@ -59,9 +69,17 @@ impl Target<'_> {
 
     /// The logins that must be closed: those that are neither published nor retiring.
     fn idle(&self, chosen: &Chosen) -> Option<Slot> {
-        let retiring = self.tenant.credentials().and_then(|known| known.retiring);
-        let settled = chosen.slot == self.tenant.active_slot() && retiring.is_none();
+        let known = self.tenant.credentials()?;
+        let settled = chosen.slot == self.tenant.active_slot() && known.retiring.is_none();
         (settled && self.seat.steady).then(|| chosen.slot.other())
+    }
+
+    /// Whether the tenant is served as its status records it: what differs on the server then was
+    /// changed there.
+    fn as_recorded(&self) -> bool {
+        let status = self.tenant.status.as_ref();
+        let here = recorded(self.tenant) == Some((self.seat.active.clone(), self.seat.epoch));
+        here && self.seat.steady && status.is_some_and(|status| status.credentials.is_some())
     }
 
     /// All that a look at the database depends on.
@@ -109,7 +127,7 @@ impl Target<'_> {
             (Write::Nothing, write)
         };
         store.write(before, progress).await?;
-        database::verify(&server, &plan, seat, chosen, progress).await?;
+        database::verify(&server, &plan, seat, (chosen, self.as_recorded()), progress).await?;
         store.write(after, progress).await?;
         Ok(Look::All)
     }
@@ -199,6 +217,7 @@ impl Target<'_> {
             secret_hash: secret::hash(rendered),
             slot: chosen.slot,
             new_password: chosen.fresh,
+            answered: None,
         }
     }
 }

@@ -37,6 +37,7 @@ fn served(region: &str, epoch: i64, new_password: bool) -> Progress {
             secret_hash: "ab".into(),
             slot: Slot::A,
             new_password,
+            answered: None,
         }),
         ..Progress::default()
     };

@@ -39,6 +39,7 @@ fn served(slot: Slot, new_password: bool) -> Served {
         secret_hash: "ab".into(),
         slot,
         new_password,
+        answered: None,
     }
 }
 
@@ -62,7 +63,6 @@ fn a_rotation_is_recorded_from_what_is_published() {
     assert_eq!(status.active_role, RoleSlot::B);
     assert_eq!(status.retiring_role, Some(RoleSlot::A));
     assert_eq!(status.last_rotated, Some(at(200)));
-    assert_eq!(status.answered_request.as_deref(), Some("now"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn credentials_of_an_older_version_are_as_old_as_the_placement() {
 }
 
 #[test]
-fn a_new_password_for_the_same_login_leaves_the_one_before_open() {
+fn a_new_password_for_the_same_login_leaves_the_end_of_the_overlap_as_it_was() {
     let before = json!({
         "generation": 4, "activeRole": "B", "lastRotated": at(200), "retiringRole": "A",
     });
@@ -100,5 +100,33 @@ fn a_new_password_for_the_same_login_leaves_the_one_before_open() {
     );
     assert_eq!(status.generation, 5);
     assert_eq!(status.retiring_role, Some(RoleSlot::A));
+    assert_eq!(status.last_rotated, Some(at(200)));
+}
+
+#[test]
+fn a_lost_record_takes_the_other_logins_for_used() {
+    let status = recorded(
+        &tenant(Value::Null, None),
+        &served(Slot::B, false),
+        false,
+        at(300),
+    );
+    assert_eq!(status.active_role, RoleSlot::B);
+    assert_eq!(status.retiring_role, Some(RoleSlot::A));
     assert_eq!(status.last_rotated, Some(at(300)));
+}
+
+#[test]
+fn only_the_pass_that_rotates_answers_a_request() {
+    let before = json!({ "generation": 3, "activeRole": "A", "answeredRequest": "old" });
+    let tenant = tenant(before, Some("now"));
+    let cut = recorded(&tenant, &served(Slot::B, false), false, at(200));
+    assert_eq!(cut.answered_request.as_deref(), Some("old"));
+    let whole = Served {
+        answered: Some("now".into()),
+        ..served(Slot::B, true)
+    };
+    let status = recorded(&tenant, &whole, false, at(200));
+    assert_eq!(status.answered_request.as_deref(), Some("now"));
+    assert_eq!(status.generation, 4);
 }
