@@ -1,9 +1,8 @@
 //! Every reason that a condition or an event of ours may carry: a closed list.
 
+mod probe;
 #[cfg(test)]
 mod tests;
-
-use domicile_core::health::ProbeFailure;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {
@@ -113,6 +112,16 @@ reasons! {
     NoDefaultRegion,
     /// The server is not in the Region's list.
     ServerNotFound,
+    /// Servers for such tenants are there, and each has as many as it may hold.
+    RegionFull,
+    /// No server of the Region is for tenants of this plan, isolation, plane or version.
+    NoServerForPlan,
+    /// A server was chosen; the message says why this one.
+    ServerChosen,
+    /// The server is one for such tenants.
+    ServerSuits,
+    /// The tenant stays on its server, which is none for such tenants any more.
+    ServerUnsuited,
     /// A copy would stand outside the allowed jurisdictions.
     WouldLeaveJurisdiction,
     /// Every copy stands within the allowed jurisdictions.
@@ -379,20 +388,4 @@ reasons! {
     GuardFailed,
     /// The active server does not answer, so a planned move is impossible.
     PrimaryNotHealthy,
-}
-
-impl From<ProbeFailure> for Reason {
-    fn from(failure: ProbeFailure) -> Self {
-        match failure {
-            ProbeFailure::Unreachable => Self::Unreachable,
-            ProbeFailure::TimedOut => Self::ProbeTimedOut,
-            ProbeFailure::CertificateInvalid => Self::CertificateInvalid,
-            ProbeFailure::CredentialsDenied => Self::CredentialsDenied,
-            ProbeFailure::TooManyConnections => Self::TooManyConnections,
-            ProbeFailure::NotAccepting => Self::NotAcceptingConnections,
-            ProbeFailure::WrongServer => Self::WrongServer,
-            ProbeFailure::VersionUnsupported => Self::VersionUnsupported,
-            ProbeFailure::Unexpected => Self::UnexpectedAnswer,
-        }
-    }
 }

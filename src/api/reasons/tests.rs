@@ -1,3 +1,5 @@
+use domicile_core::health::ProbeFailure;
+
 use super::*;
 
 #[test]

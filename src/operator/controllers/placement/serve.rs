@@ -15,6 +15,7 @@ use super::error::Halt;
 use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, recorded, seat};
 use super::progress::{Progress, Served, Stop, Until};
+use super::room::Room;
 use super::secret::{self, Chosen, Identity, Passwords, Refusal, Write};
 use super::store::{Store, secret_call};
 use super::{SOON, database, report, workloads};
@@ -28,7 +29,8 @@ pub(super) async fn serve(
     memory: &Memory,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    let seat = seat(ctx, tenant, progress)?;
+    let room = Room::look(ctx, tenant, &memory.promises).await;
+    let seat = seat(ctx, tenant, Some(&room), progress)?;
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
     let live = ctx.call(secrets.get_opt(&tenant.secret_name())).await;
     let live = live.map_err(|error| secret_call(tenant, "reading", error, progress))?;
