@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 #[path = "apiserver_placement/address.rs"]
 mod address;
+#[path = "apiserver_placement/capacity.rs"]
+mod capacity;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
 #[path = "apiserver_placement/moves.rs"]
@@ -68,6 +70,8 @@ fn tenants_are_placed_and_let_go() {
     refused::a_database_belongs_to_who_came_first(&world);
     refused::an_operator_without_rights_leaves_nothing_behind(&world);
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
+    capacity::no_server_takes_more_than_it_may(&world);
+    capacity::a_plan_gets_the_server_that_takes_it(&world);
     no_output_holds_a_password(&world);
     a_retained_placement_leaves_all_behind(&world);
     namespace::a_deleted_namespace_takes_its_placements_along(&world);

@@ -40,6 +40,8 @@ types! {
     AdminPrivilegesSufficient,
     /// Region: what promotes the servers answers, and lets the operator in.
     ProvidersReady,
+    /// Placement: the server is one for tenants of this plan, isolation, plane and version.
+    ServerFits,
     /// Placement: database, roles and grants are made.
     DatabaseReady,
     /// Placement: the published credentials are accepted.

@@ -185,6 +185,8 @@ fn placement_columns() -> Vec<CustomResourceColumnDefinition> {
     ];
     let protected = ".status.conditions[?(@.type==\"FailoverProtected\")].status";
     columns.extend(ending(vec![
+        text("Plan", ".spec.plan"),
+        text("Server", ".status.server"),
         column("Epoch", "integer", ".status.epoch"),
         text("Secret", ".status.binding.name"),
         text("Protected", protected),

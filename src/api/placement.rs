@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsSpec;
+use crate::fit::{self, Isolation, Plane};
 use crate::placement_status::TenantPlacementStatus;
 use crate::schema::{self, rules};
 
@@ -28,7 +29,8 @@ use crate::schema::{self, rules};
     doc = "TenantPlacement says where a tenant's data lives and which workloads get its \
            credentials.",
     selectable = ".spec.tenantID",
-    selectable = ".spec.region"
+    selectable = ".spec.region",
+    selectable = ".spec.plan"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
@@ -64,6 +66,23 @@ pub struct TenantPlacementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::jurisdictions")]
     pub allowed_jurisdictions: Option<Vec<String>>,
+    /// `plan` of the tenant. A server with `plans` takes those only. Once the tenant has a server
+    /// it stays there: when it changes, the condition `ServerFits` says whether that server is
+    /// still one for it. The tenant has no plan when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::PLAN))]
+    pub plan: Option<String>,
+    /// `isolation`: `Dedicated` asks for a server that holds no other tenant.
+    #[serde(default = "fit::shared")]
+    pub isolation: Isolation,
+    /// `plane`: `Control` asks for a server of what the application knows of all tenants.
+    #[serde(default = "fit::tenant_plane")]
+    pub plane: Plane,
+    /// `minimumVersion` is the oldest major version of PostgreSQL that the server may run; any
+    /// when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 15, max = 99))]
+    pub minimum_version: Option<i32>,
     /// `database` names the database; `tenant_` and the tenant ID, with `-` as `_`, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseSpec>,

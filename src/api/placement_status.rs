@@ -56,8 +56,8 @@ pub struct TenantPlacementStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
-    /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabaseReady`, `CredentialsCurrent`,
-    /// `Injected`, `FailoverProtected`, `ResidencyCompliant`.
+    /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `ServerFits`, `DatabaseReady`,
+    /// `CredentialsCurrent`, `Injected`, `FailoverProtected`, `ResidencyCompliant`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -81,6 +81,16 @@ reasons! {
     NoDefaultRegion,
     /// The server is not in the Region's list.
     ServerNotFound,
+    /// Servers for such tenants are there, and each has as many as it may hold.
+    RegionFull,
+    /// No server of the Region is for tenants of this plan, isolation, plane or version.
+    NoServerForPlan,
+    /// A server was chosen; the message says why this one.
+    ServerChosen,
+    /// The server is one for such tenants.
+    ServerSuits,
+    /// The tenant stays on its server, which is none for such tenants any more.
+    ServerUnsuited,
     /// A copy would stand outside the allowed jurisdictions.
     WouldLeaveJurisdiction,
     /// Every copy stands within the allowed jurisdictions.

@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fit::{self, Isolation, Plane};
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -86,6 +87,10 @@ pub struct KubeconfigSecretRef {
 /// One database server: PostgreSQL 15 or newer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "self.isolation != 'Dedicated' || !has(self.maxTenants) || self.maxTenants <= 1",
+    "`maxTenants` must not be more than 1 when `isolation` is `Dedicated`",
+)])))]
 pub struct DatabaseServer {
     /// `name` is what policies call the server.
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
@@ -107,6 +112,25 @@ pub struct DatabaseServer {
     /// `provider` says what promotes the server and makes it a standby again.
     #[serde(default)]
     pub provider: Provider,
+    /// `plans` are the plans that the server takes, and it takes no tenant without one of them.
+    /// When absent, it takes every tenant, of whatever plan or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::plans")]
+    pub plans: Option<Vec<String>>,
+    /// `isolation` of the tenants: a `Dedicated` server holds one, which asks for that by its own
+    /// `isolation`.
+    #[serde(default = "fit::shared")]
+    pub isolation: Isolation,
+    /// `maxTenants` is the most tenants that the server takes. Databases that deleted placements
+    /// left count; tenants that are here stay when it is lowered. No limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_tenants: Option<i32>,
+    /// `planes` that the server takes: the databases of tenants, or of what the application knows
+    /// of all tenants.
+    #[serde(default = "fit::all_planes")]
+    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
+    pub planes: Vec<Plane>,
 }
 
 /// What promotes a server and makes it a standby again.

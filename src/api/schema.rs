@@ -54,6 +54,20 @@ pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time", "maxLength": 64})
 }
 
+/// The name of a plan, as a label's value.
+pub(crate) const PLAN: &str = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$";
+
+/// A set of plans.
+pub(crate) fn plans(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": PLAN},
+    })
+}
+
 /// A list of names, each a DNS label: a set.
 pub(crate) fn names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -89,6 +89,15 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
     if has("RegionNotFound") {
         next.push("kubectl get regions".to_owned());
     }
+    let asked = match text(placement, "/status/homeRegion") {
+        region if region.is_empty() => text(placement, "/spec/region"),
+        region => region,
+    };
+    if (has("RegionFull") || has("NoServerForPlan")) && !asked.is_empty() {
+        next.push(format!(
+            "see what its servers take, and list another: kubectl domicile explain region/{asked}"
+        ));
+    }
     let active = match text(placement, "/status/activeRegion") {
         region if region.is_empty() => text(placement, "/spec/region"),
         region => region,

@@ -19,7 +19,7 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 19] = [
+const ORDER: [ConditionType; 20] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
@@ -27,6 +27,7 @@ const ORDER: [ConditionType; 19] = [
     ConditionType::AdminPrivilegesSufficient,
     ConditionType::ProvidersReady,
     ConditionType::ResidencyCompliant,
+    ConditionType::ServerFits,
     ConditionType::DatabaseReady,
     ConditionType::CredentialsCurrent,
     ConditionType::Injected,
@@ -52,6 +53,7 @@ fn meaning(condition: ConditionType) -> Meaning {
         | ConditionType::DatabasesReachable
         | ConditionType::AdminPrivilegesSufficient
         | ConditionType::ProvidersReady
+        | ConditionType::ServerFits
         | ConditionType::DatabaseReady
         | ConditionType::CredentialsCurrent
         | ConditionType::Injected

@@ -4,6 +4,7 @@
 mod files;
 mod known;
 mod report;
+mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +23,9 @@ use crate::report::Health;
 use crate::session::Session;
 use crate::text as rendered;
 use crate::world::{Placements, World};
-use known::{Seat, Sites};
+use known::Sites;
 pub use report::{Plan, PolicyPlan, Rto, TenantPlan};
+use seats::Seat;
 
 /// Foretells. With files, no cluster is asked.
 ///

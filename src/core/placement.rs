@@ -10,12 +10,21 @@ use crate::names::{Jurisdiction, RegionName, ServerId};
 mod copies;
 mod deletion;
 mod effective;
+mod held;
+mod refusal;
 mod route;
+mod server;
 
 pub use copies::{Copies, Copy, CopyKind, copies};
 pub use deletion::{Deletion, deletion};
 pub use effective::effective;
+pub use held::{Held, Holder, held};
+pub use refusal::{Refusal, ServerError, Unfit};
 pub use route::{Hold, Recorded, Route, home_server, route};
+pub use server::{
+    Asked, Choice, Isolation, Plane, ServerView, Wish, choose_server, fits, policy_of,
+    serving_server,
+};
 
 /// What a placement needs to know of a `Region`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +33,15 @@ pub struct RegionView {
     pub jurisdiction: Jurisdiction,
     /// `spec.default`.
     pub default: bool,
-    /// The names of its database servers, in the order of the spec.
-    pub servers: Vec<String>,
+    /// Its database servers, in the order of the spec.
+    pub servers: Vec<ServerView>,
+}
+
+impl RegionView {
+    /// The database server of that name.
+    pub fn server(&self, name: &str) -> Option<&ServerView> {
+        self.servers.iter().find(|server| server.name == name)
+    }
 }
 
 /// What a placement needs to know of a `FailoverPolicy`.
@@ -102,77 +118,6 @@ pub fn home(
     }
 }
 
-/// Why no server of the home region takes the tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServerError {
-    /// The region lists no database server, or no longer the one that holds the tenant.
-    NotFound(String),
-    /// The home region itself is outside the allowed jurisdictions.
-    HomeNotAllowed(Jurisdiction),
-    /// Each server has a standby in a jurisdiction that the tenant does not allow.
-    WouldLeaveJurisdiction {
-        /// The server.
-        server: ServerId,
-        /// The policy that gives it the standby.
-        policy: String,
-        /// The standby.
-        standby: ServerId,
-    },
-    /// Each server is a standby of another one and takes no tenant of its own.
-    IsStandby {
-        /// The server.
-        server: ServerId,
-        /// The policy that makes it one.
-        policy: String,
-    },
-    /// Several policies claim the server as their primary.
-    InTwoPolicies {
-        /// The server.
-        server: ServerId,
-        /// The policies.
-        policies: Vec<String>,
-    },
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound(server) if server.is_empty() => {
-                f.write_str("the home region lists no database server")
-            }
-            Self::NotFound(server) => write!(
-                f,
-                "the home region no longer lists the database server {server:?}, which holds the \
-                 tenant; list it again"
-            ),
-            Self::HomeNotAllowed(jurisdiction) => write!(
-                f,
-                "the home region is in jurisdiction {jurisdiction}, which \
-                 `spec.allowedJurisdictions` does not list"
-            ),
-            Self::WouldLeaveJurisdiction {
-                server,
-                policy,
-                standby,
-            } => write!(
-                f,
-                "FailoverPolicy {policy} copies {server} to {standby}, outside \
-                 `spec.allowedJurisdictions`; allow that jurisdiction or use another server"
-            ),
-            Self::IsStandby { server, policy } => write!(
-                f,
-                "{server} is a standby in FailoverPolicy {policy} and takes no tenant of its own; \
-                 place the tenant in the primary's region"
-            ),
-            Self::InTwoPolicies { server, policies } => write!(
-                f,
-                "{server} is in several FailoverPolicies: {}; leave it in one",
-                policies.join(", ")
-            ),
-        }
-    }
-}
-
 /// The tenant's law: the jurisdictions in which copies of it may lie.
 pub fn allowed(
     spec: Option<&BTreeSet<Jurisdiction>>,
@@ -180,99 +125,6 @@ pub fn allowed(
 ) -> BTreeSet<Jurisdiction> {
     spec.cloned()
         .unwrap_or_else(|| BTreeSet::from([home.clone()]))
-}
-
-/// The server of the home region that takes the tenant: the first that the law admits, and the
-/// recorded one for ever.
-///
-/// A recorded server is kept even when a policy has since given it a standby outside the law: the
-/// tenant's data cannot be moved by naming another server. [`copies`] then says so.
-pub fn choose_server(
-    home: &RegionName,
-    recorded: Option<&str>,
-    allowed: &BTreeSet<Jurisdiction>,
-    regions: &BTreeMap<RegionName, RegionView>,
-    policies: &[PolicyView],
-) -> Result<String, ServerError> {
-    let region = regions
-        .get(home)
-        .ok_or_else(|| ServerError::NotFound(String::new()))?;
-    if let Some(server) = recorded {
-        let listed = region.servers.iter().any(|name| name == server);
-        return if listed {
-            Ok(server.to_owned())
-        } else {
-            Err(ServerError::NotFound(server.to_owned()))
-        };
-    }
-    if !allowed.contains(&region.jurisdiction) {
-        return Err(ServerError::HomeNotAllowed(region.jurisdiction.clone()));
-    }
-    let mut refused = None;
-    for server in &region.servers {
-        let id = ServerId {
-            region: home.clone(),
-            server: server.clone(),
-        };
-        match admits(&id, allowed, regions, policies) {
-            Ok(()) => return Ok(server.clone()),
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    Err(refused.unwrap_or_else(|| ServerError::NotFound(String::new())))
-}
-
-fn admits(
-    server: &ServerId,
-    allowed: &BTreeSet<Jurisdiction>,
-    regions: &BTreeMap<RegionName, RegionView>,
-    policies: &[PolicyView],
-) -> Result<(), ServerError> {
-    if let Some(policy) = policies
-        .iter()
-        .find(|policy| policy.standbys.contains(server))
-    {
-        let policy = policy.name.clone();
-        return Err(ServerError::IsStandby {
-            server: server.clone(),
-            policy,
-        });
-    }
-    let policy = policy_of(server, policies)?;
-    let outside = |standby: &&ServerId| {
-        regions
-            .get(&standby.region)
-            .is_none_or(|region| !allowed.contains(&region.jurisdiction))
-    };
-    if let Some((policy, standby)) =
-        policy.and_then(|policy| Some((policy, policy.standbys.iter().find(outside)?)))
-    {
-        return Err(ServerError::WouldLeaveJurisdiction {
-            server: server.clone(),
-            policy: policy.name.clone(),
-            standby: standby.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// The one policy whose primary is `server`.
-pub fn policy_of<'a>(
-    server: &ServerId,
-    policies: &'a [PolicyView],
-) -> Result<Option<&'a PolicyView>, ServerError> {
-    let found: Vec<&PolicyView> = policies
-        .iter()
-        .filter(|policy| policy.primary == *server)
-        .collect();
-    match found.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(Some(*one)),
-        [_, ..] => Err(ServerError::InTwoPolicies {
-            server: server.clone(),
-            policies: found.iter().map(|policy| policy.name.clone()).collect(),
-        }),
-    }
 }
 
 fn join(names: &[RegionName]) -> String {

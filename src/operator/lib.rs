@@ -6,6 +6,7 @@ pub mod context;
 pub mod controllers;
 pub mod error;
 pub mod heartbeats;
+pub mod holders;
 pub mod http;
 pub mod kube;
 pub mod leases;

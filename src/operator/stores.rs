@@ -130,6 +130,15 @@ fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: b
     for region in &regions {
         ctx.wake.region(region);
     }
+    if gone {
+        // Its place is free for those who wait for one.
+        for other in ctx.stores.placements.all() {
+            let waits = other.status.as_ref().is_none_or(|s| s.server.is_none());
+            if waits && regions_of(&other).iter().any(|name| regions.contains(name)) {
+                ctx.wake.placements.wake(Key::of(other.as_ref()));
+            }
+        }
+    }
     for policy in ctx.stores.policies.all() {
         if members(&policy)
             .iter()

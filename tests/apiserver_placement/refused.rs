@@ -302,7 +302,7 @@ fn set_default(world: &World, name: &str, law: &str, host: &str, default: bool) 
         });
 }
 
-fn remove_region(world: &World, name: &str) {
+pub(super) fn remove_region(world: &World, name: &str) {
     let regions: Api<domicile_api::Region> = Api::all(world.running.admin.clone());
     let _ = world
         .running

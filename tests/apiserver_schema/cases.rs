@@ -112,7 +112,7 @@ pub(crate) fn immutables() -> Vec<Case> {
 }
 
 /// Changes of stored objects that must be taken.
-pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 5] {
+pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 7] {
     [
         (
             "Region",
@@ -121,6 +121,8 @@ pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 5] {
         ),
         ("Region", "default", json!(false)),
         ("TenantPlacement", "reclaimPolicy", json!("Delete")),
+        ("TenantPlacement", "plan", json!("paid")),
+        ("TenantPlacement", "isolation", json!("Dedicated")),
         (
             "FailoverPolicy",
             "standbys",
@@ -138,6 +140,9 @@ fn servers() -> Vec<Case> {
         owned(("Region", "databaseServers", json!([server]), &names))
     };
     let twice = json!([server("a"), server("a")]);
+    let mut crowded = server("a");
+    crowded["isolation"] = json!("Dedicated");
+    crowded["maxTenants"] = json!(2);
     let patroni = |urls: Value| {
         let login = json!({"name": "rest"});
         json!({"type": "Patroni", "patroni": {"urls": urls, "credentialsSecretRef": login}})
@@ -165,8 +170,21 @@ fn servers() -> Vec<Case> {
         with("port", json!(0), "port"),
         with("port", json!(65536), "port"),
         with("name", json!("A"), "name"),
+        with("plans", json!([]), "plans"),
+        with("plans", json!(["a", "a"]), "plans[1]"),
+        with("plans", json!(["a b"]), "plans[0]"),
+        with("isolation", json!("Alone"), "isolation"),
+        with("maxTenants", json!(-1), "maxTenants"),
+        with("planes", json!([]), "planes"),
+        with("planes", json!(["Data"]), "planes[0]"),
         with("tls", json!({}), "tls.caSecretRef"),
         with("adminSecretRef", json!({}), "adminSecretRef.name"),
+        owned((
+            "Region",
+            "databaseServers",
+            json!([crowded]),
+            "`maxTenants` must not be more than 1",
+        )),
         owned((
             "Region",
             "databaseServers",

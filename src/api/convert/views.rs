@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use domicile_core::facts::{Engine, Epoch};
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
-use domicile_core::placement::{self, MachineView, PolicyView, RegionView};
+use domicile_core::placement::{
+    self, Holder, MachineView, PolicyView, RegionView, ServerView, Wish,
+};
 use kube::ResourceExt;
 
 use crate::placement::TenantPlacement;
@@ -20,10 +22,50 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
         servers: spec
             .database_servers
             .iter()
-            .map(|server| server.name.clone())
+            .map(|server| server_view(region, server))
             .collect(),
     };
     (RegionName::new(region.name_any()), view)
+}
+
+fn server_view(region: &Region, server: &DatabaseServer) -> ServerView {
+    let mut seen = region.status.iter().flat_map(|s| &s.database_servers);
+    let seen = seen.find(|seen| seen.name == server.name);
+    let natural = |number: i32| u32::try_from(number).unwrap_or(0);
+    ServerView {
+        name: server.name.clone(),
+        plans: server.plans.iter().flatten().cloned().collect(),
+        isolation: server.isolation.into(),
+        max_tenants: server.max_tenants.map(natural),
+        planes: server.planes.iter().map(|plane| (*plane).into()).collect(),
+        major_version: seen.and_then(|seen| major(seen.version.as_deref()?)),
+    }
+}
+
+/// The number before the first dot or space of a server's version.
+pub fn major(version: &str) -> Option<u32> {
+    version.split(['.', ' ']).next()?.parse().ok()
+}
+
+/// What a placement asks of its server.
+pub fn wish(tenant: &TenantPlacement) -> Wish {
+    let spec = &tenant.spec;
+    Wish {
+        plan: spec.plan.clone(),
+        isolation: spec.isolation.into(),
+        plane: spec.plane.into(),
+        minimum_version: spec.minimum_version.and_then(|v| u32::try_from(v).ok()),
+    }
+}
+
+/// The place that a placement holds, once it has a server.
+pub fn holder(tenant: &TenantPlacement) -> Option<Holder> {
+    let status = tenant.status.as_ref()?;
+    Some(Holder {
+        uid: tenant.uid()?,
+        home: status.home_region.clone().map(RegionName::new),
+        server: ServerId::new(status.active_region.clone()?, status.server.clone()?),
+    })
 }
 
 /// What promotes the server.

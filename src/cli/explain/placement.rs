@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{fact, related};
-use crate::json::{condition, items, text};
+use crate::json::{condition, is, items, text};
 use crate::kinds::Kind;
 use crate::report::{Fact, Finding, Report};
 use crate::world::World;
@@ -15,8 +15,16 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
     report
         .facts
         .extend(fact("tenant", text(placement, "/spec/tenantID")));
+    report
+        .facts
+        .extend(fact("plan", text(placement, "/spec/plan")));
     report.facts.extend(fact("home", home.clone()));
     report.facts.extend(fact("active", active.clone()));
+    report.facts.extend(fact("server", status("/server")));
+    if is(placement, "ServerFits", "True") {
+        let why = text(condition(placement, "ServerFits"), "/message");
+        report.facts.extend(fact("why this server", why));
+    }
     report.facts.extend(fact("epoch", status("/epoch")));
     report.facts.extend(fact("secret", status("/binding/name")));
     let connection =
@@ -62,7 +70,9 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
     report
         .facts
         .extend(fact("protection", text(protection, "/reason")));
-    for region in [&active, &home] {
+    // Before it has a home, the region that it asks for tells why it has none.
+    let asked = text(placement, "/spec/region");
+    for region in [&active, &home, &asked] {
         let found = world
             .find(Kind::Region, "", region)
             .map(|r| related(Kind::Region, r));

@@ -24,6 +24,7 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
         let mut parts = vec![text(server, "/host"), value("/role")];
         parts.extend(labelled("version", &value("/version")));
         parts.extend(labelled("timeline", &value("/timeline")));
+        parts.extend(takes(server));
         parts.retain(|part| !part.is_empty());
         report
             .facts
@@ -43,6 +44,30 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
             .into_iter()
             .map(|p| related(Kind::FailoverPolicy, p)),
     );
+}
+
+/// Which tenants the server takes, as far as the spec says more than "all".
+fn takes(server: &Value) -> Vec<String> {
+    let mut parts = Vec::new();
+    let words = |pointer: &str| -> Vec<String> {
+        items(server, pointer)
+            .iter()
+            .map(|word| text(word, ""))
+            .collect()
+    };
+    let plans = words("/plans");
+    if !plans.is_empty() {
+        parts.push(format!("plans {}", plans.join(",")));
+    }
+    if text(server, "/isolation") == "Dedicated" {
+        parts.push("Dedicated".to_owned());
+    }
+    let planes = words("/planes");
+    if planes.len() == 1 {
+        parts.push(format!("plane {}", planes.join(",")));
+    }
+    parts.extend(labelled("maxTenants", &text(server, "/maxTenants")));
+    parts
 }
 
 fn labelled(label: &str, value: &str) -> Option<String> {

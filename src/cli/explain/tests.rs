@@ -336,3 +336,44 @@ fn a_copy_that_failed_is_told_with_what_to_do() {
             .any(|line| line.ends_with("in the cluster of eu-west"))
     );
 }
+
+#[test]
+fn a_placement_says_why_it_has_its_server_or_none() {
+    let mut world = world();
+    let placement = &mut world.placements[0];
+    placement["spec"]["plan"] = json!("paid");
+    placement["status"]["server"] = json!("main");
+    let why = "eu-west/main takes tenants with plan paid, Shared; 1 of its 4 places were taken";
+    placement["status"]["conditions"] =
+        json!([condition("ServerFits", "True", "ServerChosen", why)]);
+    let told = report(Kind::TenantPlacement, &world.placements[0], &world, now());
+    let fact = |name: &str| told.facts.iter().find(|fact| fact.name == name);
+    assert_eq!(
+        fact("why this server").map(|fact| fact.value.as_str()),
+        Some(why)
+    );
+    assert_eq!(fact("plan").map(|fact| fact.value.as_str()), Some("paid"));
+    let full = "Region eu-west: no server has room for a tenant with plan paid, Shared";
+    world.placements[0]["status"] = json!({"observedGeneration": 1, "conditions": [
+        condition("Ready", "False", "RegionFull", full),
+        condition("ServerFits", "False", "RegionFull", full),
+    ]});
+    world.placements[0]["spec"]["region"] = json!("eu-west");
+    let told = report(Kind::TenantPlacement, &world.placements[0], &world, now());
+    assert_eq!(
+        (told.health, told.state.as_str()),
+        (Health::Degraded, "RegionFull")
+    );
+    assert!(
+        told.next
+            .iter()
+            .any(|next| next.ends_with("explain region/eu-west")),
+        "{told:?}"
+    );
+    assert!(
+        told.related
+            .iter()
+            .any(|one| one.object == "region/eu-west"),
+        "{told:?}"
+    );
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{ConditionType, find};
-use domicile_api::convert::{law, policy_view, region_view};
+use domicile_api::convert::{major, policy_view, region_view};
 use domicile_api::policy_status::{LeaseState, StreamState};
 use domicile_api::region::{DatabaseServerStatus, Reachable, ServerRole};
 use domicile_api::{FailoverPolicy, FailoverPolicyStatus, Region, TenantPlacement};
@@ -12,7 +12,7 @@ use domicile_core::failover::plan::{Known, Policy};
 use domicile_core::failover::{Claim, Promotion, Settings, State, Stored, Tenant};
 use domicile_core::health::Verdict;
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
-use domicile_core::placement::{self, PolicyView, RegionView};
+use domicile_core::placement::{self, RegionView};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::json::name;
 use crate::kinds::Kind;
+use crate::plan::seats::{Seat, seats};
 use crate::world::World;
 
 /// All that a plan is made from.
@@ -38,23 +39,6 @@ pub(super) struct Sites {
     pub(super) unread: Vec<String>,
 }
 
-/// Where a tenant is.
-pub(super) struct Seat {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    /// The server that serves it; an error says why there is none.
-    pub(super) server: Result<ServerId, String>,
-    /// Its law; empty when its home is not known.
-    pub(super) allowed: std::collections::BTreeSet<Jurisdiction>,
-}
-
-impl Seat {
-    /// `namespace/name`, as `core` names tenants.
-    pub(super) fn tenant(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-}
-
 impl Sites {
     /// Reads the objects. Where no status tells, the first standby of each policy is taken as
     /// `synchronous`.
@@ -67,10 +51,7 @@ impl Sites {
             typed(Kind::TenantPlacement, &world.placements, &mut unread);
         let map: BTreeMap<_, _> = regions.iter().map(region_view).collect();
         let views = placement::effective(policies.iter().map(policy_view).collect());
-        let seats: Vec<Seat> = placements
-            .iter()
-            .map(|one| seat(one, &map, &views))
-            .collect();
+        let seats = seats(&placements, &map, &views);
         let mut sites = Self {
             verdicts: regions.iter().map(verdict).collect(),
             regions: map,
@@ -234,11 +215,6 @@ fn lacking(region: &Region, server: &ServerId) -> Option<String> {
     told.then(|| "rights, by its Region's conditions".to_owned())
 }
 
-/// The number before the first dot or space of a server's version.
-fn major(version: &str) -> Option<u32> {
-    version.split(['.', ' ']).next()?.parse().ok()
-}
-
 fn server_status<'a>(region: &'a Region, server: &str) -> Option<&'a DatabaseServerStatus> {
     let mut servers = region.status.as_ref()?.database_servers.iter();
     servers.find(|one| one.name == server)
@@ -286,7 +262,7 @@ fn conflict(
     });
     let listed = |id: &&ServerId| {
         let region = regions.get(&id.region);
-        region.is_some_and(|region| region.servers.contains(&id.server))
+        region.is_some_and(|region| region.server(&id.server).is_some())
     };
     let missing = mine.iter().find(|id| !listed(id));
     taken.or_else(|| missing.map(|id| format!("there is no server {id}; correct the spec")))
@@ -312,77 +288,4 @@ fn at_home(settings: &Settings, synchronous: bool, now: Timestamp) -> Stored {
         history: Vec::new(),
         returned: Vec::new(),
     }
-}
-
-fn seat(
-    tenant: &TenantPlacement,
-    regions: &BTreeMap<RegionName, RegionView>,
-    policies: &[PolicyView],
-) -> Seat {
-    let found = home_of(tenant, regions);
-    let law_of = |home: &RegionName| {
-        regions
-            .get(home)
-            .map(|view| law(tenant, &view.jurisdiction))
-    };
-    let allowed = found.as_ref().ok().and_then(law_of).unwrap_or_default();
-    let server = match recorded(tenant) {
-        Some(server) => Ok(server),
-        None => found.and_then(|home| would_serve(&home, &allowed, regions, policies)),
-    };
-    Seat {
-        namespace: tenant.namespace().unwrap_or_default(),
-        name: tenant.name_any(),
-        server,
-        allowed,
-    }
-}
-
-fn recorded(tenant: &TenantPlacement) -> Option<ServerId> {
-    let status = tenant.status.as_ref()?;
-    Some(ServerId::new(
-        status.active_region.clone()?,
-        status.server.clone()?,
-    ))
-}
-
-fn home_of(
-    tenant: &TenantPlacement,
-    regions: &BTreeMap<RegionName, RegionView>,
-) -> Result<RegionName, String> {
-    let recorded = tenant
-        .status
-        .as_ref()
-        .and_then(|status| status.home_region.as_deref());
-    let recorded = recorded.map(RegionName::from);
-    let spec = tenant.spec.region.as_deref().map(RegionName::from);
-    let home = placement::home(recorded.as_ref(), spec.as_ref(), regions);
-    home.map_err(|error| error.to_string())
-}
-
-/// The server that a placement without a status would get, wherever its policy serves now.
-fn would_serve(
-    home: &RegionName,
-    allowed: &std::collections::BTreeSet<Jurisdiction>,
-    regions: &BTreeMap<RegionName, RegionView>,
-    policies: &[PolicyView],
-) -> Result<ServerId, String> {
-    if !regions.contains_key(home) {
-        return Err(format!("Region {home} does not exist"));
-    }
-    let told = |error: placement::ServerError| error.to_string();
-    let server = placement::choose_server(home, None, allowed, regions, policies).map_err(told)?;
-    let server = ServerId {
-        region: home.clone(),
-        server,
-    };
-    let policy = placement::policy_of(&server, policies).map_err(told)?;
-    let active = policy.and_then(|policy| Some((policy, policy.machine.as_ref()?)));
-    let moved = active.and_then(|(policy, machine)| {
-        let mut standbys = policy.standbys.iter();
-        standbys
-            .find(|standby| standby.region == machine.active)
-            .cloned()
-    });
-    Ok(moved.unwrap_or(server))
 }

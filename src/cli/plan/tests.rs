@@ -293,3 +293,18 @@ fn mistakes_are_told_with_what_to_do() {
     assert!(error(&unknown).contains("known are: eu-central, eu-west, us-east"));
     assert!(error(&missing).starts_with("cannot read /nowhere.yaml"));
 }
+
+/// Placements that are only files get servers one after the other, within their limits.
+#[test]
+fn tenants_that_are_not_placed_yet_are_foretold_within_the_limits() {
+    let mut world = world();
+    world.regions[0]["spec"]["databaseServers"][0]["maxTenants"] = json!(1);
+    for placement in &mut world.placements {
+        placement["status"] = Value::Null;
+        placement["spec"]["region"] = json!("west");
+    }
+    let plan = lose(&world, "west");
+    assert_eq!(fates(&plan), [("a", "Moves"), ("b", "Unknown")]);
+    let why = &plan.tenants[1].why;
+    assert!(why.contains("main: holds 1 of 1 tenants"), "{why}");
+}

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod servers;
 mod starting;
 
 fn regions() -> BTreeMap<RegionName, RegionView> {
@@ -13,7 +14,7 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
     ]
     .into_iter()
     .map(|(name, law, default)| {
-        let servers = vec!["main".to_owned()];
+        let servers = vec![ServerView::open("main")];
         let jurisdiction = Jurisdiction::new(law);
         (
             RegionName::new(name),
@@ -46,6 +47,24 @@ fn policy(state: Option<State>, active: &str, standby: &str) -> PolicyView {
             active: RegionName::new(active),
         }),
     }
+}
+
+/// The server of a region for a tenant that asks for nothing.
+fn server_in(
+    region: &str,
+    recorded: Option<&str>,
+    allowed: &BTreeSet<Jurisdiction>,
+    regions: &BTreeMap<RegionName, RegionView>,
+    policies: &[PolicyView],
+) -> Result<String, ServerError> {
+    let asked = Asked {
+        region: &RegionName::new(region),
+        recorded,
+        allowed,
+        wish: &Wish::default(),
+        held: &Held::default(),
+    };
+    choose_server(&asked, regions, policies).map(|choice| choice.server)
 }
 
 fn law(names: &[&str]) -> BTreeSet<Jurisdiction> {
@@ -88,13 +107,12 @@ fn no_default_and_two_defaults_are_different_errors() {
 #[test]
 fn a_server_with_a_standby_abroad_is_refused() {
     let policies = [policy(None, "eu-west", "us-east")];
-    let eu_west = RegionName::new("eu-west");
-    let chosen = choose_server(&eu_west, None, &law(&["EU"]), &regions(), &policies);
+    let chosen = server_in("eu-west", None, &law(&["EU"]), &regions(), &policies);
     assert!(
         matches!(chosen, Err(ServerError::WouldLeaveJurisdiction { .. })),
         "{chosen:?}"
     );
-    let wide = choose_server(&eu_west, None, &law(&["EU", "US"]), &regions(), &policies);
+    let wide = server_in("eu-west", None, &law(&["EU", "US"]), &regions(), &policies);
     assert_eq!(wide, Ok("main".into()));
 }
 
@@ -106,22 +124,16 @@ fn the_next_server_is_taken_when_the_first_would_leave_the_law() {
         .get_mut(&eu_west)
         .unwrap()
         .servers
-        .push("quiet".into());
+        .push(ServerView::open("quiet"));
     let policies = [policy(None, "eu-west", "us-east")];
-    let chosen = choose_server(&eu_west, None, &law(&["EU"]), &regions, &policies);
+    let chosen = server_in("eu-west", None, &law(&["EU"]), &regions, &policies);
     assert_eq!(chosen, Ok("quiet".into()));
 }
 
 #[test]
 fn a_standby_of_an_unknown_region_is_outside_every_law() {
     let policies = [policy(None, "eu-west", "nowhere")];
-    let chosen = choose_server(
-        &RegionName::new("eu-west"),
-        None,
-        &law(&["EU"]),
-        &regions(),
-        &policies,
-    );
+    let chosen = server_in("eu-west", None, &law(&["EU"]), &regions(), &policies);
     assert!(
         matches!(chosen, Err(ServerError::WouldLeaveJurisdiction { .. })),
         "{chosen:?}"
@@ -132,8 +144,7 @@ fn a_standby_of_an_unknown_region_is_outside_every_law() {
 fn a_recorded_server_stays_and_its_copies_say_that_it_breaks_the_law() {
     let policies = [policy(Some(State::Steady), "eu-west", "us-east")];
     let eu = law(&["EU"]);
-    let eu_west = RegionName::new("eu-west");
-    let chosen = choose_server(&eu_west, Some("main"), &eu, &regions(), &policies);
+    let chosen = server_in("eu-west", Some("main"), &eu, &regions(), &policies);
     assert_eq!(chosen, Ok("main".into()));
     let copies = copies(&home_server(), policies.first(), &eu, &regions());
     let outside: Vec<&str> = copies
@@ -142,20 +153,14 @@ fn a_recorded_server_stays_and_its_copies_say_that_it_breaks_the_law() {
         .map(|copy| copy.region.as_str())
         .collect();
     assert_eq!(outside, ["us-east"]);
-    let gone = choose_server(&eu_west, Some("old"), &eu, &regions(), &policies);
+    let gone = server_in("eu-west", Some("old"), &eu, &regions(), &policies);
     assert_eq!(gone, Err(ServerError::NotFound("old".into())));
 }
 
 #[test]
 fn a_standby_takes_no_tenant_of_its_own() {
     let policies = [policy(None, "eu-west", "eu-central")];
-    let chosen = choose_server(
-        &RegionName::new("eu-central"),
-        None,
-        &law(&["EU"]),
-        &regions(),
-        &policies,
-    );
+    let chosen = server_in("eu-central", None, &law(&["EU"]), &regions(), &policies);
     assert!(
         matches!(chosen, Err(ServerError::IsStandby { .. })),
         "{chosen:?}"
@@ -167,13 +172,7 @@ fn a_server_in_two_policies_is_refused() {
     let mut second = policy(None, "eu-west", "eu-central");
     second.name = "other".into();
     let policies = [policy(None, "eu-west", "eu-central"), second];
-    let chosen = choose_server(
-        &RegionName::new("eu-west"),
-        None,
-        &law(&["EU"]),
-        &regions(),
-        &policies,
-    );
+    let chosen = server_in("eu-west", None, &law(&["EU"]), &regions(), &policies);
     assert!(
         matches!(chosen, Err(ServerError::InTwoPolicies { .. })),
         "{chosen:?}"
@@ -182,13 +181,7 @@ fn a_server_in_two_policies_is_refused() {
 
 #[test]
 fn a_home_outside_the_law_is_refused() {
-    let chosen = choose_server(
-        &RegionName::new("us-east"),
-        None,
-        &law(&["EU"]),
-        &regions(),
-        &[],
-    );
+    let chosen = server_in("us-east", None, &law(&["EU"]), &regions(), &[]);
     assert_eq!(
         chosen,
         Err(ServerError::HomeNotAllowed(Jurisdiction::new("US")))
@@ -348,9 +341,8 @@ proptest! {
         let names: Vec<&str> =
             [("EU", eu), ("US", us)].into_iter().filter(|(_, on)| *on).map(|(n, _)| n).collect();
         let allowed = law(&names);
-        let eu_west = RegionName::new("eu-west");
         let policies = [policy];
-        if choose_server(&eu_west, None, &allowed, &regions(), &policies).is_ok() {
+        if server_in("eu-west", None, &allowed, &regions(), &policies).is_ok() {
             let copies = copies(&home_server(), policies.first(), &allowed, &regions());
             prop_assert!(copies.outside().is_empty());
         }

@@ -120,7 +120,7 @@ async fn drop_database(
         // The server is recorded before anything is made on it.
         return Ok(());
     }
-    let seat = seat(ctx, tenant, progress)?;
+    let seat = seat(ctx, tenant, None, progress)?;
     match answers(ctx, &seat.active) {
         Some(Ok(())) => {}
         Some(Err(fact)) => return Err(unreachable(&seat.active.to_string(), &fact).into()),

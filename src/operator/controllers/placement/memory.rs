@@ -8,6 +8,8 @@ use domicile_core::facts::Epoch;
 use domicile_core::names::{ServerId, Slot};
 use domicile_core::time::Mono;
 
+use super::room::Promises;
+
 /// How long a good look at the database is believed, in milliseconds.
 const FRESH_MS: u64 = 60_000;
 /// Most tenants that are remembered; beyond it everything is looked at anew.
@@ -29,6 +31,8 @@ pub(super) struct Inputs {
 /// What is remembered of all tenants, by UID.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// Places that are kept for tenants.
+    pub(super) promises: Promises,
     tenants: Mutex<BTreeMap<String, Remembered>>,
 }
 
@@ -104,6 +108,7 @@ impl Memory {
 
     /// The placement is gone.
     pub(super) fn forget(&self, uid: &str) {
+        self.promises.settle(uid);
         self.lock().remove(uid);
     }
 

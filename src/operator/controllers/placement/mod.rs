@@ -13,6 +13,7 @@ use tracing::info;
 use crate::context::Ctx;
 use crate::controllers::{Work, drive};
 
+mod choose;
 mod cleanup;
 mod database;
 mod error;
@@ -22,6 +23,7 @@ mod memory;
 mod observe;
 mod progress;
 mod report;
+mod room;
 mod rotate;
 mod secret;
 mod serve;
@@ -71,6 +73,10 @@ async fn reconcile(
         tenant = cleanup::hold(&ctx, tenant).await?;
         serve::serve(&ctx, &mut tenant, &memory, &mut progress).await
     };
+    // A failed write may have stored the choice all the same; then its place is kept.
+    if !matches!(ended, Err(Halt::Failed(_))) {
+        memory.promises.settle(&tenant.uid().unwrap_or_default());
+    }
     match ended {
         Ok(()) => {}
         Err(Halt::Stop(stop)) => {

@@ -1,21 +1,20 @@
 //! From resources to the seat of a tenant: its home, its law, and the server that answers now.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
-use domicile_api::convert::{law, policy_view, region_view};
+use domicile_api::convert::law;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
 use domicile_core::health::{Probe, Verdict};
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
-use domicile_core::placement::{
-    self, Hold, HomeError, PolicyView, Recorded, RegionView, Route, ServerError,
-};
+use domicile_core::placement::{self, Hold, PolicyView, Recorded, Route};
 
+use super::choose::{Map, no_region, unseated};
 use super::error::Halt;
 use super::progress::{Progress, Stop, Until};
+use super::room::Room;
 use crate::context::Ctx;
 use crate::kube::cache::Unreadable;
 
@@ -43,10 +42,12 @@ pub(super) struct Seat {
 /// them would hold up the move itself.
 pub(super) const BRIEF: Duration = Duration::from_secs(3);
 
-/// Finds the tenant's seat from what the API server holds and the probes found. No I/O.
+/// Finds the tenant's seat from what the API server holds and the probes found. No I/O. `room` is
+/// what was found of the servers, for a tenant that has none yet.
 pub(super) fn seat(
     ctx: &Ctx,
     tenant: &TenantPlacement,
+    room: Option<&Room<'_>>,
     progress: &mut Progress,
 ) -> Result<Seat, Halt> {
     let database = tenant.database_name().map_err(|error| {
@@ -64,7 +65,7 @@ pub(super) fn seat(
             .first()
             .map_or(Ok(()), |policy| Err(obscured(policy)))?;
     }
-    let (home, server) = map.home_server(tenant, recorded.as_ref(), progress)?;
+    let (home, server) = map.home_server(tenant, room, progress)?;
     let policy = placement::policy_of(&server, &map.policies)
         .map_err(|error| unseated(&error, &server.region, progress))?;
     protection(ctx, policy, progress);
@@ -111,48 +112,6 @@ fn brief(ctx: &Ctx, policy: Option<&PolicyView>) -> bool {
     })
 }
 
-/// All Regions and policies, as `core` sees them.
-struct Map {
-    regions: BTreeMap<RegionName, RegionView>,
-    policies: Vec<PolicyView>,
-}
-
-impl Map {
-    fn read(ctx: &Ctx) -> Self {
-        let regions = ctx.stores.regions.all();
-        let policies = ctx.stores.policies.all();
-        Self {
-            regions: regions.iter().map(|region| region_view(region)).collect(),
-            policies: placement::effective(policies.iter().map(|p| policy_view(p)).collect()),
-        }
-    }
-
-    /// The home region, and the server in it that holds or takes the tenant.
-    fn home_server(
-        &self,
-        tenant: &TenantPlacement,
-        recorded: Option<&(ServerId, Epoch)>,
-        progress: &mut Progress,
-    ) -> Result<(&RegionView, ServerId), Stop> {
-        let Self { regions, policies } = self;
-        let name = home(tenant, regions)?;
-        let region = regions.get(&name).ok_or_else(|| no_region(&name))?;
-        let server = recorded.map(|(server, _)| server);
-        let holds = placement::home_server(&name, server, policies).map_err(|hold| held(&hold))?;
-        let allowed = law(tenant, &region.jurisdiction);
-        let chosen = placement::choose_server(&name, holds.as_deref(), &allowed, regions, policies);
-        let server = chosen.map_err(|error| unseated(&error, &name, progress))?;
-        progress.home = Some(name.clone());
-        Ok((
-            region,
-            ServerId {
-                region: name,
-                server,
-            },
-        ))
-    }
-}
-
 /// A server is chosen once and for ever, and a policy that cannot be read may copy it anywhere.
 fn obscured(policy: &Unreadable) -> Stop {
     let message = format!(
@@ -161,11 +120,6 @@ fn obscured(policy: &Unreadable) -> Stop {
         policy.metadata.name.as_deref().unwrap_or_default()
     );
     Stop::new(Until::Mended, Reason::InvalidObject, message)
-}
-
-fn no_region(name: &RegionName) -> Stop {
-    let message = format!("Region {name} does not exist; create it");
-    Stop::new(Until::Mended, Reason::RegionNotFound, message)
 }
 
 /// Whether the server may be worked on. `None` before it was probed.
@@ -198,44 +152,7 @@ pub(super) fn recorded(tenant: &TenantPlacement) -> Option<(ServerId, Epoch)> {
     Some((server, Epoch(status.epoch.unwrap_or(0))))
 }
 
-fn home(
-    tenant: &TenantPlacement,
-    regions: &BTreeMap<RegionName, RegionView>,
-) -> Result<RegionName, Stop> {
-    let recorded = tenant
-        .status
-        .as_ref()
-        .and_then(|status| status.home_region.as_deref());
-    let (recorded, spec) = (
-        recorded.map(RegionName::from),
-        tenant.spec.region.as_deref(),
-    );
-    let spec = spec.map(RegionName::from);
-    placement::home(recorded.as_ref(), spec.as_ref(), regions).map_err(|error| {
-        let reason = match &error {
-            HomeError::NoDefault => Reason::NoDefaultRegion,
-            HomeError::DuplicateDefault(_) => Reason::DuplicateDefault,
-        };
-        Stop::new(Until::Person, reason, error.to_string())
-    })
-}
-
-fn unseated(error: &ServerError, home: &RegionName, progress: &mut Progress) -> Stop {
-    let message = format!("Region {home}: {error}");
-    match error {
-        ServerError::NotFound(_) => Stop::new(Until::Mended, Reason::ServerNotFound, message),
-        ServerError::IsStandby { .. } => Stop::new(Until::Person, Reason::RegionNotReady, message),
-        ServerError::InTwoPolicies { .. } => {
-            Stop::new(Until::Person, Reason::ServerInTwoPolicies, message)
-        }
-        ServerError::HomeNotAllowed(_) | ServerError::WouldLeaveJurisdiction { .. } => {
-            let stop = Stop::new(Until::Person, Reason::WouldLeaveJurisdiction, message);
-            progress.deny(ConditionType::ResidencyCompliant, stop)
-        }
-    }
-}
-
-fn held(hold: &Hold) -> Stop {
+pub(super) fn held(hold: &Hold) -> Stop {
     let message = hold.to_string();
     match hold {
         Hold::Moving {

@@ -18,7 +18,8 @@ use crate::kube::cas::{CasError, write_status};
 use crate::kube::events::Severity;
 
 /// The conditions that every placement carries beside the kstatus triple.
-const TYPES: [ConditionType; 5] = [
+const TYPES: [ConditionType; 6] = [
+    ConditionType::ServerFits,
     ConditionType::DatabaseReady,
     ConditionType::CredentialsCurrent,
     ConditionType::Injected,
@@ -115,6 +116,7 @@ pub(super) fn edges(
     let mut edges = Vec::new();
     let told = [
         ConditionType::Ready,
+        ConditionType::ServerFits,
         ConditionType::Injected,
         ConditionType::ResidencyCompliant,
     ];

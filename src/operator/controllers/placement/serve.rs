@@ -14,6 +14,7 @@ use super::external::{self, External};
 use super::memory::Memory;
 use super::observe::{BRIEF, Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
+use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
@@ -28,7 +29,8 @@ pub(super) async fn serve(
     memory: &Memory,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    let seat = seat(ctx, tenant, progress)?;
+    let room = Room::look(ctx, tenant, &memory.promises).await;
+    let seat = seat(ctx, tenant, Some(&room), progress)?;
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
     let live = ctx.call(secrets.get_opt(&tenant.secret_name())).await;
     let live = live.map_err(|error| secret_call(tenant, "reading", error, progress))?;

@@ -1,0 +1,111 @@
+//! Who holds a place on the servers of a region.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::PolicyView;
+use super::route::home_server;
+use crate::names::{RegionName, ServerId};
+
+/// A placement that has a server, or is about to get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The UID of the placement, which is the marker of all that is made for it, too.
+    pub uid: String,
+    /// The region that it belongs to, when that is recorded.
+    pub home: Option<RegionName>,
+    /// The server that last served it, or that is reserved for it.
+    pub server: ServerId,
+}
+
+/// How full the servers of one region are, without the tenant that asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// UIDs by server.
+    tenants: BTreeMap<String, BTreeSet<String>>,
+    /// Those of them whose placement is gone while the database stays.
+    left: BTreeMap<String, BTreeSet<String>>,
+    /// Tenants of the region of which nobody knows the server: they count on each.
+    astray: BTreeSet<String>,
+    /// Servers with a limit that could not be looked at.
+    uncounted: BTreeSet<String>,
+    /// The server on which the database of the tenant that asks stands already.
+    own: Option<String>,
+}
+
+/// What the placements tell of the servers of `region`. `own` is the UID of the one that asks.
+pub fn held(region: &RegionName, own: &str, holders: &[Holder], policies: &[PolicyView]) -> Held {
+    let mut held = Held::default();
+    for Holder { uid, home, server } in holders.iter().filter(|holder| holder.uid != own) {
+        if server.region == *region {
+            held.put(&server.server, uid);
+        } else if home.as_ref() == Some(region) {
+            match home_server(region, Some(server), policies) {
+                Ok(Some(server)) => held.put(&server, uid),
+                // Only the policy that moved it knew its server.
+                Ok(None) | Err(_) => {
+                    held.astray.insert(uid.clone());
+                }
+            }
+        }
+    }
+    held
+}
+
+impl Held {
+    fn put(&mut self, server: &str, uid: &str) {
+        let tenants = self.tenants.entry(server.to_owned()).or_default();
+        tenants.insert(uid.to_owned());
+    }
+
+    /// Adds what the server itself tells: the UIDs that its databases are marked with. `own` is
+    /// the one that asks; `live` are the UIDs of all placements that there are.
+    pub fn found(
+        &mut self,
+        server: &str,
+        own: &str,
+        marked: &BTreeSet<String>,
+        live: &BTreeSet<String>,
+    ) {
+        for uid in marked {
+            if uid == own {
+                self.own = Some(server.to_owned());
+                continue;
+            }
+            self.put(server, uid);
+            if !live.contains(uid) {
+                let left = self.left.entry(server.to_owned()).or_default();
+                left.insert(uid.clone());
+            }
+        }
+    }
+
+    /// The server could not be looked at.
+    pub fn unseen(&mut self, server: &str) {
+        self.uncounted.insert(server.to_owned());
+    }
+
+    /// How many tenants the server holds.
+    pub fn count(&self, server: &str) -> u32 {
+        let here = self.tenants.get(server);
+        let astray = self.astray.iter();
+        let more = astray.filter(|uid| !here.is_some_and(|here| here.contains(*uid)));
+        let count = here.map_or(0, BTreeSet::len) + more.count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many of them no placement stands for any more.
+    pub fn left(&self, server: &str) -> u32 {
+        let left = self.left.get(server).map_or(0, BTreeSet::len);
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the server could be looked at.
+    pub fn is_counted(&self, server: &str) -> bool {
+        !self.uncounted.contains(server)
+    }
+
+    /// The server on which the database of the tenant that asks stands already.
+    pub fn own(&self) -> Option<&str> {
+        self.own.as_deref()
+    }
+}
