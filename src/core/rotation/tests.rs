@@ -137,7 +137,8 @@ proptest! {
         if step == close(false) {
             prop_assert!(now >= since + i64::from(overlap_seconds));
         } else if step == close(true) {
-            prop_assert!(taken_up_ms >= Some(LEAVING_MS) && now >= since + LEAVING_SECONDS);
+            prop_assert!(taken_up_ms >= Some(LEAVING_MS));
+            prop_assert!(now >= since + LEAVING_SECONDS);
         } else {
             prop_assert_eq!(step, Step::Rest);
         }
