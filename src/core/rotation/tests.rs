@@ -121,7 +121,8 @@ proptest! {
     ) {
         let credentials = known(since, open.then_some(Slot::A));
         let wish = Wish { interval_days, overlap_seconds, request };
-        let sight = Sight { now: at(now), steady: false, replaced: open, taken_up_ms: Some(taken_up) };
+        let taken_up_ms = Some(taken_up);
+        let sight = Sight { now: at(now), steady: false, replaced: open, taken_up_ms };
         prop_assert_eq!(step(&credentials, &wish, sight), Step::Rest);
     }
 
