@@ -32,14 +32,7 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
     report
         .facts
         .extend(fact("connection", connection.join(" ").trim().to_owned()));
-    let credentials = |key: &str| status(&format!("/credentials/{key}"));
-    for (name, key) in [
-        ("rotated", "lastRotated"),
-        ("next rotation", "nextRotation"),
-        ("retiring role", "retiringRole"),
-    ] {
-        report.facts.extend(fact(name, credentials(key)));
-    }
+    report.facts.extend(credentials(placement));
     for copy in items(placement, "/status/copies") {
         let place = format!(
             "{} ({})",
@@ -85,4 +78,17 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
             .into_iter()
             .map(|p| related(Kind::FailoverPolicy, p)),
     );
+}
+
+/// Which credentials are published since when, and until when.
+fn credentials(placement: &Value) -> impl Iterator<Item = Fact> {
+    let facts = [
+        ("rotated", "lastRotated"),
+        ("next rotation", "nextRotation"),
+        ("retiring role", "retiringRole"),
+    ];
+    let told = |key: &str| text(placement, &format!("/status/credentials/{key}"));
+    facts
+        .into_iter()
+        .filter_map(move |(name, key)| fact(name, told(key)))
 }
