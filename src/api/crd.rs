@@ -174,6 +174,7 @@ fn region_columns() -> Vec<CustomResourceColumnDefinition> {
         column("Default", "boolean", ".spec.default"),
     ]));
     columns.insert(3, column("Placements", "integer", ".status.placements"));
+    columns.insert(4, column("Tenants", "integer", ".status.tenants.total"));
     columns
 }
 

@@ -237,6 +237,10 @@ pub struct RegionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub placements: Option<i32>,
+    /// `tenants` counts the placements that belong here and have a server, wherever they are
+    /// active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<TenantCounts>,
     /// `databaseServers` tells what each server answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -250,6 +254,36 @@ pub struct RegionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// How many tenants belong to a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantCounts {
+    /// `total` of all plans and none.
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub total: i32,
+    /// `byPlan` counts those that have a plan; no more than the first 64 plans, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_PLANS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["plan"])
+    )]
+    pub by_plan: Vec<PlanCount>,
+}
+
+/// Most plans that are counted one by one.
+pub const MAX_PLANS: usize = 64;
+
+/// How many tenants have one plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanCount {
+    /// `plan` of the placements.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::PLAN))]
+    pub plan: String,
+    /// `count` of the placements.
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub count: i32,
 }
 
 /// What one server answered. Written when it changes, not at each probe.
@@ -282,6 +316,11 @@ pub struct DatabaseServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub timeline: Option<i64>,
+    /// `tenants` counts the placements whose place is on this server, also while a failover has
+    /// them elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = i32::MAX))]
+    pub tenants: Option<i32>,
 }
 
 /// Whether a server answers.

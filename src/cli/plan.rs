@@ -25,7 +25,7 @@ use crate::text as rendered;
 use crate::world::{Placements, World};
 use known::Sites;
 pub use report::{Plan, PolicyPlan, Rto, TenantPlan};
-use seats::Seat;
+use seats::{Seat, crowded};
 
 /// Foretells. With files, no cluster is asked.
 ///
@@ -89,7 +89,7 @@ pub fn plan(
         .collect();
     let policies: Vec<PolicyPlan> = fates
         .iter()
-        .map(|(policy, fate)| policy_plan(policy, fate, &sites.seats))
+        .map(|(policy, fate)| policy_plan(policy, fate, &sites))
         .collect();
     let next = fates
         .iter()
@@ -132,7 +132,8 @@ fn others(sites: &Sites, policy: &Policy) -> BTreeMap<RegionName, Verdict> {
         .collect()
 }
 
-fn policy_plan(policy: &Policy, fate: &Fate, seats: &[Seat]) -> PolicyPlan {
+fn policy_plan(policy: &Policy, fate: &Fate, sites: &Sites) -> PolicyPlan {
+    let seats = &sites.seats;
     let served_in = |region: &RegionName| {
         let here = |seat: &&Seat| seat.server.as_ref().is_ok_and(|id| id.region == *region);
         seats.iter().filter(here).count()
@@ -176,7 +177,12 @@ fn policy_plan(policy: &Policy, fate: &Fate, seats: &[Seat]) -> PolicyPlan {
             row.already_there = candidate.as_ref().map_or(0, served_in);
             row.why = objections.iter().map(objection).collect();
         }
-        Fate::Moves(moving) => moves(&mut row, moving, served_in(&moving.to)),
+        Fate::Moves(moving) => {
+            moves(&mut row, moving, served_in(&moving.to));
+            let to = policy.servers.get(&moving.to).map(|known| &known.server);
+            let crowd = to.and_then(|to| crowded(to, row.tenants, &sites.regions));
+            row.why.extend(crowd);
+        }
     }
     row
 }

@@ -16,6 +16,17 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
     report
         .facts
         .extend(fact("placements", text(region, "/status/placements")));
+    let plans = items(region, "/status/tenants/byPlan").iter();
+    let plans: Vec<String> = plans
+        .map(|plan| format!("{} {}", text(plan, "/count"), text(plan, "/plan")))
+        .collect();
+    let total = text(region, "/status/tenants/total");
+    let tenants = if plans.is_empty() {
+        total
+    } else {
+        format!("{total} ({})", plans.join(", "))
+    };
+    report.facts.extend(fact("tenants", tenants));
     for server in items(region, "/spec/databaseServers") {
         let server_name = text(server, "/name");
         let observed = items(region, "/status/databaseServers");
@@ -25,6 +36,7 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
         parts.extend(labelled("version", &value("/version")));
         parts.extend(labelled("timeline", &value("/timeline")));
         parts.extend(takes(server));
+        parts.extend(labelled("tenants", &value("/tenants")));
         parts.retain(|part| !part.is_empty());
         report
             .facts

@@ -77,6 +77,21 @@ fn seat(
     }
 }
 
+/// What to say of a standby that would hold more tenants than its Region lets it take.
+pub(super) fn crowded(
+    to: &ServerId,
+    tenants: usize,
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Option<String> {
+    let limit = regions.get(&to.region)?.server(&to.server)?.limit()?;
+    (tenants > usize::try_from(limit).ok()?).then(|| {
+        format!(
+            "{to} will hold {tenants} tenants, and its limit is {limit}: that holds back no \
+             failover, so see that it is large enough for them"
+        )
+    })
+}
+
 fn recorded(tenant: &TenantPlacement) -> Option<ServerId> {
     let status = tenant.status.as_ref()?;
     Some(ServerId::new(

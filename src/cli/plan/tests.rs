@@ -308,3 +308,16 @@ fn tenants_that_are_not_placed_yet_are_foretold_within_the_limits() {
     let why = &plan.tenants[1].why;
     assert!(why.contains("main: holds 1 of 1 tenants"), "{why}");
 }
+
+#[test]
+fn a_standby_with_a_lower_limit_is_told_and_holds_back_nobody() {
+    let mut world = world();
+    world.regions[1]["spec"]["databaseServers"][0]["maxTenants"] = json!(1);
+    let plan = lose(&world, "west");
+    assert_eq!(fates(&plan), [("a", "Moves"), ("b", "Moves")]);
+    let why = &plan.policies[0].why;
+    assert!(
+        why[0].starts_with("central/main will hold 2 tenants, and its limit is 1"),
+        "{why:?}"
+    );
+}

@@ -3,7 +3,8 @@
 use domicile_api::conditions::{ConditionType, Conditions, Status, Summary};
 use domicile_api::reasons::Reason;
 use domicile_api::region::{
-    DatabaseServer, DatabaseServerStatus, Reachable, RegionStatus, ServerRole,
+    DatabaseServer, DatabaseServerStatus, MAX_PLANS, PlanCount, Reachable, RegionStatus,
+    ServerRole, TenantCounts,
 };
 use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
@@ -53,10 +54,29 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
     }
     Some(RegionStatus {
         observed_generation: generation,
-        placements: Some(i32::try_from(seen.placements).unwrap_or(i32::MAX)),
+        placements: Some(whole_number(seen.placements)),
+        tenants: Some(tenants(seen)),
         database_servers: servers,
         conditions: conditions.into_list(),
     })
+}
+
+fn tenants(seen: &Observation) -> TenantCounts {
+    let of_plan = |(plan, count): (&Option<String>, &usize)| {
+        Some(PlanCount {
+            plan: plan.clone()?,
+            count: whole_number(*count),
+        })
+    };
+    let by_plan = seen.plans.iter().filter_map(of_plan);
+    TenantCounts {
+        total: whole_number(seen.plans.values().sum()),
+        by_plan: by_plan.take(MAX_PLANS).collect(),
+    }
+}
+
+fn whole_number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// One server's entry. What a failed probe cannot tell stays as it was.
@@ -78,7 +98,10 @@ fn server(
         system_identifier: None,
         role: None,
         timeline: None,
+        tenants: None,
     });
+    let tenants = seen.held.count(&server.name);
+    entry.tenants = Some(i32::try_from(tenants).unwrap_or(i32::MAX));
     let Some(sample) = seen.samples.get(&server.name) else {
         return entry;
     };

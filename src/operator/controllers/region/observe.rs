@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domicile_api::convert::{holder, policy_view};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::region::Region;
-use domicile_core::names::ServerId;
+use domicile_core::names::{RegionName, ServerId};
+use domicile_core::placement::{self, Held};
 use domicile_core::time::Now;
 use kube::ResourceExt;
 
 use crate::context::Ctx;
+use crate::holders::holders;
 use crate::probes::Sample;
 use crate::probes::engine::EngineReport;
 
@@ -26,6 +29,10 @@ pub struct Observation {
     pub engines: BTreeMap<String, EngineReport>,
     /// Placements that are active here.
     pub placements: usize,
+    /// Placements that belong here and have a server, by plan.
+    pub plans: BTreeMap<Option<String>, usize>,
+    /// Whose place is on which server.
+    pub held: Held,
     /// Other Regions that are the default too, when this one is.
     pub other_defaults: Vec<String>,
     /// Entries that name a server of this Region once more: this entry, and the other one.
@@ -46,6 +53,7 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
     let engines = servers
         .filter_map(|s| Some((s.name.clone(), engine(&s.name)?)))
         .collect();
+    let placements = ctx.stores.placements.all();
     let active = |placement: &&Arc<TenantPlacement>| {
         let status = placement.status.as_ref();
         status.and_then(|status| status.active_region.as_deref()) == Some(name.as_str())
@@ -54,11 +62,31 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
         now: ctx.clock.now(),
         samples,
         engines,
-        placements: ctx.stores.placements.all().iter().filter(active).count(),
+        placements: placements.iter().filter(active).count(),
+        plans: plans(&name, &placements),
+        held: held(ctx, &name),
         other_defaults: other_defaults(&region, &regions),
         twins: twins(&region, &regions),
         region,
     }
+}
+
+/// Counts the placements that belong to the Region `name` and have a server.
+pub fn plans(name: &str, placements: &[Arc<TenantPlacement>]) -> BTreeMap<Option<String>, usize> {
+    let mut plans = BTreeMap::new();
+    for placement in placements {
+        let home = holder(placement).and_then(|holder| holder.home);
+        if home.is_some_and(|home| home.as_str() == name) {
+            *plans.entry(placement.spec.plan.clone()).or_default() += 1;
+        }
+    }
+    plans
+}
+
+fn held(ctx: &Ctx, name: &str) -> Held {
+    let policies = ctx.stores.policies.all();
+    let policies = placement::effective(policies.iter().map(|p| policy_view(p)).collect());
+    placement::held(&RegionName::from(name), "", &holders(ctx), &policies)
 }
 
 /// The other default Regions, when `region` is one.

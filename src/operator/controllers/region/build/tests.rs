@@ -45,6 +45,8 @@ fn seen(status: Option<RegionStatus>, sample: Option<Arc<Sample>>) -> Observatio
         samples: samples.into_iter().collect::<BTreeMap<_, _>>(),
         engines: BTreeMap::new(),
         placements: 0,
+        plans: BTreeMap::new(),
+        held: domicile_core::placement::Held::default(),
         other_defaults: Vec::new(),
         twins: Vec::new(),
     }
@@ -151,4 +153,30 @@ fn two_default_regions_are_both_not_ready() {
     let edges = edges(&up(), &after);
     assert_eq!(edges.len(), 1);
     assert!(edges[0].note.contains("north"));
+}
+
+#[test]
+fn tenants_are_counted_by_plan_and_by_server() {
+    use domicile_core::names::{RegionName, ServerId};
+    use domicile_core::placement::{Holder, held};
+
+    let mut seen = seen(None, Some(sample(Verdict::Up, None)));
+    seen.plans = BTreeMap::from([
+        (None, 2),
+        (Some("free".to_owned()), 3),
+        (Some("paid".to_owned()), 1),
+    ]);
+    let name = RegionName::new(seen.region.name_any());
+    let holder = |uid: &str| Holder {
+        uid: uid.to_owned(),
+        home: Some(name.clone()),
+        server: ServerId::new(name.as_str(), "main"),
+    };
+    seen.held = held(&name, "", &[holder("1"), holder("2")], &[]);
+    let status = status(&seen).unwrap();
+    let tenants = status.tenants.unwrap();
+    let plans = tenants.by_plan.iter();
+    let plans: Vec<_> = plans.map(|plan| (plan.plan.as_str(), plan.count)).collect();
+    assert_eq!((tenants.total, plans), (6, vec![("free", 3), ("paid", 1)]));
+    assert_eq!(status.database_servers[0].tenants, Some(2));
 }
