@@ -30,6 +30,8 @@ mod namespace;
 mod refused;
 #[path = "apiserver_placement/rotation.rs"]
 mod rotation;
+#[path = "apiserver_placement/states.rs"]
+mod states;
 #[path = "apiserver_placement/world.rs"]
 mod world;
 
@@ -72,7 +74,9 @@ fn tenants_are_placed_and_let_go() {
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
-    no_output_holds_a_password(&world);
+    states::a_region_takes_tenants_while_it_is_active(&world);
+    states::another_region_holds_the_tenants_of_one_without_servers(&world);
+    refused::no_output_holds_a_password(&world);
     a_retained_placement_leaves_all_behind(&world);
     namespace::a_deleted_namespace_takes_its_placements_along(&world);
     a_protected_placement_stays(&world);
@@ -271,19 +275,6 @@ fn a_workload_that_is_no_longer_selected_is_released(world: &World) {
     world.running.until("the variables are back", SOON, || {
         (names().len() > 1).then_some(())
     });
-}
-
-fn no_output_holds_a_password(world: &World) {
-    let data = world.secret("acme-db").unwrap();
-    let everything = world.everything();
-    for key in ["password", "password-ro", "uri"] {
-        assert!(!everything.contains(&data[key]), "{key} is in some output");
-    }
-    let audit = std::fs::read_to_string(world.running.lab.cluster().audit_log()).unwrap();
-    assert!(!audit.contains(&data["password"]));
-    let log = world.running.lab.regions().server("eu-west").unwrap().log();
-    let log = std::fs::read_to_string(log).unwrap();
-    assert!(!log.contains(&data["password"]));
 }
 
 /// Faults: 34.

@@ -52,6 +52,8 @@ types! {
     FailoverProtected,
     /// Placement: every copy stands within the allowed jurisdictions.
     ResidencyCompliant,
+    /// Placement: the home region's own servers hold the data, or would without a failover.
+    ResidencyEffective,
     /// Policy: a standby could be promoted now.
     FailoverReady,
     /// Policy: every standby streams.

@@ -168,13 +168,16 @@ fn ending(own_wide: Vec<CustomResourceColumnDefinition>) -> Vec<CustomResourceCo
 }
 
 fn region_columns() -> Vec<CustomResourceColumnDefinition> {
-    let mut columns = vec![text("Jurisdiction", ".spec.jurisdiction")];
+    let mut columns = vec![
+        text("Jurisdiction", ".spec.jurisdiction"),
+        text("State", ".spec.state"),
+    ];
     columns.extend(ending(vec![
         text("Key", ".spec.key"),
         column("Default", "boolean", ".spec.default"),
     ]));
-    columns.insert(3, column("Placements", "integer", ".status.placements"));
-    columns.insert(4, column("Tenants", "integer", ".status.tenants.total"));
+    columns.insert(4, column("Placements", "integer", ".status.placements"));
+    columns.insert(5, column("Tenants", "integer", ".status.tenants.total"));
     columns
 }
 

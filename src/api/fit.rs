@@ -1,4 +1,4 @@
-//! The words by which tenants and servers find each other.
+//! The words by which tenants, regions and servers find each other.
 
 use crate::words::words;
 
@@ -20,6 +20,26 @@ words! {
         /// The data of one tenant.
         Tenant,
     }
+}
+
+words! {
+    /// What a region is meant to do now.
+    RegionState = domicile_core::placement::RegionState {
+        /// It takes tenants.
+        Active,
+        /// It will take tenants: its placements wait.
+        Planned,
+        /// It has no server of its own: `servedBy` holds its tenants, whose condition
+        /// `ResidencyEffective` is False.
+        MetadataOnly,
+        /// It keeps the tenants that it has and takes no new ones.
+        Draining,
+    }
+}
+
+/// The state of a region that does not say.
+pub(crate) fn active() -> RegionState {
+    RegionState::Active
 }
 
 /// Every plane: what a server takes that does not say.

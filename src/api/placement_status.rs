@@ -23,6 +23,11 @@ pub struct TenantPlacementStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub home_region: Option<String>,
+    /// `servedBy` is the Region on whose servers the tenant has its place, when that is not the
+    /// home: the home was `MetadataOnly` when the server was chosen. Recorded once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub served_by: Option<String>,
     /// `activeRegion` is the Region whose server the Secret points at.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
@@ -57,7 +62,8 @@ pub struct TenantPlacementStatus {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `ServerFits`, `DatabaseReady`,
-    /// `CredentialsCurrent`, `Injected`, `FailoverProtected`, `ResidencyCompliant`.
+    /// `CredentialsCurrent`, `Injected`, `FailoverProtected`, `ResidencyCompliant`,
+    /// `ResidencyEffective`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -81,6 +81,14 @@ reasons! {
     NoDefaultRegion,
     /// The server is not in the Region's list.
     ServerNotFound,
+    /// The Region is planned: its placements wait.
+    RegionPlanned,
+    /// The Region keeps its tenants and takes no new ones.
+    RegionDraining,
+    /// The Region has no server of its own: another one holds its tenants.
+    MetadataOnly,
+    /// The Region's own servers hold the tenant.
+    HeldAtHome,
     /// Servers for such tenants are there, and each has as many as it may hold.
     RegionFull,
     /// No server of the Region is for tenants of this plan, isolation, plane or version.

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::fit::{self, Isolation, Plane};
+use crate::fit::{self, Isolation, Plane, RegionState};
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -31,6 +31,14 @@ use crate::schema::{self, rules};
         "`jurisdiction` must not be added or removed",
     ),
     ("self.jurisdiction == oldSelf.jurisdiction", "`jurisdiction` must not change"),
+    (
+        "(self.state == 'MetadataOnly') == has(self.servedBy)",
+        "`servedBy` must be given when `state` is `MetadataOnly`, and must be absent otherwise",
+    ),
+    (
+        "self.databaseServers.size() > 0 || self.state in ['Planned', 'MetadataOnly']",
+        "`databaseServers` must not be empty unless `state` is `Planned` or `MetadataOnly`",
+    ),
 ])))]
 pub struct RegionSpec {
     /// `key` stands for the region in the names of Secret keys, such as `DATABASE_URL_EU_WEST`.
@@ -45,14 +53,25 @@ pub struct RegionSpec {
     /// set it.
     #[serde(default)]
     pub default: bool,
+    /// `state` is what the region is meant to do now. Whatever it becomes, a tenant that has its
+    /// server stays there.
+    #[serde(default = "fit::active")]
+    pub state: RegionState,
+    /// `servedBy` names the Region that holds the tenants of this one while `state` is
+    /// `MetadataOnly`; a tenant waits that does not allow its jurisdiction. It must be absent for
+    /// any other `state`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub served_by: Option<String>,
     /// `cluster` is the region's own Kubernetes cluster. While the hub is lost, it holds the
     /// promise by which a primary in another region lives on; the hub needs its permit to promote
     /// a server that stands here. The region holds no promise while this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
-    /// `databaseServers` are the database servers that stand here, by name.
+    /// `databaseServers` are the database servers that stand here, by name. May be empty only
+    /// while `state` is `Planned` or `MetadataOnly`.
     #[schemars(
-        length(min = 1, max = 16),
+        length(max = 16),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub database_servers: Vec<DatabaseServer>,

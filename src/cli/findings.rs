@@ -19,7 +19,7 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 20] = [
+const ORDER: [ConditionType; 21] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
@@ -27,6 +27,7 @@ const ORDER: [ConditionType; 20] = [
     ConditionType::AdminPrivilegesSufficient,
     ConditionType::ProvidersReady,
     ConditionType::ResidencyCompliant,
+    ConditionType::ResidencyEffective,
     ConditionType::ServerFits,
     ConditionType::DatabaseReady,
     ConditionType::CredentialsCurrent,
@@ -58,6 +59,7 @@ fn meaning(condition: ConditionType) -> Meaning {
         | ConditionType::CredentialsCurrent
         | ConditionType::Injected
         | ConditionType::ResidencyCompliant
+        | ConditionType::ResidencyEffective
         | ConditionType::FailoverReady
         | ConditionType::ReplicationHealthy
         | ConditionType::PrimaryHealthy

@@ -12,6 +12,7 @@ mod deletion;
 mod effective;
 mod held;
 mod refusal;
+mod residence;
 mod route;
 mod server;
 
@@ -20,6 +21,7 @@ pub use deletion::{Deletion, deletion};
 pub use effective::effective;
 pub use held::{Held, Holder, held};
 pub use refusal::{Refusal, ServerError, Unfit};
+pub use residence::{RegionState, ResidenceError, residence};
 pub use route::{Hold, Recorded, Route, home_server, route};
 pub use server::{
     Asked, Choice, Isolation, Plane, ServerView, Wish, choose_server, fits, policy_of,
@@ -33,6 +35,10 @@ pub struct RegionView {
     pub jurisdiction: Jurisdiction,
     /// `spec.default`.
     pub default: bool,
+    /// What it is meant to do now.
+    pub state: RegionState,
+    /// The region that holds its tenants while it is `MetadataOnly`.
+    pub served_by: Option<RegionName>,
     /// Its database servers, in the order of the spec.
     pub servers: Vec<ServerView>,
 }

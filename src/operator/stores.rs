@@ -189,6 +189,7 @@ fn regions_of(placement: &TenantPlacement) -> Vec<&str> {
     [
         placement.spec.region.as_deref(),
         recorded(|status| status.home_region.as_deref()),
+        recorded(|status| status.served_by.as_deref()),
         recorded(|status| status.active_region.as_deref()),
     ]
     .into_iter()

@@ -262,6 +262,19 @@ pub(super) fn a_standby_abroad_keeps_a_tenant_out(world: &World) {
     world.await_condition(SPACE, "acme", inside);
 }
 
+pub(super) fn no_output_holds_a_password(world: &World) {
+    let data = world.secret("acme-db").unwrap();
+    let everything = world.everything();
+    for key in ["password", "password-ro", "uri"] {
+        assert!(!everything.contains(&data[key]), "{key} is in some output");
+    }
+    let audit = std::fs::read_to_string(world.running.lab.cluster().audit_log()).unwrap();
+    assert!(!audit.contains(&data["password"]));
+    let log = world.running.lab.regions().server("eu-west").unwrap().log();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(!log.contains(&data["password"]));
+}
+
 fn dropped(id: &str) -> Value {
     json!({
         "tenantID": id, "region": "eu-west",

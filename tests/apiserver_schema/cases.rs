@@ -112,7 +112,7 @@ pub(crate) fn immutables() -> Vec<Case> {
 }
 
 /// Changes of stored objects that must be taken.
-pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 7] {
+pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 8] {
     [
         (
             "Region",
@@ -120,6 +120,7 @@ pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 7] {
             json!([server("a"), server("b")]),
         ),
         ("Region", "default", json!(false)),
+        ("Region", "state", json!("Draining")),
         ("TenantPlacement", "reclaimPolicy", json!("Delete")),
         ("TenantPlacement", "plan", json!("paid")),
         ("TenantPlacement", "isolation", json!("Dedicated")),

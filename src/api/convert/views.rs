@@ -10,6 +10,7 @@ use domicile_core::placement::{
 use kube::ResourceExt;
 
 use crate::placement::TenantPlacement;
+use crate::placement_status::TenantPlacementStatus;
 use crate::policy::FailoverPolicy;
 use crate::region::{DatabaseServer, ProviderType, Region};
 
@@ -19,6 +20,8 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
     let view = RegionView {
         jurisdiction: Jurisdiction::new(&spec.jurisdiction),
         default: spec.default,
+        state: spec.state.into(),
+        served_by: spec.served_by.clone().map(RegionName::new),
         servers: spec
             .database_servers
             .iter()
@@ -58,12 +61,24 @@ pub fn wish(tenant: &TenantPlacement) -> Wish {
     }
 }
 
+/// The region on whose servers a placement has its place, once it has one.
+pub fn residence(tenant: &TenantPlacement) -> Option<RegionName> {
+    let status = tenant.status.as_ref()?;
+    status.server.as_ref()?;
+    place_of(status).map(RegionName::new)
+}
+
+fn place_of(status: &TenantPlacementStatus) -> Option<String> {
+    let home = status.home_region.as_ref();
+    status.served_by.as_ref().or(home).cloned()
+}
+
 /// The place that a placement holds, once it has a server.
 pub fn holder(tenant: &TenantPlacement) -> Option<Holder> {
     let status = tenant.status.as_ref()?;
     Some(Holder {
         uid: tenant.uid()?,
-        home: status.home_region.clone().map(RegionName::new),
+        home: place_of(status).map(RegionName::new),
         server: ServerId::new(status.active_region.clone()?, status.server.clone()?),
     })
 }

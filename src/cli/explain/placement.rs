@@ -19,6 +19,7 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
         .facts
         .extend(fact("plan", text(placement, "/spec/plan")));
     report.facts.extend(fact("home", home.clone()));
+    report.facts.extend(fact("held by", status("/servedBy")));
     report.facts.extend(fact("active", active.clone()));
     report.facts.extend(fact("server", status("/server")));
     if is(placement, "ServerFits", "True") {

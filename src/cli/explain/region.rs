@@ -15,6 +15,12 @@ pub(super) fn fill(report: &mut Report, region: &Value, world: &World) {
         .extend(fact("jurisdiction", text(region, "/spec/jurisdiction")));
     report
         .facts
+        .extend(fact("state", text(region, "/spec/state")));
+    report
+        .facts
+        .extend(fact("served by", text(region, "/spec/servedBy")));
+    report
+        .facts
         .extend(fact("placements", text(region, "/status/placements")));
     let plans = items(region, "/status/tenants/byPlan").iter();
     let plans: Vec<String> = plans

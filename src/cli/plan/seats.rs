@@ -52,6 +52,8 @@ fn seat(
     let server = match recorded(tenant) {
         Some(server) => Ok(server),
         None => found.and_then(|home| {
+            let residence = placement::residence(&home, None, &allowed, regions);
+            let home = residence.map_err(|error| error.to_string())?;
             let asked = Asked {
                 region: &home,
                 recorded: None,

@@ -321,3 +321,26 @@ fn a_standby_with_a_lower_limit_is_told_and_holds_back_nobody() {
         "{why:?}"
     );
 }
+
+#[test]
+fn a_new_tenant_is_foretold_where_the_state_of_its_home_puts_it() {
+    let mut world = world();
+    let placement = &mut world.placements[1];
+    placement["status"] = Value::Null;
+    placement["spec"]["region"] = json!("east");
+    placement["spec"]["allowedJurisdictions"] = json!(["EU", "US"]);
+    world.regions[2]["spec"]["state"] = json!("MetadataOnly");
+    world.regions[2]["spec"]["servedBy"] = json!("west");
+    assert_eq!(
+        fates(&lose(&world, "west")),
+        [("a", "Moves"), ("b", "Moves")]
+    );
+    world.regions[2]["spec"]["state"] = json!("Planned");
+    let plan = lose(&world, "west");
+    assert_eq!(fates(&plan), [("a", "Moves"), ("b", "Unknown")]);
+    assert!(
+        plan.tenants[1].why.contains("is Planned"),
+        "{:?}",
+        plan.tenants
+    );
+}

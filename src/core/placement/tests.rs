@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod residences;
 mod servers;
 mod starting;
 
@@ -21,6 +22,8 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
             RegionView {
                 jurisdiction,
                 default,
+                state: RegionState::Active,
+                served_by: None,
                 servers,
             },
         )

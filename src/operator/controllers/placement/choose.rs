@@ -1,13 +1,14 @@
 //! The home of a tenant, the server in it that holds or takes the tenant, and what is said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
-use domicile_api::convert::{law, policy_view, region_view, wish};
+use domicile_api::convert::{self, law, policy_view, region_view, wish};
 use domicile_api::placement::TenantPlacement;
-use domicile_core::names::{RegionName, ServerId};
+use domicile_core::names::{Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{
-    self, Asked, Choice, Held, Holder, HomeError, PolicyView, RegionView, ServerError, Unfit, Wish,
+    self, Asked, Choice, Held, Holder, HomeError, PolicyView, RegionState, RegionView,
+    ResidenceError, ServerError, Unfit, Wish,
 };
 use kube::ResourceExt;
 
@@ -16,6 +17,59 @@ use super::progress::{Progress, Stop, Until};
 use super::room::Room;
 use crate::context::Ctx;
 use crate::holders::holders;
+
+/// Where a tenant belongs, and where it has its place.
+pub(super) struct Residence<'a> {
+    /// The home region.
+    pub(super) home: RegionName,
+    pub(super) view: &'a RegionView,
+    /// The tenant's law.
+    pub(super) allowed: BTreeSet<Jurisdiction>,
+    /// The region whose servers hold it: the home, unless that has none.
+    pub(super) region: RegionName,
+}
+
+/// Why a tenant has no residence.
+pub(super) enum Absence {
+    Stop(Stop),
+    Closed(ResidenceError),
+}
+
+impl From<Stop> for Absence {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<ResidenceError> for Absence {
+    fn from(error: ResidenceError) -> Self {
+        Self::Closed(error)
+    }
+}
+
+impl Absence {
+    fn stop(self, progress: &mut Progress) -> Stop {
+        let error = match self {
+            Self::Stop(stop) => return stop,
+            Self::Closed(error) => error,
+        };
+        let (until, reason) = match &error {
+            ResidenceError::Closed {
+                state: RegionState::Draining,
+                ..
+            } => (Until::Person, Reason::RegionDraining),
+            ResidenceError::Closed { .. } => (Until::Mended, Reason::RegionPlanned),
+            ResidenceError::NotFound { .. } => (Until::Mended, Reason::RegionNotFound),
+            ResidenceError::ServerClosed { .. } => (Until::Person, Reason::RegionNotReady),
+            ResidenceError::NotAllowed { .. } => {
+                let reason = Reason::WouldLeaveJurisdiction;
+                let stop = Stop::new(Until::Person, reason, error.to_string());
+                return progress.deny(ConditionType::ResidencyCompliant, stop);
+            }
+        };
+        Stop::new(until, reason, error.to_string())
+    }
+}
 
 /// All Regions and policies, as `core` sees them, and who holds a server.
 pub(super) struct Map<'a> {
@@ -35,42 +89,59 @@ impl<'a> Map<'a> {
         }
     }
 
-    /// The home region, and the server in it that holds or takes the tenant.
-    pub(super) fn home_server(
+    /// The home of the tenant, and the region on whose servers it has its place.
+    pub(super) fn residence(&self, tenant: &TenantPlacement) -> Result<Residence<'_>, Absence> {
+        let home = home(tenant, &self.regions)?;
+        let view = self.regions.get(&home).ok_or_else(|| no_region(&home))?;
+        let allowed = law(tenant, &view.jurisdiction);
+        let recorded = convert::residence(tenant);
+        let region = placement::residence(&home, recorded.as_ref(), &allowed, &self.regions)?;
+        Ok(Residence {
+            home,
+            view,
+            allowed,
+            region,
+        })
+    }
+
+    /// The home of the tenant, and the server that holds or takes it.
+    pub(super) fn place(
         &self,
         tenant: &TenantPlacement,
         room: Option<&Room<'_>>,
         progress: &mut Progress,
-    ) -> Result<(&RegionView, ServerId), Stop> {
-        let name = home(tenant, &self.regions)?;
-        let region = self.regions.get(&name).ok_or_else(|| no_region(&name))?;
+    ) -> Result<(Residence<'_>, ServerId), Stop> {
+        let found = self.residence(tenant);
+        let residence = found.map_err(|absence| absence.stop(progress))?;
+        let name = &residence.region;
+        let region = self.regions.get(name).ok_or_else(|| no_region(name))?;
         let known = recorded(tenant).map(|(server, _)| server);
-        let holds = placement::home_server(&name, known.as_ref(), &self.policies)
+        let holds = placement::home_server(name, known.as_ref(), &self.policies)
             .map_err(|hold| held(&hold))?;
         let wish = wish(tenant);
         let choose = |held: &Held| {
-            let allowed = law(tenant, &region.jurisdiction);
             let asked = Asked {
-                region: &name,
+                region: name,
                 recorded: holds.as_deref(),
-                allowed: &allowed,
+                allowed: &residence.allowed,
                 wish: &wish,
                 held,
             };
             placement::choose_server(&asked, &self.regions, &self.policies)
         };
         let chosen = match room.filter(|_| holds.is_none() && has_limits(region)) {
-            Some(room) => room.choose(self.ctx, tenant, &name, &self.policies, choose),
+            Some(room) => room.choose(self.ctx, tenant, name, &self.policies, choose),
             None => choose(&Held::default()),
         };
-        let Choice { server, why } = chosen.map_err(|error| unseated(&error, &name, progress))?;
-        progress.home = Some(name.clone());
+        let Choice { server, why } = chosen.map_err(|error| unseated(&error, name, progress))?;
         let server = ServerId {
-            region: name,
+            region: name.clone(),
             server,
         };
+        progress.home = Some(residence.home.clone());
         self.suits(tenant, region, &server, &wish, &why, progress);
-        Ok((region, server))
+        effective(&residence, region, progress);
+        Ok((residence, server))
     }
 
     /// Says whether the server is one for the tenant, and why it was chosen.
@@ -133,6 +204,34 @@ impl<'a> Map<'a> {
     }
 }
 
+/// Says whether the home's own servers hold the tenant.
+fn effective(residence: &Residence<'_>, region: &RegionView, progress: &mut Progress) {
+    let Residence {
+        home,
+        view,
+        allowed: _,
+        region: name,
+    } = residence;
+    let type_ = ConditionType::ResidencyEffective;
+    if name == home {
+        let message = format!("the servers of Region {home} itself hold the tenant");
+        return progress.found(type_, Status::True, Reason::HeldAtHome, message);
+    }
+    progress.served_by = Some(name.clone());
+    let law = &region.jurisdiction;
+    let message = match view.state {
+        RegionState::MetadataOnly => format!(
+            "Region {home} is MetadataOnly: the servers of {name}, in {law}, hold the tenant"
+        ),
+        RegionState::Active | RegionState::Planned | RegionState::Draining => format!(
+            "Region {home} is {} now, and the servers of {name}, in {law}, still hold the tenant: \
+             a change of `spec.state` moves no data",
+            view.state.as_str()
+        ),
+    };
+    progress.found(type_, Status::False, Reason::MetadataOnly, message);
+}
+
 /// Whether it must be counted who is on the servers.
 pub(super) fn has_limits(region: &RegionView) -> bool {
     region.servers.iter().any(|server| server.limit().is_some())
@@ -144,7 +243,7 @@ pub(super) fn no_region(name: &RegionName) -> Stop {
 }
 
 /// The home region, by name.
-pub(super) fn home(
+fn home(
     tenant: &TenantPlacement,
     regions: &BTreeMap<RegionName, RegionView>,
 ) -> Result<RegionName, Stop> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
-use domicile_api::convert::law;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
@@ -65,14 +64,14 @@ pub(super) fn seat(
             .first()
             .map_or(Ok(()), |policy| Err(obscured(policy)))?;
     }
-    let (home, server) = map.home_server(tenant, room, progress)?;
+    let (residence, server) = map.place(tenant, room, progress)?;
     let policy = placement::policy_of(&server, &map.policies)
         .map_err(|error| unseated(&error, &server.region, progress))?;
     protection(ctx, policy, progress);
     // The law is answered for also while nothing may be changed.
-    let allowed = law(tenant, &home.jurisdiction);
+    let allowed = &residence.allowed;
     let known = recorded.as_ref().map_or(&server, |(server, _)| server);
-    let copies = placement::copies(known, policy, &allowed, &map.regions);
+    let copies = placement::copies(known, policy, allowed, &map.regions);
     residency(&copies, progress);
     progress.copies = Some(copies);
     let last = recorded.as_ref().map(|(server, epoch)| Recorded {
@@ -87,12 +86,12 @@ pub(super) fn seat(
         Route::Hold(hold) => return Err(held(&hold).into()),
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
-    progress.copies = Some(placement::copies(&active, policy, &allowed, &map.regions));
+    progress.copies = Some(placement::copies(&active, policy, allowed, &map.regions));
     Ok(Seat {
         database,
-        home_key: key_of(ctx, &server.region)?,
-        home: server.region,
-        jurisdiction: home.jurisdiction.clone(),
+        home_key: key_of(ctx, &residence.home)?,
+        jurisdiction: residence.view.jurisdiction.clone(),
+        home: residence.home,
         active_key: key_of(ctx, &active.region)?,
         active,
         epoch,

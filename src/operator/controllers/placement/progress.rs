@@ -66,6 +66,8 @@ pub(super) struct Served {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) home: Option<RegionName>,
+    /// The region whose servers hold the tenant, when that is not the home.
+    pub(super) served_by: Option<RegionName>,
     pub(super) copies: Option<Copies>,
     /// The server that the tenant is about to be made on.
     pub(super) claimed: Option<ServerId>,

@@ -18,13 +18,14 @@ use crate::kube::cas::{CasError, write_status};
 use crate::kube::events::Severity;
 
 /// The conditions that every placement carries beside the kstatus triple.
-const TYPES: [ConditionType; 6] = [
+const TYPES: [ConditionType; 7] = [
     ConditionType::ServerFits,
     ConditionType::DatabaseReady,
     ConditionType::CredentialsCurrent,
     ConditionType::Injected,
     ConditionType::FailoverProtected,
     ConditionType::ResidencyCompliant,
+    ConditionType::ResidencyEffective,
 ];
 
 /// How long a served tenant rests. Workloads and Secrets of tenants are not watched.
@@ -42,6 +43,7 @@ pub(super) fn status(
         status.home_region.get_or_insert_with(|| home.to_string());
     }
     if let Some(server) = &progress.claimed {
+        status.served_by = progress.served_by.as_ref().map(ToString::to_string);
         status.active_region = Some(server.region.to_string());
         status.server = Some(server.server.clone());
     }
@@ -119,6 +121,7 @@ pub(super) fn edges(
         ConditionType::ServerFits,
         ConditionType::Injected,
         ConditionType::ResidencyCompliant,
+        ConditionType::ResidencyEffective,
     ];
     for type_ in told {
         let Some(now) = conditions::find(&after.conditions, type_) else {

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use kube::ResourceExt;
 use tracing::debug;
 
-use super::choose::{Map, has_limits, home};
+use super::choose::{Map, has_limits};
 use super::observe::{answers, recorded};
 use crate::context::Ctx;
 use crate::holders::{holders, live};
@@ -81,9 +81,10 @@ impl<'a> Room<'a> {
             return room;
         }
         let map = Map::read(ctx);
-        let Ok(name) = home(tenant, &map.regions) else {
+        let Ok(residence) = map.residence(tenant) else {
             return room;
         };
+        let name = residence.region;
         let Some(region) = map.regions.get(&name).filter(|region| has_limits(region)) else {
             return room;
         };

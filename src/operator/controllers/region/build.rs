@@ -1,10 +1,11 @@
 //! The status of a Region from what is known of it. Pure.
 
 use domicile_api::conditions::{ConditionType, Conditions, Status, Summary};
+use domicile_api::fit::RegionState;
 use domicile_api::reasons::Reason;
 use domicile_api::region::{
-    DatabaseServer, DatabaseServerStatus, MAX_PLANS, PlanCount, Reachable, RegionStatus,
-    ServerRole, TenantCounts,
+    DatabaseServer, DatabaseServerStatus, MAX_PLANS, PlanCount, Reachable, RegionSpec,
+    RegionStatus, ServerRole, TenantCounts,
 };
 use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
@@ -26,10 +27,11 @@ struct Finding {
 /// process has ended yet: a new leader does not know less than the one before said.
 pub fn status(seen: &Observation) -> Option<RegionStatus> {
     let before = seen.region.status.clone().unwrap_or_default();
-    if seen.samples.is_empty() && !before.conditions.is_empty() {
+    let spec = &seen.region.spec;
+    let unseen = seen.samples.is_empty() && !spec.database_servers.is_empty();
+    if unseen && !before.conditions.is_empty() {
         return None;
     }
-    let spec = &seen.region.spec;
     let servers: Vec<_> = spec
         .database_servers
         .iter()
@@ -184,7 +186,10 @@ fn reachable(seen: &Observation, servers: &[DatabaseServerStatus]) -> Joint {
             message: message(&open),
         }
     } else {
-        let message = format!("{} of {0} database servers answer", servers.len());
+        let message = match servers.len() {
+            0 => "no database server is listed".to_owned(),
+            all => format!("{all} of {all} database servers answer"),
+        };
         Joint::Holds {
             reason: Reason::Reachable,
             message,
@@ -309,11 +314,33 @@ fn whole(seen: &Observation, reachable: &Joint, rights: &Joint) -> Finding {
         (Joint::Holds { .. }, Joint::Fails { reason, message }) => {
             stalled(*reason, message.clone())
         }
-        (Joint::Holds { message, .. }, Joint::Holds { .. } | Joint::Open { .. }) => Finding {
-            summary: Summary::Ready,
-            reason: Reason::Serving,
-            message: message.clone(),
-        },
+        (Joint::Holds { message, .. }, Joint::Holds { .. } | Joint::Open { .. }) => {
+            let (reason, state) = purpose(&seen.region.spec);
+            Finding {
+                summary: Summary::Ready,
+                reason,
+                message: format!("{message}{state}"),
+            }
+        }
+    }
+}
+
+/// What the region is for, as its state says: the reason of `Ready`, and what is added to it.
+fn purpose(spec: &RegionSpec) -> (Reason, String) {
+    match spec.state {
+        RegionState::Active => (Reason::Serving, String::new()),
+        RegionState::Planned => {
+            let text = "; placements wait until `spec.state` is Active".to_owned();
+            (Reason::RegionPlanned, text)
+        }
+        RegionState::MetadataOnly => {
+            let other = spec.served_by.as_deref().unwrap_or_default();
+            (Reason::MetadataOnly, format!("; {other} holds its tenants"))
+        }
+        RegionState::Draining => {
+            let text = "; it keeps its tenants and takes no new ones".to_owned();
+            (Reason::RegionDraining, text)
+        }
     }
 }
 

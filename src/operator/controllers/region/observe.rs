@@ -75,8 +75,9 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
 pub fn plans(name: &str, placements: &[Arc<TenantPlacement>]) -> BTreeMap<Option<String>, usize> {
     let mut plans = BTreeMap::new();
     for placement in placements {
-        let home = holder(placement).and_then(|holder| holder.home);
-        if home.is_some_and(|home| home.as_str() == name) {
+        let status = placement.status.as_ref();
+        let home = status.and_then(|status| status.home_region.as_deref());
+        if home == Some(name) && holder(placement).is_some() {
             *plans.entry(placement.spec.plan.clone()).or_default() += 1;
         }
     }

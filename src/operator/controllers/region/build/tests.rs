@@ -180,3 +180,25 @@ fn tenants_are_counted_by_plan_and_by_server() {
     assert_eq!((tenants.total, plans), (6, vec![("free", 3), ("paid", 1)]));
     assert_eq!(status.database_servers[0].tenants, Some(2));
 }
+
+#[test]
+fn a_region_says_what_its_state_is_for_also_without_any_server() {
+    for (state, reason, part) in [
+        ("Planned", "RegionPlanned", "placements wait"),
+        ("MetadataOnly", "MetadataOnly", "east holds its tenants"),
+        ("Draining", "RegionDraining", "takes no new ones"),
+    ] {
+        let mut seen = seen(Some(up()), None);
+        let mut region = Region::clone(&seen.region);
+        region.spec.state = serde_json::from_value(json!(state)).unwrap();
+        region.spec.served_by = (state == "MetadataOnly").then(|| "east".to_owned());
+        region.spec.database_servers.clear();
+        seen.region = Arc::new(region);
+        let status = status(&seen).unwrap();
+        assert_eq!(ready(&status), ("True", reason));
+        let told = &find(&status.conditions, ConditionType::Ready)
+            .unwrap()
+            .message;
+        assert!(told.contains(part), "{told}");
+    }
+}
