@@ -22,6 +22,10 @@ fn the_chart_s_roles_are_the_operator_s_table() {
         "charts/domicile/templates/dump-role.yaml",
         &dump_role(&rules()),
     );
+    check(
+        "charts/domicile/templates/binding-roles.yaml",
+        &binding_roles(&rules()),
+    );
 }
 
 #[test]
@@ -33,7 +37,12 @@ fn the_chart_s_definitions_are_those_of_crds() {
         check(&path, &template(&text));
         expected.push(name);
     }
-    assert!(!expected.is_empty());
+    for (name, text) in domicile_api::service_binding_crd::files().unwrap() {
+        let path = format!("charts/domicile/charts/crds/templates/{name}");
+        check(&path, &absent_elsewhere(&template(&text)));
+        expected.push(name);
+    }
+    assert!(expected.len() > 2);
     for entry in fs::read_dir(target).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(
@@ -119,7 +128,7 @@ fn roles(rules: &[Rule]) -> String {
             out.push_str("---\n");
         }
         let namespace = match scope {
-            Scope::Cluster | Scope::Tenant | Scope::Agent => "",
+            Scope::Cluster | Scope::Tenant | Scope::Binding | Scope::Agent => "",
             Scope::Operator | Scope::AgentHub | Scope::Promise | Scope::Dump => {
                 "  namespace: {{ .Release.Namespace }}\n"
             }
@@ -187,6 +196,30 @@ fn dump_role(rules: &[Rule]) -> String {
     out
 }
 
+/// What it takes to bind services into workloads: our own rules under a label of our own, and all
+/// that others offer to implementations of Service Binding.
+fn binding_roles(rules: &[Rule]) -> String {
+    let mut out = String::from(
+        "{{- /* Generated from src/operator/rbac.rs by tests/chart.rs; `make update`. */ -}}\n",
+    );
+    let name = "{{ include \"domicile.fullname\" . }}";
+    let labels = "    {{- include \"domicile.labels\" . | nindent 4 }}\n";
+    let head = head("ClusterRole", &format!("{name}-binding-rules"), "", ".");
+    let label = format!("domicile.dev/binding: {name}\n");
+    out.push_str(&head.replace(labels, &format!("{labels}    {label}")));
+    let binding = rules.iter().filter(|rule| rule.scope == Scope::Binding);
+    binding.for_each(|rule| out.push_str(&one(rule)));
+    let _ = write!(
+        out,
+        "---\n# The control plane fills it in from the roles that carry one of these labels.\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  \
+         name: {name}-binding\n  labels:\n{labels}aggregationRule:\n  clusterRoleSelectors:\n    \
+         - matchLabels:\n        {label}    - matchLabels:\n        \
+         servicebinding.io/controller: \"true\"\n"
+    );
+    out
+}
+
 fn head(kind: &str, name: &str, namespace: &str, root: &str) -> String {
     format!(
         "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  \
@@ -216,7 +249,16 @@ fn narrowed(rule: &Rule) -> &'static str {
              {{ $policy }}-write{{ end }}]\n"
         }
         Scope::Dump if named("cronjobs") => "    resourceNames: {{ toJson .Values.dumps }}\n",
-        Scope::Operator | Scope::Cluster | Scope::Tenant | Scope::Promise | Scope::Dump => "",
+        Scope::Cluster if named("customresourcedefinitions") => {
+            "    resourceNames: [servicebindings.servicebinding.io, \
+             clusterworkloadresourcemappings.servicebinding.io]\n"
+        }
+        Scope::Operator
+        | Scope::Cluster
+        | Scope::Tenant
+        | Scope::Binding
+        | Scope::Promise
+        | Scope::Dump => "",
     }
 }
 
@@ -251,6 +293,23 @@ fn template(crd: &str) -> String {
         "not a definition: {escaped}"
     );
     escaped.replacen("metadata:\n", keep, 1)
+}
+
+/// A definition of a group that is not ours: only where it is asked for, and never over one that
+/// somebody else brought.
+fn absent_elsewhere(template: &str) -> String {
+    let name = template
+        .lines()
+        .find_map(|line| line.strip_prefix("  name: "))
+        .unwrap();
+    let found =
+        format!("lookup \"apiextensions.k8s.io/v1\" \"CustomResourceDefinition\" \"\" \"{name}\"");
+    let label = domicile_api::service_binding::BROUGHT_BY;
+    format!(
+        "{{{{- $found := {found} }}}}\n{{{{- $ours := dig \"metadata\" \"labels\" \"{label}\" \"\" \
+         ($found | default dict) }}}}\n{{{{- if and .Values.serviceBindings (or (not $found) \
+         $ours) }}}}\n{template}{{{{- end }}}}\n"
+    )
 }
 
 fn check(path: &str, expected: &str) {

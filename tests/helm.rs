@@ -27,6 +27,7 @@ fn values_that_make_no_sense_are_refused() {
         "tenantNamespaces[0]=Tenant_A",
         "tenantNamespace[0]=a",
         "crds.other=true",
+        "serviceBindings.mode=Sometimes",
         "networkPolicy.databasePorts[0]=0",
         "metrics.port=80",
         "secretNames=a",
@@ -41,17 +42,21 @@ fn values_that_make_no_sense_are_refused() {
 
 #[test]
 fn onboard_prints_what_the_chart_binds() {
-    let rendered = render(&["tenantNamespaces={tenant-acme,tenant-globex}"]);
-    for namespace in ["tenant-acme", "tenant-globex"] {
+    let rendered = render(&[
+        "tenantNamespaces={tenant-acme,tenant-globex}",
+        "serviceBindings.namespaces={tenant-acme,web}",
+    ]);
+    for namespace in ["tenant-acme", "tenant-globex", "web"] {
         let printed = domicile_cli::onboard::run(&domicile_cli::args::OnboardArgs {
             tenant_namespace: namespace.to_owned(),
             operator_namespace: "domicile-system".to_owned(),
             fullname: "domicile".to_owned(),
+            bindings_only: namespace == "web",
         });
-        let printed: Value = serde_saphyr::from_str(&printed).unwrap();
+        let printed: Vec<Value> = serde_saphyr::from_multiple(&printed).unwrap();
         let here = |object: &&Value| object["metadata"]["namespace"] == namespace;
-        let bound: Vec<&Value> = rendered.iter().filter(here).collect();
-        assert_eq!(bound, [&printed]);
+        let bound: Vec<Value> = rendered.iter().filter(here).cloned().collect();
+        assert_eq!(bound, printed);
     }
 }
 
@@ -177,6 +182,11 @@ fn definitions_are_kept_unless_the_user_lets_them_go() {
             "{name} differs"
         );
     }
+    let theirs = render(&["crds.serviceBindings=true"]);
+    assert_eq!(
+        of_kind(&theirs, "CustomResourceDefinition").count(),
+        domicile_api::crd::files().unwrap().len() + 2
+    );
     let gone = render(&["crds.keep=false"]);
     let kept = |crd: &Value| !crd["metadata"]["annotations"].is_null();
     assert!(!of_kind(&gone, "CustomResourceDefinition").any(kept));

@@ -101,6 +101,7 @@ impl Running {
         let documents = json!({ "apiVersion": "v1", "kind": "List", "items": [
             { "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } },
             binding("RoleBinding", Some(namespace), "ClusterRole", "domicile-tenant"),
+            binding("RoleBinding", Some(namespace), "ClusterRole", "domicile-binding"),
         ]});
         self.lab.cluster().apply(&documents.to_string()).unwrap();
     }
@@ -202,12 +203,33 @@ fn roles() -> Value {
     json!({ "apiVersion": "v1", "kind": "List", "items": [
         role("ClusterRole", "domicile", None, of(Scope::Cluster)),
         role("ClusterRole", "domicile-tenant", None, of(Scope::Tenant)),
+        labelled(role("ClusterRole", "domicile-binding-rules", None, of(Scope::Binding))),
+        aggregated("domicile-binding"),
         role("Role", "domicile", Some(NAMESPACE), of(Scope::Operator)),
         role("Role", "domicile-dump", Some(NAMESPACE), of(Scope::Dump)),
         binding("ClusterRoleBinding", None, "ClusterRole", "domicile"),
         binding("RoleBinding", Some(NAMESPACE), "Role", "domicile"),
         binding("RoleBinding", Some(NAMESPACE), "Role", "domicile-dump"),
     ]})
+}
+
+const LABEL: &str = "domicile.dev/binding";
+
+fn labelled(mut role: Value) -> Value {
+    role["metadata"]["labels"] = json!({ LABEL: "domicile" });
+    role
+}
+
+/// A role that the control plane fills in, as the chart writes it.
+fn aggregated(name: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": name },
+        "aggregationRule": { "clusterRoleSelectors": [
+            { "matchLabels": { LABEL: "domicile" } },
+            { "matchLabels": { "servicebinding.io/controller": "true" } },
+        ]},
+    })
 }
 
 fn rule(rule: &Rule) -> Value {

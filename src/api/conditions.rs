@@ -214,7 +214,8 @@ fn order(type_: &str) -> usize {
     known.unwrap_or(usize::MAX)
 }
 
-fn cut(message: &str) -> &str {
+/// A message within [`MAX_MESSAGE_BYTES`].
+pub fn cut(message: &str) -> &str {
     &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)]
 }
 

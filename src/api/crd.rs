@@ -13,6 +13,12 @@ use crate::{FailoverOperation, FailoverPolicy, Region, TenantPlacement};
 #[derive(Debug)]
 pub struct SchemaError(String);
 
+impl SchemaError {
+    pub(crate) fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl std::fmt::Display for SchemaError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cannot generate a CustomResourceDefinition: {}", self.0)
@@ -38,9 +44,9 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, SchemaError> {
 pub fn files() -> Result<Vec<(String, String)>, SchemaError> {
     let file = |crd: CustomResourceDefinition| {
         let name = format!("{}.yaml", crd.spec.names.plural);
-        let mut value = serde_json::to_value(&crd).map_err(|e| SchemaError(e.to_string()))?;
+        let mut value = serde_json::to_value(&crd).map_err(SchemaError::of)?;
         whole_numbers(&mut value);
-        let text = serde_saphyr::to_string(&value).map_err(|e| SchemaError(e.to_string()))?;
+        let text = serde_saphyr::to_string(&value).map_err(SchemaError::of)?;
         Ok((name, text))
     };
     all()?.into_iter().map(file).collect()
@@ -59,12 +65,12 @@ fn complete(
         else {
             return Err(SchemaError("the derive made no schema".to_owned()));
         };
-        let mut value = serde_json::to_value(&*schema).map_err(|e| SchemaError(e.to_string()))?;
+        let mut value = serde_json::to_value(&*schema).map_err(SchemaError::of)?;
         tidy(&mut value);
         if let Some(status) = value.pointer_mut("/properties/status") {
             status["default"] = json!({"observedGeneration": -1});
         }
-        *schema = serde_json::from_value(value).map_err(|e| SchemaError(e.to_string()))?;
+        *schema = serde_json::from_value(value).map_err(SchemaError::of)?;
     }
     Ok(crd)
 }

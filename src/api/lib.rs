@@ -16,6 +16,8 @@ pub mod reasons;
 pub mod region;
 pub mod returned;
 pub mod schema;
+pub mod service_binding;
+pub mod service_binding_crd;
 mod words;
 
 pub use conditions::{ConditionType, Conditions, Reason, Status, Summary};
@@ -26,3 +28,4 @@ pub use placement_status::TenantPlacementStatus;
 pub use policy::{FailoverPolicy, FailoverPolicySpec};
 pub use policy_status::FailoverPolicyStatus;
 pub use region::{Region, RegionSpec, RegionStatus};
+pub use service_binding::{ClusterWorkloadResourceMapping, ServiceBinding, ServiceBindingStatus};

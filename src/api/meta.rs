@@ -18,6 +18,12 @@ pub const PLACEMENT_FINALIZER: &str = "domicile.dev/placement";
 /// Finalizer of a `FailoverPolicy`: deletion waits for the end of a running move.
 pub const POLICY_FINALIZER: &str = "domicile.dev/policy";
 
+/// Finalizer of a `ServiceBinding`: deletion waits until the workloads are as they were.
+pub const BINDING_FINALIZER: &str = "domicile.dev/binding";
+
+/// Annotation on a `ServiceBinding`: the kinds of workloads that may carry it, between commas.
+pub const BOUND_KINDS: &str = "domicile.dev/bound-kinds";
+
 /// Annotation on a `Region`: the system identifier of a server that was replaced on purpose.
 pub const ACCEPT_SYSTEM_IDENTIFIER: &str = "domicile.dev/accept-system-identifier";
 
@@ -78,6 +84,9 @@ pub mod manager {
     pub const SECRET: &str = "domicile-secret";
     /// Environment and template annotation of tenants' workloads; never forced.
     pub const INJECT: &str = "domicile-inject";
+    /// Status and finalizer of `ServiceBinding`. What a binding adds to workloads has a manager of
+    /// its own, see `domicile_core::binding`.
+    pub const BINDING: &str = "domicile-binding";
     /// What a person does through the command line.
     pub const CLI: &str = "kubectl-domicile";
 }

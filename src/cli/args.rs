@@ -226,6 +226,9 @@ pub struct OnboardArgs {
     /// The name that the chart gave its resources
     #[arg(long, default_value = "domicile")]
     pub fullname: String,
+    /// Serve the namespace's `ServiceBindings` alone: no right to publish credentials
+    #[arg(long)]
+    pub bindings_only: bool,
 }
 
 /// `admin-sql`.

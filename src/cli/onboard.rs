@@ -1,25 +1,33 @@
-//! `onboard NAMESPACE`: the `RoleBinding` by which the operator serves a namespace, as the chart
-//! writes it for each of its `tenantNamespaces`.
+//! `onboard NAMESPACE`: the `RoleBinding`s by which the operator serves a namespace, as the chart
+//! writes them for each of its `tenantNamespaces`.
 
 use crate::args::OnboardArgs;
 
 /// The YAML, for `kubectl apply -f -` or for Git.
 pub fn run(args: &OnboardArgs) -> String {
+    let tenant = (!args.bindings_only).then(|| binding(args, "", "-tenant"));
+    let bindings = binding(args, "-binding", "-binding");
+    let all: Vec<String> = tenant.into_iter().chain([bindings]).collect();
+    all.join("---\n")
+}
+
+fn binding(args: &OnboardArgs, suffix: &str, role: &str) -> String {
     let OnboardArgs {
         tenant_namespace,
         operator_namespace,
         fullname,
+        bindings_only: _,
     } = args;
     format!(
         "apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  name: {fullname}
+  name: {fullname}{suffix}
   namespace: {tenant_namespace}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
-  name: {fullname}-tenant
+  name: {fullname}{role}
 subjects:
   - kind: ServiceAccount
     name: {fullname}

@@ -2,10 +2,12 @@
 
 pub mod admin;
 pub mod agent;
+pub mod binding;
 pub mod connection;
 pub mod facts;
 pub mod failover;
 pub mod health;
+pub mod json_path;
 pub mod lease;
 pub mod names;
 pub mod placement;

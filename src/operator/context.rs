@@ -10,6 +10,7 @@ use domicile_api::operation::FailoverOperation;
 use domicile_api::placement::TenantPlacement;
 use domicile_api::policy::FailoverPolicy;
 use domicile_api::region::Region;
+use domicile_api::service_binding::{ClusterWorkloadResourceMapping, ServiceBinding};
 use domicile_core::time::Mono;
 use kube::Client;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ use crate::kube::wake::Wake;
 use crate::leases::clusters::Clusters;
 use crate::probes::Samples;
 use crate::servers::Servers;
+use crate::service_bindings::ServiceBindings;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
@@ -40,6 +42,8 @@ pub struct Ctx {
     pub servers: Servers,
     /// The way to the clusters of the regions.
     pub clusters: Clusters,
+    /// Whether there are service bindings to reconcile.
+    pub service_bindings: ServiceBindings,
     /// What the probes found.
     pub samples: Samples,
     /// Takes events.
@@ -90,6 +94,10 @@ pub struct Stores {
     pub policies: Cache<FailoverPolicy>,
     /// `FailoverOperation`.
     pub operations: Cache<FailoverOperation>,
+    /// `ServiceBinding`, where its definition is installed.
+    pub bindings: Cache<ServiceBinding>,
+    /// `ClusterWorkloadResourceMapping`, where its definition is installed.
+    pub mappings: Cache<ClusterWorkloadResourceMapping>,
 }
 
 /// Signs of life: each loop says when it last went round.

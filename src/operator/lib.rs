@@ -14,13 +14,22 @@ pub mod probes;
 pub mod rbac;
 pub mod run;
 pub mod servers;
+pub mod service_bindings;
 pub mod settings;
 pub mod stores;
 pub mod telemetry;
 
 /// The custom resource definitions, as YAML documents.
 pub fn crds() -> Result<String, domicile_api::crd::SchemaError> {
-    let files = domicile_api::crd::files()?;
+    Ok(joined(domicile_api::crd::files()?))
+}
+
+/// The definitions of `servicebinding.io`, as YAML documents.
+pub fn service_binding_crds() -> Result<String, domicile_api::crd::SchemaError> {
+    Ok(joined(domicile_api::service_binding_crd::files()?))
+}
+
+fn joined(files: Vec<(String, String)>) -> String {
     let documents: Vec<_> = files.into_iter().map(|(_, text)| text).collect();
-    Ok(documents.join("---\n"))
+    documents.join("---\n")
 }

@@ -10,6 +10,9 @@ pub enum Scope {
     Operator,
     /// In each onboarded namespace: a `ClusterRole` with a `RoleBinding` per namespace.
     Tenant,
+    /// In each namespace where service bindings are served: a `ClusterRole` that collects others by
+    /// label, with a `RoleBinding` per namespace.
+    Binding,
     /// For the agent of one region, in the whole hub, by name.
     Agent,
     /// For the agent of one region, in the operator's namespace of the hub, by name.
@@ -89,6 +92,34 @@ const RULES: &[Rule] = &[
         why: "tell what happened",
     },
     Rule {
+        scope: Scope::Cluster,
+        group: "servicebinding.io",
+        resources: &["servicebindings", "clusterworkloadresourcemappings"],
+        verbs: &["get", "list", "watch"],
+        why: "read which services are bound into which workloads",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: "servicebinding.io",
+        resources: &["servicebindings"],
+        verbs: &["patch"],
+        why: "set and remove the finalizer",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: "servicebinding.io",
+        resources: &["servicebindings/status"],
+        verbs: &["update"],
+        why: "tell what is bound",
+    },
+    Rule {
+        scope: Scope::Cluster,
+        group: "apiextensions.k8s.io",
+        resources: &["customresourcedefinitions"],
+        verbs: &["get"],
+        why: "know whether another implementation brought these kinds",
+    },
+    Rule {
         scope: Scope::Operator,
         group: "coordination.k8s.io",
         resources: &["leases"],
@@ -115,6 +146,27 @@ const RULES: &[Rule] = &[
         resources: &["daemonsets", "deployments", "statefulsets"],
         verbs: &["get", "list", "patch"],
         why: "hand the credentials to the selected workloads",
+    },
+    Rule {
+        scope: Scope::Binding,
+        group: "",
+        resources: &["secrets"],
+        verbs: &["get"],
+        why: "know whether the Secret of a service exists, by name",
+    },
+    Rule {
+        scope: Scope::Binding,
+        group: "apps",
+        resources: &["daemonsets", "deployments", "statefulsets"],
+        verbs: &["get", "list", "patch", "watch"],
+        why: "bind services into workloads",
+    },
+    Rule {
+        scope: Scope::Binding,
+        group: "batch",
+        resources: &["cronjobs"],
+        verbs: &["get", "list", "patch", "watch"],
+        why: "bind services into workloads",
     },
     Rule {
         scope: Scope::Agent,

@@ -24,6 +24,7 @@ use crate::kube::wake::Wake;
 use crate::leases::clusters::Clusters;
 use crate::probes::{self, Samples};
 use crate::servers::Servers;
+use crate::service_bindings::{self, ServiceBindings};
 use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
@@ -107,6 +108,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         stores,
         servers: Servers::default(),
         clusters: Clusters::default(),
+        service_bindings: ServiceBindings::default(),
         samples: Samples::default(),
         events: recorder,
         metrics: Metrics::default(),
@@ -138,6 +140,17 @@ pub fn lead(ctx: &Arc<Ctx>, ends: Ends, loops: &mut JoinSet<Loop>) {
     spawn(loops, "events", events::deliver(Arc::clone(ctx), outbox));
     spawn(loops, "probes", probes::sense::run(Arc::clone(ctx)));
     spawn(loops, "heartbeats", heartbeats::run(Arc::clone(ctx)));
+    spawn(
+        loops,
+        "service bindings",
+        service_bindings::run(Arc::clone(ctx)),
+    );
+    controller(
+        ctx,
+        loops,
+        "binding",
+        controllers::binding::run(Arc::clone(ctx)),
+    );
     controller(
         ctx,
         loops,

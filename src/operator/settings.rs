@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use domicile_core::names::RegionName;
 
 use crate::agent::region_file;
@@ -30,7 +30,16 @@ pub enum Command {
     /// Run beside the database servers of a region: renew write leases, and fence before they end.
     Agent(AgentSettings),
     /// Print the custom resource definitions as YAML.
-    Crds,
+    Crds(CrdsSettings),
+}
+
+/// Which definitions to print.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CrdsSettings {
+    /// Those of servicebinding.io instead of our own, for a cluster without another
+    /// implementation.
+    #[arg(long)]
+    pub service_bindings: bool,
 }
 
 /// The agent's settings.
@@ -72,6 +81,7 @@ impl AgentSettings {
             log: self.log.clone(),
             call_timeout_seconds: 10,
             concurrency: 1,
+            service_bindings: ServiceBindings::Never,
         };
         settings.complete(environment, start)
     }
@@ -102,6 +112,20 @@ pub struct Settings {
     /// Most objects of one kind that are worked on at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
+    /// Whether to reconcile the kinds of servicebinding.io.
+    #[arg(long, value_enum, default_value_t = ServiceBindings::Auto, ignore_case = true)]
+    pub service_bindings: ServiceBindings,
+}
+
+/// Whether to reconcile the kinds of `servicebinding.io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ServiceBindings {
+    /// Where this chart brought the definitions, and no other implementation shows its hand.
+    Auto,
+    /// Always: nobody else does.
+    Always,
+    /// No binding is begun or changed; those that were begun are still let go when deleted.
+    Never,
 }
 
 /// The parts of the environment that have a meaning.
@@ -155,7 +179,7 @@ mod tests {
     fn run(arguments: &[&str]) -> Settings {
         match CommandLine::parse_from(arguments).command {
             Command::Run(settings) => settings,
-            Command::Crds | Command::Agent(_) => panic!("run was asked for"),
+            Command::Crds(_) | Command::Agent(_) => panic!("run was asked for"),
         }
     }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domicile_api::{FailoverOperation, FailoverPolicy, Region, TenantPlacement};
+use domicile_api::{
+    ClusterWorkloadResourceMapping, FailoverOperation, FailoverPolicy, Region, ServiceBinding,
+    TenantPlacement,
+};
 use kube::ResourceExt;
 use kube::runtime::reflector::store::Writer;
 
@@ -21,6 +24,8 @@ pub struct Writers {
     placements: Writer<Seen<TenantPlacement>>,
     policies: Writer<Seen<FailoverPolicy>>,
     operations: Writer<Seen<FailoverOperation>>,
+    bindings: Writer<Seen<ServiceBinding>>,
+    mappings: Writer<Seen<ClusterWorkloadResourceMapping>>,
 }
 
 /// Empty caches, and the ends that [`run`] fills them through.
@@ -29,17 +34,23 @@ pub fn stores() -> (Stores, Writers) {
     let (placements, placement_writer) = Cache::new();
     let (policies, policy_writer) = Cache::new();
     let (operations, operation_writer) = Cache::new();
+    let (bindings, binding_writer) = Cache::new();
+    let (mappings, mapping_writer) = Cache::new();
     let stores = Stores {
         regions,
         placements,
         policies,
         operations,
+        bindings,
+        mappings,
     };
     let writers = Writers {
         regions: region_writer,
         placements: placement_writer,
         policies: policy_writer,
         operations: operation_writer,
+        bindings: binding_writer,
+        mappings: mapping_writer,
     };
     (stores, writers)
 }
@@ -52,12 +63,16 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         placements,
         policies,
         operations,
+        bindings,
+        mappings,
     } = writers;
     let Stores {
         regions: r,
         placements: t,
         policies: p,
         operations: o,
+        bindings: _,
+        mappings: _,
     } = &ctx.stores;
     let client = || ctx.client.clone();
     let on_region = |key: &Key, seen: &Seen<Region>, gone| region_changed(&ctx, key, seen, gone);
@@ -75,17 +90,48 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         () = follow(client(), t.clone(), placements, on_placement) => {}
         () = follow(client(), p.clone(), policies, on_policy) => {}
         () = follow(client(), o.clone(), operations, on_operation) => {}
+        () = follow_bindings(&ctx, bindings, mappings) => {}
         () = say_when_filled(&ctx) => {}
     }
 }
 
-/// Waits until every cache holds its first list.
+/// As [`run`], for kinds that are not ours: they are watched once they are served.
+async fn follow_bindings(
+    ctx: &Ctx,
+    bindings: Writer<Seen<ServiceBinding>>,
+    mappings: Writer<Seen<ClusterWorkloadResourceMapping>>,
+) {
+    ctx.service_bindings.served().await;
+    let on_binding = |key: &Key, seen: &Seen<ServiceBinding>, gone| {
+        own(gone, seen, key, ctx, |key| ctx.wake.bindings.wake(key));
+    };
+    let on_mapping = |_: &Key, _: &Seen<ClusterWorkloadResourceMapping>, _| {
+        wake_bindings(ctx, |_| true);
+    };
+    let (b, m) = (ctx.stores.bindings.clone(), ctx.stores.mappings.clone());
+    tokio::select! {
+        () = follow(ctx.client.clone(), b, bindings, on_binding) => {}
+        () = follow(ctx.client.clone(), m, mappings, on_mapping) => {}
+    }
+}
+
+fn wake_bindings(ctx: &Ctx, concerned: impl Fn(&ServiceBinding) -> bool) {
+    for binding in ctx.stores.bindings.all() {
+        if concerned(&binding) {
+            ctx.wake.bindings.wake(Key::of(binding.as_ref()));
+        }
+    }
+}
+
+/// Waits until every cache of our own kinds holds its first list.
 pub async fn filled(ctx: &Ctx) {
     let Stores {
         regions,
         placements,
         policies,
         operations,
+        bindings: _,
+        mappings: _,
     } = &ctx.stores;
     regions.ready().await;
     placements.ready().await;
@@ -125,6 +171,8 @@ fn region_changed(ctx: &Ctx, key: &Key, seen: &Seen<Region>, gone: bool) {
 
 fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: bool) {
     own(gone, seen, key, ctx, |key| ctx.wake.placements.wake(key));
+    // Its Secret may be another one now.
+    wake_bindings(ctx, |binding| binding.namespace() == key.namespace);
     let Seen::Valid(placement) = seen else { return };
     let regions = regions_of(placement);
     for region in &regions {

@@ -278,6 +278,7 @@ fn sibling_imports(path: &str, named: &[String]) -> Vec<String> {
             continue;
         };
         let known = [
+            "binding",
             "region",
             "placement",
             "failover",

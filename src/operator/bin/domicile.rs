@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use domicile_operator::run::RunError;
-use domicile_operator::settings::{Command, CommandLine, Environment};
+use domicile_operator::settings::{Command, CommandLine, CrdsSettings, Environment};
 use domicile_operator::{agent, controllers, run, telemetry};
 use tracing::error;
 
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             let process = settings.process(environment(), rand::random());
             operate(&settings.log.clone(), agent::run(settings, process))
         }
-        Command::Crds => print_crds(),
+        Command::Crds(which) => print_crds(which),
     }
 }
 
@@ -55,8 +55,13 @@ fn operate(log: &str, process: impl Future<Output = Result<(), RunError>>) -> Ex
     }
 }
 
-fn print_crds() -> ExitCode {
-    match domicile_operator::crds() {
+fn print_crds(which: CrdsSettings) -> ExitCode {
+    let text = if which.service_bindings {
+        domicile_operator::service_binding_crds()
+    } else {
+        domicile_operator::crds()
+    };
+    match text {
         Ok(text) => {
             print!("{text}");
             ExitCode::SUCCESS

@@ -21,6 +21,7 @@ use crate::kube::invalid;
 use crate::kube::wake::Queue;
 use crate::telemetry::{ControllerLabels, ErrorLabels, seconds};
 
+pub mod binding;
 pub mod failover;
 pub mod placement;
 pub mod region;

@@ -108,6 +108,8 @@ pub struct Wake {
     pub policies: Arc<Queue>,
     /// `FailoverOperation`.
     pub operations: Arc<Queue>,
+    /// `ServiceBinding`.
+    pub bindings: Arc<Queue>,
 }
 
 impl Wake {
