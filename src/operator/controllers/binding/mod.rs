@@ -1,5 +1,5 @@
 //! `ServiceBinding`: the Secret of a service in the workloads that ask for it, as Service Binding
-//! for Kubernetes says, where no other implementation does it (ADR 18).
+//! for Kubernetes says, where no other implementation does it (ADR 21).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
