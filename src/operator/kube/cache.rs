@@ -210,18 +210,31 @@ impl<K: Watched> Cache<K> {
         written.insert(Key::of(object.as_ref()), object);
     }
 
-    /// `object`, or what this process wrote over it since.
+    /// `object`, or what the watch has shown or this process has written over it since. Who asks
+    /// later is never answered with something older.
     pub fn freshest(&self, object: &Arc<K>) -> Arc<K> {
         let key = Key::of(object.as_ref());
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        match written.get(&key) {
-            Some(ours) if is_newer(ours.meta(), object.meta()) => Arc::clone(ours),
-            Some(_) => {
-                written.remove(&key);
-                Arc::clone(object)
-            }
-            None => Arc::clone(object),
+        // Read under the lock: between a read before it and now, another reader may have seen that
+        // the watch shows our write, and have forgotten it.
+        let shown = self.seen(&key);
+        let shown = shown.as_deref().and_then(|seen| match seen {
+            Seen::Valid(shown) => Some(shown),
+            Seen::Invalid(_) => None,
+        });
+        let newest = shown
+            .filter(|shown| is_newer(shown.meta(), object.meta()))
+            .unwrap_or(object);
+        let Some(ours) = written.get(&key) else {
+            return Arc::clone(newest);
+        };
+        if is_newer(ours.meta(), newest.meta()) {
+            return Arc::clone(ours);
         }
+        if shown.is_some_and(|shown| !is_newer(ours.meta(), shown.meta())) {
+            written.remove(&key);
+        }
+        Arc::clone(newest)
     }
 
     /// Waits until the first list is complete.

@@ -121,7 +121,8 @@ async fn ensure(
     Ok(act::create(ctx, seen, &journal.operation, spec).await?)
 }
 
-/// What the record of one operation must say now; `None` when it has ended.
+/// What the record of one operation must say now; `None` when it has ended, or tells of a later
+/// epoch than the pass knows: that pass read what was stored before.
 fn record(
     operation: &FailoverOperation,
     seen: &Observation,
@@ -131,7 +132,8 @@ fn record(
     let name = operation.name_any();
     let before = operation.status.clone().unwrap_or_default();
     let state = before.state.unwrap_or(OperationState::Pending);
-    if state.is_final() {
+    let told = before.epoch.as_ref().and_then(|epoch| epoch.to);
+    if state.is_final() || told.is_some_and(|told| told > stored.epoch.0) {
         return None;
     }
     let refused = decision
@@ -356,3 +358,6 @@ pub(super) async fn reconcile(
     .await?;
     Ok(LONGEST_WAIT)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,25 @@ fn our_own_write_is_seen_before_the_watch_shows_it() {
     assert_eq!(version(&cache.freshest(&seen)), Some("10"));
     assert_eq!(cache.get("a").as_ref().and_then(version), Some("10"));
     assert_eq!(version(&cache.freshest(&object("u", "11"))), Some("11"));
-    assert_eq!(version(&cache.freshest(&seen)), Some("9"));
+    assert_eq!(version(&cache.freshest(&seen)), Some("10"));
+}
+
+/// Faults: 30.
+#[test]
+fn who_read_before_the_watch_showed_our_write_is_not_led_back_behind_it() {
+    let (cache, mut writer) = Cache::<ConfigMap>::new();
+    let mut show = |version: &str| {
+        let shown = object("u", version);
+        writer.apply_watcher_event(&watcher::Event::Apply(Seen::Valid(Arc::clone(&shown))));
+        shown
+    };
+    let before = show("9");
+    cache.wrote(object("u", "10"));
+    // Another reader sees our write by the watch; it need not be remembered any more.
+    let shown = show("10");
+    assert_eq!(version(&cache.freshest(&shown)), Some("10"));
+    assert!(cache.written.lock().unwrap().is_empty());
+    assert_eq!(version(&cache.freshest(&before)), Some("10"));
 }
 
 /// Faults: 34.
