@@ -22,10 +22,7 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
     report.facts.extend(fact("held by", status("/servedBy")));
     report.facts.extend(fact("active", active.clone()));
     report.facts.extend(fact("server", status("/server")));
-    if is(placement, "ServerFits", "True") {
-        let why = text(condition(placement, "ServerFits"), "/message");
-        report.facts.extend(fact("why this server", why));
-    }
+    report.facts.extend(why_this_server(placement));
     report.facts.extend(fact("epoch", status("/epoch")));
     report.facts.extend(fact("secret", status("/binding/name")));
     let connection =
@@ -92,4 +89,11 @@ fn credentials(placement: &Value) -> impl Iterator<Item = Fact> {
     facts
         .into_iter()
         .filter_map(move |(name, key)| fact(name, told(key)))
+}
+
+/// Why the server was chosen, as long as that is so.
+fn why_this_server(placement: &Value) -> Option<Fact> {
+    let fits = is(placement, "ServerFits", "True");
+    let why = fits.then(|| text(condition(placement, "ServerFits"), "/message"))?;
+    fact("why this server", why)
 }
