@@ -144,6 +144,12 @@ pub(super) fn answers(ctx: &Ctx, server: &ServerId) -> Option<Result<(), String>
     }
 }
 
+/// Whether the server answers without any doubt.
+pub(super) fn is_up(ctx: &Ctx, server: &ServerId) -> bool {
+    let sample = ctx.samples.get(server);
+    sample.is_some_and(|sample| sample.verdict == Verdict::Up)
+}
+
 /// The server that last served the tenant, and under which epoch.
 pub(super) fn recorded(tenant: &TenantPlacement) -> Option<(ServerId, Epoch)> {
     let status = tenant.status.as_ref()?;

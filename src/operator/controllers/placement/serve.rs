@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use super::error::Halt;
 use super::external::{self, External};
 use super::memory::Memory;
-use super::observe::{BRIEF, Seat, answers, recorded, seat};
+use super::observe::{BRIEF, Seat, answers, is_up, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
@@ -200,6 +200,10 @@ fn ready(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     match answers(ctx, &seat.active) {
+        // What is recorded on a server that never answered would wait for it even to be deleted.
+        Some(Ok(())) if recorded(tenant).is_none() && !is_up(ctx, &seat.active) => {
+            Err(not_ready(seat, "it does not answer every probe now", progress).into())
+        }
         Some(Ok(())) => Ok(()),
         Some(Err(_)) if seat.brief && recorded(tenant).is_some() => Err(Halt::Later(BRIEF)),
         Some(Err(fact)) => Err(not_ready(seat, &fact, progress).into()),
