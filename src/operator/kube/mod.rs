@@ -8,4 +8,5 @@ pub mod client;
 pub mod events;
 pub mod invalid;
 pub mod lease;
+pub mod pages;
 pub mod wake;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domicile_api::service_binding::{BindingReason, ServiceBinding};
 use domicile_core::binding::Names;
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 use tracing::info;
@@ -22,11 +22,7 @@ use super::{State, hold, not_allowed};
 use crate::context::Ctx;
 use crate::kube::apply::{self, Ownership};
 use crate::kube::client::CallError;
-
-/// Workloads per page of a list.
-const PAGE: u32 = 250;
-/// Most pages: a namespace with more workloads of one kind is looked through in part.
-const PAGES: usize = 8;
+use crate::kube::pages;
 
 /// What became of the workloads.
 #[derive(Debug)]
@@ -62,7 +58,7 @@ pub(super) async fn bind(
         Err(outcome) => return Ok(outcome),
     };
     let api = kinds::api(ctx, &namespace, &resource);
-    let live = match list(ctx, &api).await {
+    let live = match pages::list(ctx, &api).await {
         Ok(live) => live,
         Err(error) if error.is_forbidden() => {
             let message = not_allowed("list", &kind.to_string(), &namespace);
@@ -154,7 +150,7 @@ pub(super) async fn release(
         }
     };
     let api = kinds::api(ctx, namespace, &resource);
-    let live = match list(ctx, &api).await {
+    let live = match pages::list(ctx, &api).await {
         Ok(live) => live,
         Err(error) if error.is_forbidden() => return Ok(false),
         Err(error) => return Err(BindingError::call(format!("listing {kind}"), error)),
@@ -339,21 +335,4 @@ async fn merge(
     };
     ctx.call(api.patch(name, &parameters, &Patch::Merge(patch)))
         .await
-}
-
-async fn list(ctx: &Ctx, api: &Api<DynamicObject>) -> Result<Vec<DynamicObject>, CallError> {
-    let mut parameters = ListParams::default().limit(PAGE);
-    let mut found = Vec::new();
-    for _ in 0..PAGES {
-        let page = ctx.call(api.list(&parameters)).await?;
-        let more = page
-            .metadata
-            .continue_
-            .clone()
-            .filter(|token| !token.is_empty());
-        found.extend(page.items);
-        let Some(token) = more else { break };
-        parameters = parameters.continue_token(&token);
-    }
-    Ok(found)
 }

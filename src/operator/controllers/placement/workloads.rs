@@ -9,7 +9,7 @@ use domicile_api::placement::{TenantPlacement, WorkloadKind, WorkloadSelector};
 use domicile_api::placement_status::WorkloadStatus;
 use domicile_core::connection::Rendered;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::{Selector, SelectorExt};
 use kube::{Api, ResourceExt};
 use serde_json::Value;
@@ -24,14 +24,11 @@ use super::serve::{namespace, not_onboarded};
 use crate::context::Ctx;
 use crate::kube::apply::{self, FieldConflict, Ownership};
 use crate::kube::client::CallError;
+use crate::kube::pages;
 use crate::kube::wake::Key;
 
 /// Most workloads of one placement: what its status can hold.
 const LIMIT: usize = 64;
-/// Workloads per page of a list.
-const PAGE: u32 = 250;
-/// Most pages: a namespace with more workloads of one kind is looked through in part.
-const PAGES: usize = 8;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
 pub(super) async fn inject(
@@ -52,7 +49,7 @@ pub(super) async fn inject(
         .into_iter()
         .filter(|kind| everything || concerned(tenant, *kind))
     {
-        let live = match list(ctx, tenant, kind).await {
+        let live = match pages::list(ctx, &api(ctx, tenant, kind)).await {
             Ok(live) => live,
             Err(error) => return Err(refused(tenant, "listing workloads", error, progress)),
         };
@@ -87,7 +84,7 @@ pub(super) async fn release_all(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     for kind in KINDS {
-        let live = match list(ctx, tenant, kind).await {
+        let live = match pages::list(ctx, &api(ctx, tenant, kind)).await {
             Ok(live) => live,
             Err(error) => return Err(refused(tenant, "listing workloads", error, progress)),
         };
@@ -363,28 +360,6 @@ fn refused(
 /// The API server refuses what the workload would become (422).
 fn invalid(error: &CallError) -> bool {
     error.status().is_some_and(|status| status.code == 422)
-}
-
-async fn list(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
-    kind: WorkloadKind,
-) -> Result<Vec<DynamicObject>, CallError> {
-    let api = api(ctx, tenant, kind);
-    let mut parameters = ListParams::default().limit(PAGE);
-    let mut found = Vec::new();
-    for _ in 0..PAGES {
-        let page = ctx.call(api.list(&parameters)).await?;
-        let more = page
-            .metadata
-            .continue_
-            .clone()
-            .filter(|token| !token.is_empty());
-        found.extend(page.items);
-        let Some(token) = more else { break };
-        parameters = parameters.continue_token(&token);
-    }
-    Ok(found)
 }
 
 fn api(ctx: &Ctx, tenant: &TenantPlacement, kind: WorkloadKind) -> Api<DynamicObject> {
