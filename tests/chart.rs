@@ -211,9 +211,12 @@ fn binding_roles(rules: &[Rule]) -> String {
     binding.for_each(|rule| out.push_str(&one(rule)));
     let _ = write!(
         out,
-        "---\n# The control plane fills it in from the roles that carry one of these labels.\n\
+        "---\n# The control plane fills it in from the roles that carry one of these labels. \
+         It is kept:\n# whoever deletes it with a role it sums up may see it come back without \
+         its labels, and\n# the next installation refused.\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  \
-         name: {name}-binding\n  labels:\n{labels}aggregationRule:\n  clusterRoleSelectors:\n    \
+         name: {name}-binding\n  annotations:\n    helm.sh/resource-policy: keep\n  \
+         labels:\n{labels}aggregationRule:\n  clusterRoleSelectors:\n    \
          - matchLabels:\n        {label}    - matchLabels:\n        \
          servicebinding.io/controller: \"true\"\n"
     );
