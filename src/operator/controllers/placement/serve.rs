@@ -1,18 +1,19 @@
 //! From a placement to a tenant that is served: database, Secret, login, workloads, in this order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::RenderError;
-use domicile_providers::Generic;
+use domicile_providers::{Endpoint, Generic};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::error::Halt;
 use super::external::{self, External};
 use super::memory::Memory;
-use super::observe::{BRIEF, Seat, answers, is_up, recorded, seat};
+use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
@@ -39,25 +40,39 @@ pub(super) async fn serve(
     let endpoint = ctx.endpoint(&seat.active).await;
     let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
-    let external = external::read(ctx, &secrets, tenant, progress).await?;
+    let (place, held) = ((&**tenant, &seat, &endpoint), (&secrets, live.as_ref()));
+    tokio::select! {
+        done = provide((ctx, memory), place, held, progress) => done,
+        () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
+    }
+}
+
+/// Whatever moment it is dropped at, the next pass completes it.
+async fn provide(
+    (ctx, memory): (&Ctx, &Memory),
+    (tenant, seat, endpoint): (&TenantPlacement, &Seat, &Endpoint),
+    (secrets, live): (&Api<Secret>, Option<&Secret>),
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    let external = external::read(ctx, secrets, tenant, progress).await?;
     let target = Target {
         tenant,
-        seat: &seat,
-        endpoint: &endpoint,
+        seat,
+        endpoint,
         external: &external,
     };
-    let chosen = choose(&target, live.as_ref(), progress).await?;
+    let chosen = choose(&target, live, progress).await?;
     lacking(&external, &chosen, progress)?;
     let rendered = target
         .render(&chosen)
         .map_err(|error| bad_template(&error, progress))?;
     let uid = tenant.uid().unwrap_or_default();
     let inputs = target.inputs(&chosen, &rendered);
-    let write = secret::write(live.as_ref(), &target.identity(), &rendered);
+    let write = secret::write(live, &target.identity(), &rendered);
     progress.served = Some(target.served(&rendered, &chosen));
     let store = Store {
         ctx,
-        secrets: &secrets,
+        secrets,
         tenant,
     };
     let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
@@ -77,7 +92,7 @@ pub(super) async fn serve(
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
-    rotate::turn(&target, &store, live.as_ref(), &chosen, progress).await
+    rotate::turn(&target, &store, live, &chosen, progress).await
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so
