@@ -10,6 +10,7 @@ pub mod health;
 pub mod json_path;
 pub mod lease;
 pub mod names;
+pub mod pace;
 pub mod placement;
 pub mod rotation;
 pub mod time;

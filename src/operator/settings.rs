@@ -81,6 +81,7 @@ impl AgentSettings {
             log: self.log.clone(),
             call_timeout_seconds: 10,
             concurrency: 1,
+            drift_interval_seconds: 600,
             service_bindings: ServiceBindings::Never,
         };
         settings.complete(environment, start)
@@ -112,6 +113,10 @@ pub struct Settings {
     /// Most objects of one kind that are worked on at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
+    /// Longest time until a Secret, login or grant that somebody changed is put back, in seconds;
+    /// with few tenants it is sooner.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    pub drift_interval_seconds: u64,
     /// Whether to reconcile the kinds of servicebinding.io.
     #[arg(long, value_enum, default_value_t = ServiceBindings::Auto, ignore_case = true)]
     pub service_bindings: ServiceBindings,
@@ -164,6 +169,11 @@ impl Settings {
     /// Who this process is: its replica's name and its start.
     pub fn identity(&self) -> &str {
         self.identity.as_deref().unwrap_or("domicile")
+    }
+
+    /// Longest time until a drift is found.
+    pub fn drift(&self) -> Duration {
+        Duration::from_secs(self.drift_interval_seconds)
     }
 
     /// Longest wait for one answer of the API server.

@@ -167,6 +167,11 @@ impl<K: Watched> Cache<K> {
         }
     }
 
+    /// How many objects there are, those too that this version cannot read.
+    pub fn count(&self) -> usize {
+        self.store.len()
+    }
+
     /// All readable objects, by namespace and name.
     pub fn all(&self) -> Vec<Arc<K>> {
         let readable = |seen: Arc<Seen<K>>| match seen.as_ref() {

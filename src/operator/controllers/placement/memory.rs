@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domicile_core::facts::Epoch;
 use domicile_core::names::{ServerId, Slot};
@@ -10,8 +11,6 @@ use domicile_core::time::Mono;
 
 use super::room::Promises;
 
-/// How long a good look at the database is believed, in milliseconds.
-const FRESH_MS: u64 = 60_000;
 /// Most tenants that are remembered; beyond it everything is looked at anew.
 const LIMIT: usize = 65_536;
 
@@ -49,11 +48,12 @@ struct Remembered {
 }
 
 impl Memory {
-    /// Whether the database must be looked at.
-    pub(super) fn due(&self, uid: &str, inputs: &Inputs, now: Mono) -> bool {
+    /// Whether the database must be looked at: a good look is believed for `fresh`.
+    pub(super) fn due(&self, uid: &str, inputs: &Inputs, fresh: Duration, now: Mono) -> bool {
+        let passed = |at: &Mono| Duration::from_millis(now.since(*at));
         let tenants = self.lock();
         let looked = tenants.get(uid).and_then(|tenant| tenant.looked.as_ref());
-        looked.is_none_or(|(before, at)| before != inputs || now.since(*at) >= FRESH_MS)
+        looked.is_none_or(|(before, at)| before != inputs || passed(at) >= fresh)
     }
 
     /// The database was found, or made, as it should be.
@@ -129,6 +129,8 @@ impl Memory {
 mod tests {
     use super::*;
 
+    const FRESH: Duration = Duration::from_mins(1);
+
     fn inputs(epoch: i64) -> Inputs {
         Inputs {
             generation: Some(1),
@@ -143,13 +145,13 @@ mod tests {
     #[test]
     fn a_good_look_is_believed_for_a_while_and_for_the_same_inputs_only() {
         let memory = Memory::default();
-        assert!(memory.due("u", &inputs(1), Mono(0)));
+        assert!(memory.due("u", &inputs(1), FRESH, Mono(0)));
         memory.looked("u", inputs(1), Mono(0));
-        assert!(!memory.due("u", &inputs(1), Mono(FRESH_MS - 1)));
-        assert!(memory.due("u", &inputs(1), Mono(FRESH_MS)));
-        assert!(memory.due("u", &inputs(2), Mono(1)));
+        assert!(!memory.due("u", &inputs(1), FRESH, Mono(59_999)));
+        assert!(memory.due("u", &inputs(1), FRESH, Mono(60_000)));
+        assert!(memory.due("u", &inputs(2), FRESH, Mono(1)));
         memory.doubt("u");
-        assert!(memory.due("u", &inputs(1), Mono(1)));
+        assert!(memory.due("u", &inputs(1), FRESH, Mono(1)));
     }
 
     #[test]
@@ -169,7 +171,7 @@ mod tests {
         memory.repointed("u", inputs(2));
         assert!(memory.is_repointed("u", &inputs(2)));
         assert!(!memory.is_repointed("u", &inputs(3)));
-        assert!(memory.due("u", &inputs(2), Mono(1)));
+        assert!(memory.due("u", &inputs(2), FRESH, Mono(1)));
         memory.doubt("u");
         assert!(!memory.is_repointed("u", &inputs(2)));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
+use domicile_core::pace::Pace;
 use domicile_core::placement::Deletion;
 use kube::ResourceExt;
 use tracing::info;
@@ -88,7 +89,8 @@ async fn reconcile(
         Err(Halt::Failed(error)) => return Err(error),
     }
     report::write(&ctx, &tenant, &progress).await?;
-    Ok(report::rest(&progress, rand::random()))
+    let settled = pace(&ctx, &tenant).pass;
+    Ok(report::rest(&progress, settled, rand::random()))
 }
 
 /// Works on a placement that is being deleted. True when it is gone.
@@ -123,6 +125,16 @@ async fn end(
             Ok(true)
         }
     }
+}
+
+/// How often this placement is looked at while nothing happens.
+fn pace(ctx: &Ctx, tenant: &TenantPlacement) -> Pace {
+    let tenants = ctx.stores.placements.count();
+    domicile_core::pace::pace(
+        tenants,
+        !tenant.workloads().is_empty(),
+        ctx.settings.drift(),
+    )
 }
 
 fn is_ours(tenant: &TenantPlacement) -> bool {

@@ -28,9 +28,6 @@ const TYPES: [ConditionType; 7] = [
     ConditionType::ResidencyEffective,
 ];
 
-/// How long a served tenant rests. Workloads and Secrets of tenants are not watched.
-const REST: Duration = Duration::from_secs(10);
-
 /// What a placement's status says after a pass. Equal to the present one when nothing changed.
 pub(super) fn status(
     tenant: &TenantPlacement,
@@ -98,14 +95,15 @@ pub(super) async fn write(
     Ok(written)
 }
 
-/// How long the placement may rest after a pass that found this.
-pub(super) fn rest(progress: &Progress, jitter: f64) -> Duration {
+/// How long the placement may rest after a pass that found this; `settled` when it found nothing to
+/// wait for.
+pub(super) fn rest(progress: &Progress, settled: Duration, jitter: f64) -> Duration {
     let fixed = match progress.stop.as_ref().map(|stop| stop.until) {
         Some(Until::Mended) => Duration::from_secs(5),
         Some(Until::Moved) => Duration::from_secs(1),
         Some(Until::Person) => Duration::from_secs(30),
         None if progress.rolling => Duration::from_secs(2),
-        None => REST,
+        None => settled,
     };
     fixed.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0))
 }

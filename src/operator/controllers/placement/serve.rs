@@ -19,7 +19,7 @@ use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, report, rotate, workloads};
+use super::{SOON, database, pace, report, rotate, workloads};
 use crate::context::Ctx;
 
 /// Does all that is missing, in an order in which each interruption leaves something that the next
@@ -76,7 +76,7 @@ async fn provide(
         tenant,
     };
     let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
-    let due = !enough && memory.due(&uid, &inputs, ctx.clock.mono());
+    let due = !enough && memory.due(&uid, &inputs, pace(ctx, tenant).look, ctx.clock.mono());
     if due || !matches!(write, Write::Nothing) {
         memory.doubt(&uid);
         match target.settle(&store, &chosen, write, progress).await {

@@ -276,9 +276,15 @@ fn a_claimed_server_is_recorded_without_an_epoch() {
 }
 
 #[test]
-fn a_rest_is_never_shorter_than_ten_seconds_for_a_settled_tenant() {
+fn a_settled_tenant_rests_no_shorter_than_it_may_and_one_that_waits_does_not() {
+    let settled = Duration::from_secs(40);
     for jitter in [-1.0, 0.0, 0.5, 1.0, 2.0] {
-        let rest = rest(&Progress::default(), jitter);
-        assert!(rest >= REST && rest <= REST.mul_f64(1.2));
+        let calm = rest(&Progress::default(), settled, jitter);
+        assert!(calm >= settled && calm <= settled.mul_f64(1.2));
+        let waiting = Progress {
+            rolling: true,
+            ..Progress::default()
+        };
+        assert!(rest(&waiting, settled, jitter) < Duration::from_secs(3));
     }
 }
