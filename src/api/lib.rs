@@ -5,6 +5,7 @@ pub mod convert;
 pub mod crd;
 pub mod credentials;
 pub mod fit;
+pub mod injection;
 pub mod meta;
 pub mod notification;
 pub mod operation;

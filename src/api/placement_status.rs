@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsStatus;
-use crate::placement::WorkloadKind;
+use crate::injection::WorkloadKind;
 use crate::schema;
 
 /// `status` is what the operator did and found.

@@ -137,6 +137,8 @@ reasons! {
     InvalidTemplate,
     /// All selected workloads carry the variables and have rolled.
     InjectionComplete,
+    /// Nothing is injected: `injection.mode` is `None`.
+    InjectionOff,
     /// Workloads are rolling.
     RollingOut,
     /// No workload is selected or found.

@@ -115,8 +115,8 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
     }
     if has("FieldConflict") {
         next.push(format!(
-            "let the other field manager give up the variables, or choose other names in \
-             spec.connection.keys of {here}/{}",
+            "let the other field manager give up what it owns, or choose other names in \
+             spec.connection.keys, or another spec.injection.mode or mountPath, of {here}/{}",
             name(placement)
         ));
     }

@@ -1,4 +1,5 @@
-use domicile_api::placement::{TenantPlacement, WorkloadKind};
+use domicile_api::injection::WorkloadKind;
+use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};

@@ -1,0 +1,108 @@
+//! Which workloads get a placement's Secret, and how.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::placement::TenantPlacement;
+use crate::schema::{self, rules};
+
+/// Which workloads get the Secret, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!has(self.mountPath) || self.mode == 'Volume'",
+    "`injection.mountPath` must not be set unless `injection.mode` is `Volume`",
+)])))]
+pub struct InjectionSpec {
+    /// `mode` says how the workloads get the Secret. When it changes, what the mode before added
+    /// is taken out in the same write.
+    #[serde(default)]
+    pub mode: InjectionMode,
+    /// `mountPath` is the folder of the containers that holds a file for each key of the Secret;
+    /// `/var/run/secrets/domicile/` and the name of the Secret when absent. For `mode: Volume`
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 512), regex(pattern = schema::FOLDER))]
+    pub mount_path: Option<String>,
+    /// `workloads` of the placement's own namespace.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub workloads: Vec<WorkloadSelector>,
+}
+
+/// How workloads get the Secret.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum InjectionMode {
+    /// As environment variables: the keys of `connection.keys` and `connection.include`.
+    #[default]
+    Env,
+    /// As files: all keys, read-only, kept current by the kubelet.
+    Volume,
+    /// Not at all: workloads are listed in the status and left alone.
+    None,
+}
+
+/// A selection of workloads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadSelector {
+    /// `apiVersion` of the workloads.
+    #[schemars(extend("enum" = ["apps/v1"]))]
+    pub api_version: String,
+    /// `kind` of the workloads.
+    pub kind: WorkloadKind,
+    /// `selector` matches the labels of the workload itself, not those of its pods.
+    #[schemars(schema_with = "schema::label_selector")]
+    pub selector: LabelSelector,
+    /// `containers` that get the Secret; all when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::names")]
+    pub containers: Vec<String>,
+}
+
+/// A kind of workload that has a pod template.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum WorkloadKind {
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `apps/v1` `StatefulSet`.
+    StatefulSet,
+    /// `apps/v1` `DaemonSet`.
+    DaemonSet,
+}
+
+impl TenantPlacement {
+    /// The selections of workloads; none when there is no `injection`.
+    pub fn workloads(&self) -> &[WorkloadSelector] {
+        let injection = self.spec.injection.as_ref();
+        injection.map_or(&[], |injection| &injection.workloads)
+    }
+
+    /// How workloads get the Secret.
+    pub fn injection_mode(&self) -> InjectionMode {
+        let injection = self.spec.injection.as_ref();
+        injection.map_or(InjectionMode::None, |injection| injection.mode)
+    }
+
+    /// The folder that the Secret is mounted at: the given one, or one that its name makes.
+    pub fn mount_path(&self) -> String {
+        let injection = self.spec.injection.as_ref();
+        let given = injection.and_then(|injection| injection.mount_path.clone());
+        given.unwrap_or_else(|| format!("/var/run/secrets/domicile/{}", self.secret_name()))
+    }
+}
+
+impl WorkloadKind {
+    /// The kind as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+}
