@@ -56,7 +56,8 @@ pub struct WorkloadSelector {
     /// `selector` matches the labels of the workload itself, not those of its pods.
     #[schemars(schema_with = "schema::label_selector")]
     pub selector: LabelSelector,
-    /// `containers` that get the Secret; all when absent.
+    /// `containers` that get the Secret, init containers among them; all that are not init
+    /// containers when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::names")]
     pub containers: Vec<String>,

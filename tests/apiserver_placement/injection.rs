@@ -21,6 +21,7 @@ fn workloads_get_the_secret_as_the_placement_says() {
     world.await_region("eu-west", "Serving");
     no_mode_leaves_anything_behind(&world);
     a_volume_and_a_mount_of_somebody_else_are_left_alone(&world);
+    an_init_container_gets_the_secret_when_it_is_named(&world);
 }
 
 fn no_mode_leaves_anything_behind(world: &World) {
@@ -119,6 +120,47 @@ fn a_volume_and_a_mount_of_somebody_else_are_left_alone(world: &World) {
     });
     world.delete(SPACE, "taken");
     world.await_gone(SPACE, "taken");
+}
+
+fn an_init_container_gets_the_secret_when_it_is_named(world: &World) {
+    let before = made(world, &rich("init"));
+    world.apply(&tenant("init", &injected("init", &json!({}))));
+    world.await_condition(SPACE, "init", COMPLETE);
+    assert_eq!(spec(world, "init")["initContainers"][0].get("env"), None);
+    let named = |containers: Value| {
+        let mut spec = injected("init", &json!({}));
+        spec["injection"]["workloads"][0]["containers"] = containers;
+        patch(world, "init", &spec["injection"]);
+    };
+    named(json!(["prepare"]));
+    world.await_condition(SPACE, "init", COMPLETE);
+    let live = spec(world, "init");
+    let env = &live["initContainers"][0]["env"];
+    assert!(env.to_string().contains("\"DATABASE_URL\""), "{live}");
+    assert_eq!(
+        live["containers"][0]["env"],
+        json!([{ "name": "MINE", "value": "1" }])
+    );
+
+    change(world, "init", &json!({ "mode": "Volume" }));
+    let live = spec(world, "init");
+    assert_eq!(live["initContainers"][0].get("env"), None);
+    assert_eq!(
+        live["initContainers"][0]["volumeMounts"][0]["name"],
+        "domicile-secret"
+    );
+    named(json!(["prepare", "gone"]));
+    let missing = (ConditionType::Injected, "False", "InvalidSpec");
+    let message = world.await_condition(SPACE, "init", missing);
+    assert!(message.contains("Deployment init: gone"), "{message}");
+    assert_eq!(
+        spec(world, "init"),
+        live,
+        "what is asked for in part is not done in part"
+    );
+    world.delete(SPACE, "init");
+    world.await_gone(SPACE, "init");
+    assert_eq!(world.deployment("init")["spec"], before["spec"]);
 }
 
 /// A Deployment with a variable, a volume and an init container of its own.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 mod items;
 mod owned;
 
-use items::{Container, Items, holds};
+use items::{Container, Items, List, holds};
 use owned::{Owned, manager_of, owned};
 
 /// What a workload of a placement must carry.
@@ -25,7 +25,7 @@ pub(super) struct Wanted<'a> {
     pub(super) hash: &'a str,
     /// How it gets the Secret.
     pub(super) content: Content<'a>,
-    /// The containers that get it; all when empty.
+    /// The containers that get it; all but init containers when empty.
     pub(super) containers: &'a [String],
 }
 
@@ -128,7 +128,10 @@ fn targets(live: &DynamicObject, asked: &[String]) -> Result<Vec<Container>, Vec
     if !missing.is_empty() {
         return Err(missing);
     }
-    let wanted = |one: &Container| asked.is_empty() || asked.contains(&one.name);
+    let wanted = |one: &Container| match one.list {
+        List::Containers => asked.is_empty() || asked.contains(&one.name),
+        List::InitContainers => asked.contains(&one.name),
+    };
     Ok(containers.into_iter().filter(wanted).collect())
 }
 

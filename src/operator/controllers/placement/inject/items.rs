@@ -16,16 +16,19 @@ pub(super) const VOLUME: &str = "domicile-secret";
 pub(super) enum List {
     /// Those that run side by side.
     Containers,
+    /// Those that run before them, and sidecars.
+    InitContainers,
 }
 
 impl List {
     /// All lists that anything is injected into.
-    pub(super) const ALL: [Self; 1] = [Self::Containers];
+    pub(super) const ALL: [Self; 2] = [Self::Containers, Self::InitContainers];
 
     /// The field of the pod template's `spec`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Containers => "containers",
+            Self::InitContainers => "initContainers",
         }
     }
 }

@@ -306,3 +306,25 @@ fn a_volume_and_a_mount_of_somebody_else_are_conflicts() {
         assert_eq!(decided, expected);
     }
 }
+
+#[test]
+fn an_init_container_gets_the_secret_when_it_is_named() {
+    let variables = BTreeSet::from(["DATABASE_URL".to_owned()]);
+    let mut live = plain();
+    live.data["spec"]["template"]["spec"]["initContainers"] = json!([{ "name": "migrate" }]);
+    let document = document_for(&live, &wanted(&variables, &[]));
+    let spec = &document["spec"]["template"]["spec"];
+    assert!(spec["containers"].as_array().unwrap().len() == 2 && spec["initContainers"].is_null());
+    let named = ["migrate".to_owned()];
+    let wanted = wanted(&variables, &named);
+    let document = document_for(&live, &wanted);
+    let spec = &document["spec"]["template"]["spec"];
+    assert!(spec["containers"].is_null(), "{spec}");
+    assert_eq!(spec["initContainers"][0]["name"], "migrate");
+    assert_eq!(
+        spec["initContainers"][0]["env"].as_array().unwrap().len(),
+        1
+    );
+    let live = applied(live, &document);
+    assert_eq!(decide(&live, KIND, &wanted, &|_| true), Decision::Settled);
+}
