@@ -33,6 +33,8 @@ mod refused;
 mod rotation;
 #[path = "apiserver_placement/states.rs"]
 mod states;
+#[path = "apiserver_placement/waves.rs"]
+mod waves;
 #[path = "apiserver_placement/world.rs"]
 mod world;
 

@@ -1,5 +1,6 @@
 //! Which workloads get a placement's Secret, and how.
 
+use domicile_core::injection::Pace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,10 +11,16 @@ use crate::schema::{self, rules};
 /// Which workloads get the Secret, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "!has(self.mountPath) || self.mode == 'Volume'",
-    "`injection.mountPath` must not be set unless `injection.mode` is `Volume`",
-)])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "!has(self.mountPath) || self.mode == 'Volume'",
+        "`injection.mountPath` must not be set unless `injection.mode` is `Volume`",
+    ),
+    (
+        "!has(self.reload) || self.mode != 'None'",
+        "`injection.reload` must not be set where `injection.mode` is `None`",
+    ),
+])))]
 pub struct InjectionSpec {
     /// `mode` says how the workloads get the Secret. When it changes, what the mode before added
     /// is taken out in the same write.
@@ -25,6 +32,10 @@ pub struct InjectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 512), regex(pattern = schema::FOLDER))]
     pub mount_path: Option<String>,
+    /// `reload` says how a changed Secret reaches pods that run. All workloads roll at once when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadSpec>,
     /// `workloads` of the placement's own namespace.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub workloads: Vec<WorkloadSelector>,
@@ -42,6 +53,26 @@ pub enum InjectionMode {
     Volume,
     /// Not at all: workloads are listed in the status and left alone.
     None,
+}
+
+/// How a changed Secret reaches pods that run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!has(self.pauseSeconds) || has(self.wave)",
+    "`reload.pauseSeconds` must not be set without `reload.wave`",
+)])))]
+pub struct ReloadSpec {
+    /// `wave` is the number of workloads that roll at once, in the order of their kinds and names;
+    /// the next ones wait until all pods of these are available. All roll at once when absent. A
+    /// workload whose pods cannot work with what they have waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 64))]
+    pub wave: Option<i32>,
+    /// `pauseSeconds` are left between the end of a wave and the next one; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub pause_seconds: Option<i32>,
 }
 
 /// A selection of workloads.
@@ -87,6 +118,20 @@ impl TenantPlacement {
     pub fn injection_mode(&self) -> InjectionMode {
         let injection = self.spec.injection.as_ref();
         injection.map_or(InjectionMode::None, |injection| injection.mode)
+    }
+
+    /// How fast the workloads roll.
+    pub fn pace(&self) -> Pace {
+        let injection = self.spec.injection.as_ref();
+        let reload = injection.and_then(|injection| injection.reload.as_ref());
+        let number = |field: fn(&ReloadSpec) -> Option<i32>| {
+            let number = reload.and_then(field)?;
+            u32::try_from(number).ok()
+        };
+        Pace {
+            wave: number(|reload| reload.wave),
+            pause_seconds: number(|reload| reload.pause_seconds).unwrap_or(0),
+        }
     }
 
     /// The folder that the Secret is mounted at: the given one, or one that its name makes.

@@ -55,6 +55,10 @@ pub const AUTHORITY: &str = "domicile.dev/authority";
 /// Annotation on a Secret and on pod templates: the hash of the Secret's content.
 pub const SECRET_HASH: &str = "domicile.dev/secret-hash";
 
+/// Annotation on a workload: the server that the Secret led to when the workload got it, and the
+/// generation of the credentials.
+pub const SECRET_ORIGIN: &str = "domicile.dev/secret-origin";
+
 /// Label on Secrets: the name of the `TenantPlacement`.
 pub const PLACEMENT_LABEL: &str = "domicile.dev/placement";
 

@@ -1,5 +1,6 @@
 //! `TenantPlacement.status`: what the operator did and found.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,11 @@ pub struct WorkloadStatus {
     /// `total` pods are wanted.
     #[schemars(range(min = 0, max = i32::MAX))]
     pub total: i32,
+    /// `since` is when all of them were first seen available with the present Secret; absent while
+    /// the workload waits or rolls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Timestamp>,
 }
 
 /// One server that holds the tenant's data.

@@ -7,21 +7,23 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
+use super::waves;
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
 
-const COMPLETE: (ConditionType, &str, &str) =
+pub(super) const COMPLETE: (ConditionType, &str, &str) =
     (ConditionType::Injected, "True", "InjectionComplete");
 const CONFLICT: (ConditionType, &str, &str) = (ConditionType::Injected, "False", "FieldConflict");
 
 #[test]
 fn workloads_get_the_secret_as_the_placement_says() {
-    let world = World::start();
+    let mut world = World::start();
     world.running.onboard(SPACE);
     world.apply(&region("eu-west", "EU", WEST, "eu-west-admin"));
     world.await_region("eu-west", "Serving");
     no_mode_leaves_anything_behind(&world);
     a_volume_and_a_mount_of_somebody_else_are_left_alone(&world);
     an_init_container_gets_the_secret_when_it_is_named(&world);
+    waves::workloads_roll_in_waves(&mut world);
 }
 
 fn no_mode_leaves_anything_behind(world: &World) {
@@ -177,7 +179,7 @@ fn rich(name: &str) -> Value {
 }
 
 /// A placement that selects the workloads labelled with its name.
-fn injected(name: &str, more: &Value) -> Value {
+pub(super) fn injected(name: &str, more: &Value) -> Value {
     let mut injection = json!({ "workloads": [{
         "apiVersion": "apps/v1", "kind": "Deployment",
         "selector": { "matchLabels": { "tenant": name } },

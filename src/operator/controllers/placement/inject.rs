@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use domicile_api::injection::WorkloadKind;
 use domicile_api::meta;
+use domicile_core::injection::Origin;
+use domicile_core::names::ServerId;
 use kube::api::DynamicObject;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -23,6 +25,8 @@ pub(super) struct Wanted<'a> {
     pub(super) secret: &'a str,
     /// The hash of the Secret's content.
     pub(super) hash: &'a str,
+    /// What the Secret leads to.
+    pub(super) origin: &'a Origin,
     /// How it gets the Secret.
     pub(super) content: Content<'a>,
     /// The containers that get it; all but init containers when empty.
@@ -43,8 +47,13 @@ pub(super) enum Content<'a> {
 pub(super) enum Decision {
     /// It carries all of it.
     Settled,
-    /// Apply this document.
-    Apply(Value),
+    /// Apply a document.
+    Apply {
+        /// The document.
+        document: Value,
+        /// It changes the pod template, and so the pods.
+        rolls: bool,
+    },
     /// Somebody else owns a field.
     Conflict {
         /// Who.
@@ -90,10 +99,12 @@ pub(super) fn decide(
             field: item.field(),
         };
     }
-    if settled(live, &items, &owned, wanted) {
+    let rolls = !is_in_template(live, &items, &owned, wanted);
+    if !rolls && is_marked(live, &owned, wanted) {
         return Decision::Settled;
     }
-    Decision::Apply(document(live, kind, &items, wanted))
+    let document = document(live, kind, &items, wanted);
+    Decision::Apply { document, rolls }
 }
 
 /// The placement whose Secret a workload carries, by our own annotation.
@@ -104,6 +115,17 @@ pub(super) fn injected_by(live: &DynamicObject) -> Option<&str> {
     live.annotations()
         .get(meta::PLACEMENT_LABEL)
         .map(String::as_str)
+}
+
+/// What the Secret led to when a workload got it, by our own annotation.
+pub(super) fn origin(live: &DynamicObject) -> Option<Origin> {
+    let text = live.annotations().get(meta::SECRET_ORIGIN)?;
+    let (server, generation) = text.rsplit_once('/')?;
+    let (region, server) = server.split_once('/')?;
+    Some(Origin {
+        server: ServerId::new(region, server),
+        generation: generation.parse().ok()?,
+    })
 }
 
 /// The document that takes back all that was injected into a workload.
@@ -135,17 +157,29 @@ fn targets(live: &DynamicObject, asked: &[String]) -> Result<Vec<Container>, Vec
     Ok(containers.into_iter().filter(wanted).collect())
 }
 
-fn settled(live: &DynamicObject, items: &Items, owned: &Owned, wanted: &Wanted<'_>) -> bool {
+fn is_in_template(live: &DynamicObject, items: &Items, owned: &Owned, wanted: &Wanted<'_>) -> bool {
     let carried = |(item, entry): (&items::Item, &Value)| {
         let there = item.of(live);
         owned.items.contains(item) && there.is_some_and(|there| holds(there, entry))
     };
     items.iter().all(carried)
         && owned.items.len() == items.len()
-        && owned.marker
         && owned.hash
-        && injected_by(live) == Some(wanted.placement)
         && observed_hash(live) == Some(wanted.hash)
+}
+
+fn is_marked(live: &DynamicObject, owned: &Owned, wanted: &Wanted<'_>) -> bool {
+    let origin = live.annotations().get(meta::SECRET_ORIGIN);
+    owned.marker
+        && owned.origin
+        && injected_by(live) == Some(wanted.placement)
+        && origin.is_some_and(|text| *text == written(wanted.origin))
+}
+
+/// An origin as the annotation has it.
+fn written(origin: &Origin) -> String {
+    let Origin { server, generation } = origin;
+    format!("{server}/{generation}")
 }
 
 fn document(live: &DynamicObject, kind: WorkloadKind, items: &Items, wanted: &Wanted<'_>) -> Value {
@@ -156,7 +190,10 @@ fn document(live: &DynamicObject, kind: WorkloadKind, items: &Items, wanted: &Wa
         "metadata": {
             "name": live.name_any(),
             "uid": live.meta().uid,
-            "annotations": { meta::PLACEMENT_LABEL: wanted.placement },
+            "annotations": {
+                meta::PLACEMENT_LABEL: wanted.placement,
+                meta::SECRET_ORIGIN: written(wanted.origin),
+            },
         },
         "spec": { "template": {
             "metadata": { "annotations": { meta::SECRET_HASH: wanted.hash } },

@@ -44,6 +44,22 @@ pub(super) fn has_old_pods(live: &DynamicObject, kind: WorkloadKind) -> bool {
     !current || all.as_i64().unwrap_or(0) > updated.as_i64().unwrap_or(0)
 }
 
+/// Whether all pods that are wanted run the present template and are available.
+pub(super) fn is_done(live: &DynamicObject, kind: WorkloadKind) -> bool {
+    let available = match kind {
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet => "availableReplicas",
+        WorkloadKind::DaemonSet => "numberAvailable",
+    };
+    let available = live.data["status"][available].as_i64().unwrap_or(0);
+    is_replaced(live, kind) && available >= i64::from(rollout(live, kind).1)
+}
+
+/// Whether all pods that are wanted run the present template, and no others do.
+pub(super) fn is_replaced(live: &DynamicObject, kind: WorkloadKind) -> bool {
+    let (updated, total) = rollout(live, kind);
+    updated >= total && !has_old_pods(live, kind)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -88,5 +104,25 @@ mod tests {
         assert!(has_old_pods(surge));
         let stale = json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 });
         assert!(has_old_pods(stale));
+    }
+
+    #[test]
+    fn a_rollout_is_done_when_its_pods_are_available() {
+        let mut live = plain();
+        let status = |available: i64| {
+            json!({
+                "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2,
+                "availableReplicas": available,
+            })
+        };
+        live.data["status"] = status(1);
+        assert!(is_replaced(&live, KIND) && !is_done(&live, KIND));
+        live.data["status"] = status(2);
+        assert!(is_done(&live, KIND));
+        live.metadata.generation = Some(4);
+        assert!(!is_replaced(&live, KIND) && !is_done(&live, KIND));
+        live.data["spec"]["replicas"] = json!(0);
+        live.data["status"] = json!({ "observedGeneration": 4 });
+        assert!(is_done(&live, KIND), "nothing is wanted");
     }
 }

@@ -149,7 +149,7 @@ pub(super) fn recorded(
         return first(tenant, served, now);
     };
     let turned = known.active_role != active;
-    let generation = known.generation.max(1) + i64::from(turned || served.new_password);
+    let generation = generation(tenant, served);
     let retiring_role = if turned {
         Some(known.active_role)
     } else {
@@ -169,6 +169,16 @@ pub(super) fn recorded(
         retiring_role,
         answered_request: served.answered.clone().or(known.answered_request),
     }
+}
+
+/// The generation of the credentials after a pass.
+pub(super) fn generation(tenant: &TenantPlacement, served: &Served) -> i64 {
+    let known = tenant.status.as_ref();
+    let Some(known) = known.and_then(|status| status.credentials.as_ref()) else {
+        return 1;
+    };
+    let turned = known.active_role != RoleSlot::from(served.slot);
+    known.generation.max(1) + i64::from(turned || served.new_password)
 }
 
 /// The first record. Credentials that were there already had one that is lost: the other logins may

@@ -2,6 +2,7 @@
 //! longer selected.
 
 mod conclude;
+mod pace;
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use domicile_api::injection::{InjectionMode, WorkloadKind, WorkloadSelector};
 use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::Rendered;
+use domicile_core::injection::Origin;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::{Selector, SelectorExt};
@@ -29,6 +31,7 @@ use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
+use pace::Selected;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
 pub(super) async fn inject(
@@ -43,30 +46,27 @@ pub(super) async fn inject(
     let generation = tenant.metadata.generation;
     let everything = memory.must_scan(&uid, generation);
     let hash = secret::hash(rendered);
+    let Some(origin) = pace::origin(tenant, progress) else {
+        return Ok(());
+    };
     let (secret, folder) = (tenant.secret_name(), tenant.mount_path());
     let content = match tenant.injection_mode() {
         InjectionMode::Env => Some(Content::Variables(&rendered.variables)),
         InjectionMode::Volume => Some(Content::Files(&folder)),
         InjectionMode::None => None,
     };
-    let mut seen = Seen::default();
+    let mut seen = Seen::new(tenant, &hash, ctx.clock.now().wall);
+    let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
         .filter(|kind| everything || concerned(tenant, *kind))
     {
-        let live = match pages::list(ctx, &api(ctx, tenant, kind)).await {
-            Ok(live) => live,
-            Err(error) => return Err(refused(tenant, "listing workloads", error, progress)),
-        };
-        for workload in live
-            .iter()
-            .filter(|live| live.metadata.deletion_timestamp.is_none())
-        {
-            let selected = selected(&selections, kind, workload);
+        for workload in list(ctx, tenant, kind, progress).await? {
+            let selected = selected(&selections, kind, &workload);
             let (Some(containers), Some(content)) = (&selected, content) else {
-                let left = give_back(ctx, tenant, kind, workload, progress).await?;
+                let left = give_back(ctx, tenant, kind, &workload, progress).await?;
                 if selected.is_some() && seen.has_room() {
-                    seen.show(left.as_ref().unwrap_or(workload), kind);
+                    seen.show(left.as_ref().unwrap_or(&workload), kind);
                 }
                 continue;
             };
@@ -74,14 +74,15 @@ pub(super) async fn inject(
                 placement: &tenant.name_any(),
                 secret: &secret,
                 hash: &hash,
+                origin: &origin,
                 content,
                 containers,
             };
-            seen.old_pods |= rollout::has_old_pods(workload, kind);
-            give(ctx, tenant, kind, workload, &wanted, &mut seen, progress).await?;
+            selected_ones.extend(compare(ctx, tenant, (kind, workload), &wanted, &mut seen));
         }
     }
     memory.scanned(&uid, generation);
+    give(ctx, tenant, selected_ones, &origin, &mut seen, progress).await?;
     conclude::conclude(tenant, seen, &hash, progress);
     Ok(())
 }
@@ -93,15 +94,8 @@ pub(super) async fn release_all(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     for kind in KINDS {
-        let live = match pages::list(ctx, &api(ctx, tenant, kind)).await {
-            Ok(live) => live,
-            Err(error) => return Err(refused(tenant, "listing workloads", error, progress)),
-        };
-        for workload in live
-            .iter()
-            .filter(|live| live.metadata.deletion_timestamp.is_none())
-        {
-            give_back(ctx, tenant, kind, workload, progress).await?;
+        for workload in list(ctx, tenant, kind, progress).await? {
+            give_back(ctx, tenant, kind, &workload, progress).await?;
         }
     }
     Ok(())
@@ -167,53 +161,111 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
         || status.into_iter().any(|workload| workload.kind == kind)
 }
 
-async fn give(
+/// The workloads of a kind that stay.
+async fn list(
     ctx: &Ctx,
     tenant: &TenantPlacement,
     kind: WorkloadKind,
-    live: &DynamicObject,
-    wanted: &Wanted<'_>,
-    seen: &mut Seen,
     progress: &mut Progress,
-) -> Result<(), Halt> {
+) -> Result<Vec<DynamicObject>, Halt> {
+    let live = pages::list(ctx, &api(ctx, tenant, kind)).await;
+    let mut live = live.map_err(|error| refused(tenant, "listing workloads", error, progress))?;
+    live.retain(|live| live.metadata.deletion_timestamp.is_none());
+    Ok(live)
+}
+
+/// Compares a selected workload with what it must carry. Shows it, unless there is nothing that
+/// keeps the Secret from it.
+fn compare(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    (kind, live): (WorkloadKind, DynamicObject),
+    wanted: &Wanted<'_>,
+    seen: &mut Seen<'_>,
+) -> Option<Selected> {
     if !seen.has_room() {
-        return Ok(());
+        return None;
     }
-    let name = format!("{} {}", kind.as_str(), live.name_any());
+    let name = called(kind, &live);
     let other = |other: &str| {
         let key = Key::namespaced(namespace(tenant), other);
         ctx.stores.placements.exists(&key)
     };
-    let document = match inject::decide(live, kind, wanted, &other) {
-        Decision::Settled => {
-            seen.show(live, kind);
-            return Ok(());
-        }
+    seen.old_pods |= rollout::has_old_pods(&live, kind);
+    let (document, rolls) = match inject::decide(&live, kind, wanted, &other) {
+        Decision::Settled => (None, false),
+        Decision::Apply { document, rolls } => (Some(document), rolls),
         Decision::Conflict { manager, field } => {
-            seen.show(live, kind);
+            seen.show(&live, kind);
             seen.conflict(&name, &field, &manager);
-            return Ok(());
+            return None;
         }
         Decision::NoContainer(names) => {
-            seen.show(live, kind);
+            seen.show(&live, kind);
             seen.missing.push(format!("{name}: {}", names.join(", ")));
-            return Ok(());
+            return None;
         }
-        Decision::Apply(document) => document,
     };
-    let written = write(ctx, tenant, kind, live, &document).await;
-    seen.show(written.as_ref().unwrap_or(live), kind);
-    let Err(error) = written else { return Ok(()) };
-    for conflict in apply::conflicts(&error) {
-        seen.conflict(&name, &conflict.field, &conflict.manager);
+    Some(Selected {
+        kind,
+        live,
+        document,
+        rolls,
+    })
+}
+
+/// Writes to the workloads whose turn it is, and shows all.
+async fn give(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    mut workloads: Vec<Selected>,
+    origin: &Origin,
+    seen: &mut Seen<'_>,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    workloads.sort_by_key(|one| (one.kind, one.live.name_any()));
+    let now = ctx.clock.now().wall;
+    let turn = pace::turn(tenant, &workloads, origin, seen, now);
+    for (at, one) in workloads.iter().enumerate() {
+        let Selected {
+            kind,
+            live,
+            document,
+            rolls,
+        } = one;
+        let Some(document) = document else {
+            seen.show(live, *kind);
+            continue;
+        };
+        if *rolls && !turn.go.contains(&at) {
+            seen.wait(live, *kind);
+            continue;
+        }
+        let name = called(*kind, live);
+        let written = write(ctx, tenant, *kind, live, document).await;
+        let shown = written.as_ref().unwrap_or(live);
+        if *rolls {
+            seen.show_rolling(shown, *kind);
+        } else {
+            seen.show(shown, *kind);
+        }
+        let Err(error) = written else { continue };
+        for conflict in apply::conflicts(&error) {
+            seen.conflict(&name, &conflict.field, &conflict.manager);
+        }
+        if invalid(&error) {
+            seen.refused.push(format!("{name}: {error}"));
+        } else if !error.is_conflict() {
+            return Err(refused(tenant, &format!("writing {name}"), error, progress));
+        }
+        // A conflict without a field: it was deleted or made anew meanwhile.
     }
-    if invalid(&error) {
-        seen.refused.push(format!("{name}: {error}"));
-    } else if !error.is_conflict() {
-        return Err(refused(tenant, &format!("writing {name}"), error, progress));
-    }
-    // A conflict without a field: it was deleted or made anew meanwhile.
+    seen.pause_until = turn.pause_until;
     Ok(())
+}
+
+fn called(kind: WorkloadKind, live: &DynamicObject) -> String {
+    format!("{} {}", kind.as_str(), live.name_any())
 }
 
 /// Takes back what was injected for the placement. Answers the workload as it is then.

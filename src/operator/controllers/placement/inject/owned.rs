@@ -16,6 +16,8 @@ pub(super) struct Owned {
     pub(super) items: BTreeSet<Item>,
     /// The annotation that says for which placement.
     pub(super) marker: bool,
+    /// The annotation that says what the Secret led to.
+    pub(super) origin: bool,
     /// The annotation of the pod template.
     pub(super) hash: bool,
 }
@@ -31,6 +33,7 @@ pub(super) fn owned(live: &DynamicObject) -> Owned {
         };
         let fields = &fields.0;
         owned.marker |= annotation(fields, meta::PLACEMENT_LABEL);
+        owned.origin |= annotation(fields, meta::SECRET_ORIGIN);
         owned.hash |= annotation(&fields["f:spec"]["f:template"], meta::SECRET_HASH);
         owned.items.append(&mut items_in(fields));
     }

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 
 use domicile_api::meta::manager;
@@ -5,6 +7,15 @@ use domicile_api::meta::manager;
 use super::*;
 
 const KIND: WorkloadKind = WorkloadKind::Deployment;
+
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| from("eu-west", 1));
+
+fn from(region: &str, generation: i64) -> Origin {
+    Origin {
+        server: ServerId::new(region, "main"),
+        generation,
+    }
+}
 
 fn variables() -> BTreeSet<String> {
     ["DATABASE_REPLICA_URL", "DATABASE_URL"]
@@ -17,6 +28,7 @@ fn wanted<'a>(variables: &'a BTreeSet<String>, containers: &'a [String]) -> Want
         placement: "acme",
         secret: "acme-db",
         hash: "h1",
+        origin: &ORIGIN,
         content: Content::Variables(variables),
         containers,
     }
@@ -27,6 +39,7 @@ fn files<'a>(folder: &'a str, containers: &'a [String]) -> Wanted<'a> {
         placement: "acme",
         secret: "acme-db",
         hash: "h1",
+        origin: &ORIGIN,
         content: Content::Files(folder),
         containers,
     }
@@ -91,7 +104,9 @@ fn applied(mut live: DynamicObject, document: &Value) -> DynamicObject {
         }
     }
     let fields = json!({
-        "f:metadata": { "f:annotations": { format!("f:{}", meta::PLACEMENT_LABEL): {} } },
+        "f:metadata": { "f:annotations": {
+            format!("f:{}", meta::PLACEMENT_LABEL): {}, format!("f:{}", meta::SECRET_ORIGIN): {},
+        }},
         "f:spec": { "f:template": {
             "f:metadata": { "f:annotations": { format!("f:{}", meta::SECRET_HASH): {} } },
             "f:spec": owned,
@@ -116,7 +131,7 @@ fn keyed(list: &Value) -> impl Iterator<Item = (String, &Value)> {
 
 fn document_for(live: &DynamicObject, wanted: &Wanted<'_>) -> Value {
     match decide(live, KIND, wanted, &|_| true) {
-        Decision::Apply(document) => document,
+        Decision::Apply { document, .. } => document,
         other @ (Decision::Settled | Decision::Conflict { .. } | Decision::NoContainer(_)) => {
             panic!("{other:?}")
         }
@@ -132,7 +147,10 @@ fn the_document_holds_our_fields_and_no_others() {
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {
             "name": "api", "uid": "u1",
-            "annotations": { "domicile.dev/placement": "acme" },
+            "annotations": {
+                "domicile.dev/placement": "acme",
+                "domicile.dev/secret-origin": "eu-west/main/1",
+            },
         },
         "spec": { "template": {
             "metadata": { "annotations": { "domicile.dev/secret-hash": "h1" } },
@@ -157,7 +175,7 @@ fn an_applied_workload_is_settled_until_something_differs() {
     };
     assert!(matches!(
         decide(&live, KIND, &rotated, &|_| true),
-        Decision::Apply(_)
+        Decision::Apply { .. }
     ));
     let fewer = BTreeSet::from(["DATABASE_URL".to_owned()]);
     let fewer = Wanted {
@@ -166,7 +184,7 @@ fn an_applied_workload_is_settled_until_something_differs() {
     };
     assert!(matches!(
         decide(&live, KIND, &fewer, &|_| true),
-        Decision::Apply(_)
+        Decision::Apply { .. }
     ));
     let only = ["app".to_owned()];
     let narrowed = Wanted {
@@ -175,13 +193,13 @@ fn an_applied_workload_is_settled_until_something_differs() {
     };
     assert!(matches!(
         decide(&live, KIND, &narrowed, &|_| true),
-        Decision::Apply(_)
+        Decision::Apply { .. }
     ));
     let mut edited = live;
     edited.data["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
     assert!(matches!(
         decide(&edited, KIND, &wanted, &|_| true),
-        Decision::Apply(_)
+        Decision::Apply { .. }
     ));
 }
 
@@ -210,7 +228,7 @@ fn a_user_who_wrote_the_same_variable_is_no_conflict() {
     let env = json!([{ "name": "DATABASE_URL", "valueFrom": reference }]);
     let live = workload(&json!([{ "name": "app", "image": "x", "env": env }]));
     let decided = decide(&live, KIND, &wanted(&variables, &[]), &|_| true);
-    assert!(matches!(decided, Decision::Apply(_)), "{decided:?}");
+    assert!(matches!(decided, Decision::Apply { .. }), "{decided:?}");
 }
 
 #[test]
@@ -237,7 +255,7 @@ fn two_placements_do_not_fight_over_one_workload() {
     };
     assert_eq!(manager, "TenantPlacement/acme");
     let decided = decide(&live, KIND, &second, &|_| false);
-    assert!(matches!(decided, Decision::Apply(_)), "{decided:?}");
+    assert!(matches!(decided, Decision::Apply { .. }), "{decided:?}");
 }
 
 #[test]
@@ -267,7 +285,7 @@ fn files_are_one_volume_and_a_mount_in_each_container() {
     assert_eq!(decide(&live, KIND, &wanted, &|_| true), Decision::Settled);
     let elsewhere = files("/run/other", &[]);
     let decided = decide(&live, KIND, &elsewhere, &|_| true);
-    assert!(matches!(decided, Decision::Apply(_)), "{decided:?}");
+    assert!(matches!(decided, Decision::Apply { .. }), "{decided:?}");
 }
 
 #[test]
@@ -327,4 +345,26 @@ fn an_init_container_gets_the_secret_when_it_is_named() {
     );
     let live = applied(live, &document);
     assert_eq!(decide(&live, KIND, &wanted, &|_| true), Decision::Settled);
+}
+
+#[test]
+fn where_the_secret_leads_is_told_on_the_workload_and_rolls_nothing() {
+    let variables = variables();
+    let first = wanted(&variables, &[]);
+    let live = applied(plain(), &document_for(&plain(), &first));
+    assert_eq!(origin(&live), Some(from("eu-west", 1)));
+    assert_eq!(origin(&plain()), None);
+    let next = from("eu-west", 2);
+    let next = Wanted {
+        origin: &next,
+        ..first
+    };
+    let rolls = |wanted: &Wanted<'_>| match decide(&live, KIND, wanted, &|_| true) {
+        Decision::Apply { rolls, .. } => rolls,
+        other @ (Decision::Settled | Decision::Conflict { .. } | Decision::NoContainer(_)) => {
+            panic!("{other:?}")
+        }
+    };
+    assert!(!rolls(&next));
+    assert!(rolls(&Wanted { hash: "h2", ..next }));
 }

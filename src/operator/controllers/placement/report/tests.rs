@@ -246,6 +246,7 @@ fn rolling_workloads_are_reconciling_and_ready() {
         observed_hash: Some("ab".into()),
         updated: 1,
         total: 2,
+        since: None,
     }]);
     let status = status(&tenant(None), &progress, at(10));
     assert!(is(&status, ConditionType::Ready, "True", Reason::Placed));
