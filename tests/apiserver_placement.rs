@@ -29,6 +29,8 @@ mod moves;
 mod namespace;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
+#[path = "apiserver_placement/reload.rs"]
+mod reload;
 #[path = "apiserver_placement/rotation.rs"]
 mod rotation;
 #[path = "apiserver_placement/states.rs"]

@@ -58,11 +58,21 @@ pub enum InjectionMode {
 /// How a changed Secret reaches pods that run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "!has(self.pauseSeconds) || has(self.wave)",
-    "`reload.pauseSeconds` must not be set without `reload.wave`",
-)])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "!has(self.wave) || self.strategy == 'RollingRestart'",
+        "`reload.wave` must not be set unless `reload.strategy` is `RollingRestart`",
+    ),
+    (
+        "!has(self.pauseSeconds) || has(self.wave)",
+        "`reload.pauseSeconds` must not be set without `reload.wave`",
+    ),
+])))]
 pub struct ReloadSpec {
+    /// `strategy` says what a changed Secret does to workloads that have it. Files change by
+    /// themselves, whatever it is.
+    #[serde(default)]
+    pub strategy: ReloadStrategy,
     /// `wave` is the number of workloads that roll at once, in the order of their kinds and names;
     /// the next ones wait until all pods of these are available. All roll at once when absent. A
     /// workload whose pods cannot work with what they have waits for nothing.
@@ -73,6 +83,20 @@ pub struct ReloadSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86_400))]
     pub pause_seconds: Option<i32>,
+}
+
+/// What a changed Secret does to workloads.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ReloadStrategy {
+    /// The hash of the Secret is put on the pod template, and the pods are replaced.
+    #[default]
+    RollingRestart,
+    /// The hash is put on the workload itself, for another program that restarts it.
+    Annotation,
+    /// Nothing. The condition `Injected` tells which pods started before the Secret changed.
+    None,
 }
 
 /// A selection of workloads.
@@ -118,6 +142,13 @@ impl TenantPlacement {
     pub fn injection_mode(&self) -> InjectionMode {
         let injection = self.spec.injection.as_ref();
         injection.map_or(InjectionMode::None, |injection| injection.mode)
+    }
+
+    /// What a changed Secret does to the workloads.
+    pub fn reload_strategy(&self) -> ReloadStrategy {
+        let injection = self.spec.injection.as_ref();
+        let reload = injection.and_then(|injection| injection.reload.as_ref());
+        reload.map_or_else(ReloadStrategy::default, |reload| reload.strategy)
     }
 
     /// How fast the workloads roll.

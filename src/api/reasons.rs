@@ -139,6 +139,8 @@ reasons! {
     InjectionComplete,
     /// Nothing is injected: `injection.mode` is `None`.
     InjectionOff,
+    /// Pods still run with an older Secret, and `reload.strategy` restarts nothing.
+    RestartPending,
     /// Workloads are rolling.
     RollingOut,
     /// No workload is selected or found.

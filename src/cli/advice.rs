@@ -120,6 +120,11 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
             name(placement)
         ));
     }
+    if has("RestartPending") {
+        next.push(format!(
+            "restart the pods that Injected names: kubectl rollout restart -n {here} KIND/NAME"
+        ));
+    }
     if has("DeletionProtected") {
         let merge = r#"{"spec":{"deletionProtection":false}}"#;
         let target = format!("tenantplacement {} -n {here}", name(placement));

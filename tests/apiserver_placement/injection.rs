@@ -7,8 +7,8 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::waves;
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
+use super::{reload, waves};
 
 pub(super) const COMPLETE: (ConditionType, &str, &str) =
     (ConditionType::Injected, "True", "InjectionComplete");
@@ -24,6 +24,7 @@ fn workloads_get_the_secret_as_the_placement_says() {
     a_volume_and_a_mount_of_somebody_else_are_left_alone(&world);
     an_init_container_gets_the_secret_when_it_is_named(&world);
     waves::workloads_roll_in_waves(&mut world);
+    reload::what_restarts_nothing_tells_who_has_the_old_secret(&world);
 }
 
 fn no_mode_leaves_anything_behind(world: &World) {
@@ -178,6 +179,14 @@ fn rich(name: &str) -> Value {
     rich
 }
 
+/// A Deployment whose pods no kubelet gets: what the test says of them stays.
+pub(super) fn unscheduled(name: &str, tenant: &str) -> Value {
+    let mut document = deployment(name, &json!({ "tenant": tenant }), &json!([]));
+    document["spec"]["strategy"] = json!({ "type": "Recreate" });
+    document["spec"]["template"]["spec"]["schedulerName"] = "nobody".into();
+    document
+}
+
 /// A placement that selects the workloads labelled with its name.
 pub(super) fn injected(name: &str, more: &Value) -> Value {
     let mut injection = json!({ "workloads": [{
@@ -194,7 +203,7 @@ pub(super) fn injected(name: &str, more: &Value) -> Value {
 }
 
 /// Makes a Deployment. Answers it as the API server completes it.
-fn made(world: &World, document: &Value) -> Value {
+pub(super) fn made(world: &World, document: &Value) -> Value {
     world.apply(document);
     world.deployment(document["metadata"]["name"].as_str().unwrap())
 }
@@ -220,7 +229,7 @@ fn patch(world: &World, name: &str, injection: &Value) {
 }
 
 /// Changes the injection, and waits until the workloads have it.
-fn change(world: &World, name: &str, injection: &Value) {
+pub(super) fn change(world: &World, name: &str, injection: &Value) {
     patch(world, name, injection);
     world.await_condition(SPACE, name, COMPLETE);
 }

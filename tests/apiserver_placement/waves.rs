@@ -1,5 +1,5 @@
 //! Workloads roll in waves: in order, with a pause, and an operator that is restarted goes on.
-//! There is no kubelet here: the test says which pods are available.
+//! The test says which pods are available, as no kubelet does.
 
 use domicile_api::conditions::ConditionType;
 use domicile_api::injection::WorkloadKind;
@@ -10,8 +10,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::injection::{COMPLETE, injected};
-use super::world::{SOON, SPACE, World, deployment, tenant};
+use super::injection::{COMPLETE, injected, unscheduled};
+use super::world::{SOON, SPACE, World, tenant};
 
 const ROLLING: (ConditionType, &str, &str) = (ConditionType::Injected, "False", "RollingOut");
 const NAMES: [&str; 3] = ["wave-a", "wave-b", "wave-c"];
@@ -19,9 +19,7 @@ const PAUSE_SECONDS: i64 = 4;
 
 pub(super) fn workloads_roll_in_waves(world: &mut World) {
     for name in NAMES {
-        let mut document = deployment(name, &json!({ "tenant": "waves" }), &json!([]));
-        document["spec"]["strategy"] = json!({ "type": "Recreate" });
-        world.apply(&document);
+        world.apply(&unscheduled(name, "waves"));
     }
     let reload = json!({ "wave": 1, "pauseSeconds": PAUSE_SECONDS });
     world.apply(&tenant(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domicile_api::injection::WorkloadKind;
+use domicile_api::injection::{ReloadStrategy, WorkloadKind};
 use domicile_api::meta;
 use domicile_core::injection::Origin;
 use domicile_core::names::ServerId;
@@ -27,6 +27,8 @@ pub(super) struct Wanted<'a> {
     pub(super) hash: &'a str,
     /// What the Secret leads to.
     pub(super) origin: &'a Origin,
+    /// What a changed Secret does to it.
+    pub(super) reload: ReloadStrategy,
     /// How it gets the Secret.
     pub(super) content: Content<'a>,
     /// The containers that get it; all but init containers when empty.
@@ -103,13 +105,13 @@ pub(super) fn decide(
     if !rolls && is_marked(live, &owned, wanted) {
         return Decision::Settled;
     }
-    let document = document(live, kind, &items, wanted);
+    let document = document(live, kind, &items, &owned, wanted);
     Decision::Apply { document, rolls }
 }
 
 /// The placement whose Secret a workload carries, by our own annotation.
 pub(super) fn injected_by(live: &DynamicObject) -> Option<&str> {
-    if !owned(live).marker {
+    if !owned(live).marks.contains(meta::PLACEMENT_LABEL) {
         return None;
     }
     live.annotations()
@@ -162,16 +164,25 @@ fn is_in_template(live: &DynamicObject, items: &Items, owned: &Owned, wanted: &W
         let there = item.of(live);
         owned.items.contains(item) && there.is_some_and(|there| holds(there, entry))
     };
-    items.iter().all(carried)
-        && owned.items.len() == items.len()
-        && owned.hash
-        && observed_hash(live) == Some(wanted.hash)
+    let restarted = match wanted.reload {
+        ReloadStrategy::RollingRestart => owned.hash && observed_hash(live) == Some(wanted.hash),
+        ReloadStrategy::Annotation | ReloadStrategy::None => true,
+    };
+    restarted && items.iter().all(carried) && owned.items.len() == items.len()
 }
 
 fn is_marked(live: &DynamicObject, owned: &Owned, wanted: &Wanted<'_>) -> bool {
+    let owns = |name: &str| owned.marks.contains(name);
     let origin = live.annotations().get(meta::SECRET_ORIGIN);
-    owned.marker
-        && owned.origin
+    let told = match wanted.reload {
+        ReloadStrategy::Annotation => {
+            let hash = live.annotations().get(meta::SECRET_HASH);
+            owns(meta::SECRET_HASH) && hash.is_some_and(|hash| hash == wanted.hash)
+        }
+        ReloadStrategy::RollingRestart | ReloadStrategy::None => !owns(meta::SECRET_HASH),
+    };
+    told && owns(meta::PLACEMENT_LABEL)
+        && owns(meta::SECRET_ORIGIN)
         && injected_by(live) == Some(wanted.placement)
         && origin.is_some_and(|text| *text == written(wanted.origin))
 }
@@ -182,23 +193,39 @@ fn written(origin: &Origin) -> String {
     format!("{server}/{generation}")
 }
 
-fn document(live: &DynamicObject, kind: WorkloadKind, items: &Items, wanted: &Wanted<'_>) -> Value {
+fn document(
+    live: &DynamicObject,
+    kind: WorkloadKind,
+    items: &Items,
+    owned: &Owned,
+    wanted: &Wanted<'_>,
+) -> Value {
+    let mut annotations = json!({
+        meta::PLACEMENT_LABEL: wanted.placement,
+        meta::SECRET_ORIGIN: written(wanted.origin),
+    });
+    let mut template = json!({ "spec": items::spec(items) });
+    let hash = match wanted.reload {
+        ReloadStrategy::RollingRestart => Some(wanted.hash),
+        // To take away the hash of another strategy would restart the pods for nothing.
+        ReloadStrategy::Annotation | ReloadStrategy::None => {
+            observed_hash(live).filter(|_| owned.hash)
+        }
+    };
+    if let Some(hash) = hash {
+        template["metadata"] = json!({ "annotations": { meta::SECRET_HASH: hash } });
+    }
+    if wanted.reload == ReloadStrategy::Annotation {
+        annotations[meta::SECRET_HASH] = wanted.hash.into();
+    }
     json!({
         "apiVersion": "apps/v1",
         "kind": kind.as_str(),
         // The UID keeps an apply from making a workload that was deleted meanwhile.
         "metadata": {
-            "name": live.name_any(),
-            "uid": live.meta().uid,
-            "annotations": {
-                meta::PLACEMENT_LABEL: wanted.placement,
-                meta::SECRET_ORIGIN: written(wanted.origin),
-            },
+            "name": live.name_any(), "uid": live.meta().uid, "annotations": annotations,
         },
-        "spec": { "template": {
-            "metadata": { "annotations": { meta::SECRET_HASH: wanted.hash } },
-            "spec": items::spec(items),
-        }},
+        "spec": { "template": template },
     })
 }
 

@@ -60,7 +60,11 @@ pub(super) async fn turn(
         let message = format!("the logins {names} were to be published, and do not work: {error}");
         return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
     }
-    let write = secret::write(live, &target.identity(), &rendered);
+    let write = secret::write(
+        live,
+        &target.identity(store.ctx.clock.now().wall),
+        &rendered,
+    );
     store.write(write, progress).await?;
     let served = target.served(&rendered, &next);
     progress.served = Some(Served {

@@ -53,7 +53,12 @@ pub(super) async fn serve(
         .map_err(|error| bad_template(&error, progress))?;
     let uid = tenant.uid().unwrap_or_default();
     let inputs = target.inputs(&chosen, &rendered);
-    let write = secret::write(live.as_ref(), &target.identity(), &rendered);
+    let now = ctx.clock.now().wall;
+    let write = secret::write(live.as_ref(), &target.identity(now), &rendered);
+    let published = match write {
+        Write::Nothing => secret::published(live.as_ref()),
+        Write::Create(_) | Write::Patch(_) => Some(now),
+    };
     progress.served = Some(target.served(&rendered, &chosen));
     let store = Store {
         ctx,
@@ -73,7 +78,7 @@ pub(super) async fn serve(
             }
         }
     }
-    workloads::inject(ctx, tenant, memory, &rendered, progress).await?;
+    workloads::inject(ctx, tenant, memory, (&rendered, published), progress).await?;
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.

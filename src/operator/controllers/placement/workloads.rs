@@ -3,6 +3,7 @@
 
 mod conclude;
 mod pace;
+mod pods;
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::Rendered;
 use domicile_core::injection::Origin;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::{Selector, SelectorExt};
@@ -38,7 +40,7 @@ pub(super) async fn inject(
     ctx: &Ctx,
     tenant: &TenantPlacement,
     memory: &Memory,
-    rendered: &Rendered,
+    (rendered, published): (&Rendered, Option<Timestamp>),
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let selections = selections(tenant).map_err(|stop| progress.deny(INJECTED, stop))?;
@@ -55,7 +57,7 @@ pub(super) async fn inject(
         InjectionMode::Volume => Some(Content::Files(&folder)),
         InjectionMode::None => None,
     };
-    let mut seen = Seen::new(tenant, &hash, ctx.clock.now().wall);
+    let mut seen = Seen::new(tenant, &hash, published, ctx.clock.now().wall);
     let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
@@ -75,6 +77,7 @@ pub(super) async fn inject(
                 secret: &secret,
                 hash: &hash,
                 origin: &origin,
+                reload: tenant.reload_strategy(),
                 content,
                 containers,
             };
@@ -83,7 +86,7 @@ pub(super) async fn inject(
     }
     memory.scanned(&uid, generation);
     give(ctx, tenant, selected_ones, &origin, &mut seen, progress).await?;
-    conclude::conclude(tenant, seen, &hash, progress);
+    conclude::conclude(tenant, seen, progress);
     Ok(())
 }
 
@@ -209,6 +212,7 @@ fn compare(
     Some(Selected {
         kind,
         live,
+        containers: wanted.containers.to_vec(),
         document,
         rolls,
     })
@@ -230,9 +234,14 @@ async fn give(
         let Selected {
             kind,
             live,
+            containers,
             document,
             rolls,
         } = one;
+        if let Some(published) = seen.published.filter(|_| pods::must_be_asked(tenant)) {
+            let older = pods::older(ctx, tenant, live, containers, published, progress).await?;
+            seen.older(live, *kind, older);
+        }
         let Some(document) = document else {
             seen.show(live, *kind);
             continue;

@@ -14,10 +14,8 @@ use super::items::{Container, Item, List};
 pub(super) struct Owned {
     /// The elements of lists.
     pub(super) items: BTreeSet<Item>,
-    /// The annotation that says for which placement.
-    pub(super) marker: bool,
-    /// The annotation that says what the Secret led to.
-    pub(super) origin: bool,
+    /// The annotations of the workload itself.
+    pub(super) marks: BTreeSet<&'static str>,
     /// The annotation of the pod template.
     pub(super) hash: bool,
 }
@@ -32,8 +30,13 @@ pub(super) fn owned(live: &DynamicObject) -> Owned {
             continue;
         };
         let fields = &fields.0;
-        owned.marker |= annotation(fields, meta::PLACEMENT_LABEL);
-        owned.origin |= annotation(fields, meta::SECRET_ORIGIN);
+        let marks = [
+            meta::PLACEMENT_LABEL,
+            meta::SECRET_ORIGIN,
+            meta::SECRET_HASH,
+        ];
+        let ours = |name: &&'static str| annotation(fields, name);
+        owned.marks.extend(marks.into_iter().filter(ours));
         owned.hash |= annotation(&fields["f:spec"]["f:template"], meta::SECRET_HASH);
         owned.items.append(&mut items_in(fields));
     }

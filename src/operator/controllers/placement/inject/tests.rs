@@ -1,3 +1,5 @@
+mod reload;
+
 use std::sync::LazyLock;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
@@ -29,6 +31,7 @@ fn wanted<'a>(variables: &'a BTreeSet<String>, containers: &'a [String]) -> Want
         secret: "acme-db",
         hash: "h1",
         origin: &ORIGIN,
+        reload: ReloadStrategy::RollingRestart,
         content: Content::Variables(variables),
         containers,
     }
@@ -40,6 +43,7 @@ fn files<'a>(folder: &'a str, containers: &'a [String]) -> Wanted<'a> {
         secret: "acme-db",
         hash: "h1",
         origin: &ORIGIN,
+        reload: ReloadStrategy::RollingRestart,
         content: Content::Files(folder),
         containers,
     }
@@ -103,12 +107,16 @@ fn applied(mut live: DynamicObject, document: &Value) -> DynamicObject {
             spec[list][0]["secret"]["defaultMode"] = json!(420);
         }
     }
+    let names = |document: &Value| -> Value {
+        let names = document["annotations"].as_object().into_iter().flatten();
+        names
+            .map(|(name, _)| (format!("f:{name}"), json!({})))
+            .collect()
+    };
     let fields = json!({
-        "f:metadata": { "f:annotations": {
-            format!("f:{}", meta::PLACEMENT_LABEL): {}, format!("f:{}", meta::SECRET_ORIGIN): {},
-        }},
+        "f:metadata": { "f:annotations": names(&document["metadata"]) },
         "f:spec": { "f:template": {
-            "f:metadata": { "f:annotations": { format!("f:{}", meta::SECRET_HASH): {} } },
+            "f:metadata": { "f:annotations": names(&template["metadata"]) },
             "f:spec": owned,
         }},
     });
@@ -130,8 +138,16 @@ fn keyed(list: &Value) -> impl Iterator<Item = (String, &Value)> {
 }
 
 fn document_for(live: &DynamicObject, wanted: &Wanted<'_>) -> Value {
+    applying(live, wanted).0
+}
+
+fn rolls(live: &DynamicObject, wanted: &Wanted<'_>) -> bool {
+    applying(live, wanted).1
+}
+
+fn applying(live: &DynamicObject, wanted: &Wanted<'_>) -> (Value, bool) {
     match decide(live, KIND, wanted, &|_| true) {
-        Decision::Apply { document, .. } => document,
+        Decision::Apply { document, rolls } => (document, rolls),
         other @ (Decision::Settled | Decision::Conflict { .. } | Decision::NoContainer(_)) => {
             panic!("{other:?}")
         }
@@ -345,26 +361,4 @@ fn an_init_container_gets_the_secret_when_it_is_named() {
     );
     let live = applied(live, &document);
     assert_eq!(decide(&live, KIND, &wanted, &|_| true), Decision::Settled);
-}
-
-#[test]
-fn where_the_secret_leads_is_told_on_the_workload_and_rolls_nothing() {
-    let variables = variables();
-    let first = wanted(&variables, &[]);
-    let live = applied(plain(), &document_for(&plain(), &first));
-    assert_eq!(origin(&live), Some(from("eu-west", 1)));
-    assert_eq!(origin(&plain()), None);
-    let next = from("eu-west", 2);
-    let next = Wanted {
-        origin: &next,
-        ..first
-    };
-    let rolls = |wanted: &Wanted<'_>| match decide(&live, KIND, wanted, &|_| true) {
-        Decision::Apply { rolls, .. } => rolls,
-        other @ (Decision::Settled | Decision::Conflict { .. } | Decision::NoContainer(_)) => {
-            panic!("{other:?}")
-        }
-    };
-    assert!(!rolls(&next));
-    assert!(rolls(&Wanted { hash: "h2", ..next }));
 }

@@ -1,7 +1,9 @@
 //! What became of the selected workloads, and what that means for the placement.
 
+use std::collections::BTreeMap;
+
 use domicile_api::conditions::{ConditionType, Reason, Status};
-use domicile_api::injection::{InjectionMode, WorkloadKind};
+use domicile_api::injection::{InjectionMode, ReloadStrategy, WorkloadKind};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::WorkloadStatus;
 use jiff::Timestamp;
@@ -13,14 +15,21 @@ use crate::controllers::placement::{inject, rollout};
 
 /// Most workloads of one placement: what its status can hold.
 const LIMIT: usize = 64;
+/// Most pods that a message names.
+const SHOWN: usize = 8;
 
 /// What became of the selected workloads.
 pub(super) struct Seen<'a> {
     tenant: &'a TenantPlacement,
     hash: &'a str,
+    /// When the Secret last changed, as far as that is known.
+    pub(super) published: Option<Timestamp>,
     now: Timestamp,
     statuses: Vec<WorkloadStatus>,
+    rolling: Vec<String>,
     waiting: Vec<String>,
+    /// Pods that started before the Secret changed, by workload.
+    older: BTreeMap<(WorkloadKind, String), Vec<String>>,
     /// When the pause ends that the next wave waits for.
     pub(super) pause_until: Option<Timestamp>,
     conflicts: Vec<String>,
@@ -35,12 +44,20 @@ pub(super) struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     /// Nothing yet.
-    pub(super) fn new(tenant: &'a TenantPlacement, hash: &'a str, now: Timestamp) -> Self {
+    pub(super) fn new(
+        tenant: &'a TenantPlacement,
+        hash: &'a str,
+        published: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             tenant,
             hash,
+            published,
             now,
             statuses: Vec::new(),
+            rolling: Vec::new(),
+            older: BTreeMap::new(),
             waiting: Vec::new(),
             pause_until: None,
             conflicts: Vec::new(),
@@ -82,6 +99,11 @@ impl<'a> Seen<'a> {
         self.list(live, kind, since);
     }
 
+    /// These pods of a workload started before the Secret changed.
+    pub(super) fn older(&mut self, live: &DynamicObject, kind: WorkloadKind, pods: Vec<String>) {
+        self.older.insert((kind, live.name_any()), pods);
+    }
+
     /// Shows a workload that begins to roll.
     pub(super) fn show_rolling(&mut self, live: &DynamicObject, kind: WorkloadKind) {
         self.list(live, kind, None);
@@ -94,15 +116,46 @@ impl<'a> Seen<'a> {
     }
 
     fn list(&mut self, live: &DynamicObject, kind: WorkloadKind, since: Option<Timestamp>) {
-        let (updated, total) = rollout::rollout(live, kind);
+        let name = live.name_any();
+        let (mut updated, total) = rollout::rollout(live, kind);
+        let mut observed = inject::observed_hash(live);
+        let mut rolls = updated < total;
+        if restarts(self.tenant) {
+            rolls |= observed != Some(self.hash);
+        } else if let Some(pods) = self.older.get(&(kind, name.clone())) {
+            let old = i32::try_from(pods.len()).unwrap_or(i32::MAX);
+            updated = updated.min(total.saturating_sub(old)).max(0);
+            observed = Some(self.hash).filter(|_| pods.is_empty());
+        }
+        if rolls {
+            self.rolling.push(name.clone());
+        }
         self.statuses.push(WorkloadStatus {
             kind,
-            name: live.name_any(),
-            observed_hash: inject::observed_hash(live).map(str::to_owned),
+            name,
+            observed_hash: observed.map(str::to_owned),
             updated,
             total,
-            since,
+            since: since.filter(|_| restarts(self.tenant)),
         });
+    }
+
+    /// What the pods say that started before the Secret changed.
+    fn old_pods_told(&self) -> Option<String> {
+        let names: Vec<&str> = self.older.values().flatten().map(String::as_str).collect();
+        let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>();
+        let more = names.len().saturating_sub(SHOWN);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let shown = shown.join(", ");
+        let message = format!(
+            "these pods started before the Secret changed, and have the old one: {shown}{more}; \
+             restart them (`spec.injection.reload.strategy` leaves that to others)"
+        );
+        (!names.is_empty()).then_some(message)
     }
 
     /// Another manager owns a field.
@@ -142,23 +195,29 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// Whether a changed Secret restarts the pods.
+fn restarts(tenant: &TenantPlacement) -> bool {
+    tenant.reload_strategy() == ReloadStrategy::RollingRestart
+}
+
+fn complete(tenant: &TenantPlacement) -> &'static str {
+    match (tenant.injection_mode(), restarts(tenant)) {
+        (InjectionMode::Volume, false) => {
+            "every selected workload has the Secret as files, which the kubelet brings up to date"
+        }
+        (InjectionMode::Env, false) => {
+            "no pod of the selected workloads started before the Secret last changed"
+        }
+        (InjectionMode::Env | InjectionMode::Volume | InjectionMode::None, _) => {
+            "every selected workload runs with the present Secret"
+        }
+    }
+}
+
 /// Answers the condition, and shows the workloads.
-pub(super) fn conclude(
-    tenant: &TenantPlacement,
-    mut seen: Seen<'_>,
-    hash: &str,
-    progress: &mut Progress,
-) {
+pub(super) fn conclude(tenant: &TenantPlacement, mut seen: Seen<'_>, progress: &mut Progress) {
     seen.statuses
         .sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    let old = |w: &&WorkloadStatus| w.observed_hash.as_deref() != Some(hash) || w.updated < w.total;
-    let mut rolling: Vec<&str> = seen
-        .statuses
-        .iter()
-        .filter(old)
-        .map(|w| w.name.as_str())
-        .collect();
-    rolling.retain(|name| !seen.waiting.iter().any(|waits| waits == name));
     let mut answer = |status, reason, message: &str| {
         progress.found(ConditionType::Injected, status, reason, message);
     };
@@ -186,14 +245,100 @@ pub(super) fn conclude(
         answer(Status::False, Reason::RollingOut, &message);
         progress.rolling = true;
         progress.pause = seen.pause_until.map(|until| until.duration_since(seen.now));
-    } else if rolling.is_empty() {
-        let message = "every selected workload runs with the present Secret";
-        answer(Status::True, Reason::InjectionComplete, message);
-        progress.taken_up = !seen.old_pods;
+    } else if seen.rolling.is_empty() {
+        match seen.old_pods_told() {
+            Some(message) => answer(Status::False, Reason::RestartPending, &message),
+            None => answer(Status::True, Reason::InjectionComplete, complete(tenant)),
+        }
+        // Times of other clocks, and files that nobody need have read, end no login early.
+        progress.taken_up = !seen.old_pods && restarts(tenant);
     } else {
-        let message = format!("rolling: {}", rolling.join(", "));
+        let message = format!("rolling: {}", seen.rolling.join(", "));
         answer(Status::False, Reason::RollingOut, &message);
         progress.rolling = true;
     }
     progress.workloads = Some(seen.statuses);
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_api::meta::SECRET_HASH;
+    use domicile_api::placement_status::TenantPlacementStatus;
+    use serde_json::json;
+
+    use super::*;
+
+    const KIND: WorkloadKind = WorkloadKind::Deployment;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn workload(hash: &str, updated: i32, available: i32) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": { "name": "api", "generation": 1 },
+            "spec": { "replicas": 2, "template": { "metadata": { "annotations": {
+                SECRET_HASH: hash,
+            }}}},
+            "status": {
+                "observedGeneration": 1, "replicas": 2,
+                "updatedReplicas": updated, "availableReplicas": available,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn tenant(since: Option<Timestamp>) -> TenantPlacement {
+        let selector = json!({ "matchLabels": { "a": "b" } });
+        let workload = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "selector": selector });
+        let spec = json!({ "tenantID": "acme", "injection": { "workloads": [workload] } });
+        let mut tenant: TenantPlacement =
+            serde_json::from_value(json!({ "metadata": { "name": "acme" }, "spec": spec }))
+                .unwrap();
+        let shown = WorkloadStatus {
+            kind: KIND,
+            name: "api".into(),
+            observed_hash: Some("h1".into()),
+            updated: 2,
+            total: 2,
+            since,
+        };
+        tenant.status = Some(TenantPlacementStatus {
+            workloads: vec![shown],
+            ..TenantPlacementStatus::default()
+        });
+        tenant
+    }
+
+    fn since(tenant: &TenantPlacement, live: &DynamicObject) -> Option<Timestamp> {
+        Seen::new(tenant, "h1", None, at(9)).since(live, KIND)
+    }
+
+    #[test]
+    fn a_workload_is_done_when_its_pods_were_available_once() {
+        let new = tenant(None);
+        assert_eq!(since(&new, &workload("h1", 2, 1)), None);
+        assert_eq!(since(&new, &workload("h1", 2, 2)), Some(at(9)));
+        let known = tenant(Some(at(3)));
+        assert_eq!(since(&known, &workload("h1", 2, 1)), Some(at(3)));
+        assert_eq!(since(&known, &workload("h1", 1, 2)), None, "it rolls again");
+        assert_eq!(since(&known, &workload("h0", 2, 2)), None, "the old Secret");
+    }
+
+    #[test]
+    fn who_waits_is_told_with_whom_he_waits_for() {
+        let tenant = tenant(None);
+        let mut seen = Seen::new(&tenant, "h1", None, at(9));
+        seen.show_rolling(&workload("h1", 0, 0), KIND);
+        let mut next = workload("h0", 2, 2);
+        next.metadata.name = Some("next".into());
+        seen.wait(&next, KIND);
+        let mut progress = Progress::default();
+        conclude(&tenant, seen, &mut progress);
+        let told = &progress.findings[&ConditionType::Injected];
+        assert_eq!(told.reason, Reason::RollingOut);
+        assert_eq!(told.message, "rolling: api; then: next");
+        assert!(progress.rolling && progress.pause.is_none() && !progress.taken_up);
+    }
 }

@@ -16,6 +16,8 @@ use crate::controllers::placement::{inject, rotate};
 pub(super) struct Selected {
     pub(super) kind: WorkloadKind,
     pub(super) live: DynamicObject,
+    /// The containers that get the Secret; all but init containers when empty.
+    pub(super) containers: Vec<String>,
     /// What it must be given, if anything.
     pub(super) document: Option<Value>,
     /// That changes its pods.
