@@ -4,18 +4,22 @@
 # relies on against a second writer: MEANS=--agents (21 kinds) or --async.
 CYCLES = 20
 
+# Tenants that are placed at once, one lab for each number.
+TENANTS = 100,1000
+
 # Databases on the server that fails, one lab for each number.
 DATABASES = 2,100,1000
 
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart --test faults
 
-.PHONY: menu install demo test check soak bench-failover lab update sim model mutants-score faults
+.PHONY: menu install demo test check soak bench bench-failover lab update sim model mutants-score faults
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
 	@echo "make test    everything, as CI does (Linux, root)"
 	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
+	@echo "make bench   what tenants cost: placed at once, one by one, and left alone"
 	@echo "make bench-failover  how a failover grows with the databases of a server"
 	@echo "make check   what needs no server; also: make sim, make model, make lab, make update"
 	@echo "make faults  docs/faults.md: each fault, its tests, and what they said when they last ran"
@@ -42,6 +46,10 @@ soak: install
 	.ci/record soak target/debug/domicile-lab soak --cycles $(CYCLES) $(MEANS)
 
 # Optimised programs: what users run.
+bench: install
+	cargo build --locked --release --workspace --bins
+	target/release/domicile-lab bench --tenants $(TENANTS)
+
 bench-failover: install
 	cargo build --locked --release --workspace --bins
 	target/release/domicile-lab bench-failover --databases $(DATABASES)

@@ -15,6 +15,7 @@ mod e2e {
     pub(crate) mod leases;
     pub(crate) mod loss;
     pub(crate) mod outputs;
+    pub(crate) mod passes;
     pub(crate) mod patroni;
     pub(crate) mod planned;
     pub(crate) mod receiver;

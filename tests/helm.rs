@@ -208,6 +208,34 @@ fn optional_parts_come_and_go() {
     }
 }
 
+/// A policy that fails denies, so that it must ask about nothing but ours; and not of the spec of a
+/// placement again when the operator writes to its metadata.
+#[test]
+fn admission_is_asked_about_our_kinds_alone_and_can_be_left_out() {
+    let all = render(&[]);
+    let policies: Vec<_> = of_kind(&all, "ValidatingAdmissionPolicy").collect();
+    assert_eq!(policies.len(), 2);
+    for policy in policies {
+        let rules = policy["spec"]["matchConstraints"]["resourceRules"].as_array();
+        for rule in rules.unwrap() {
+            assert_eq!(rule["apiGroups"], serde_json::json!(["domicile.dev"]));
+            let resources = rule["resources"].to_string();
+            assert!(!resources.contains(['*', '/']), "{resources}");
+        }
+    }
+    for off in ["admission.enabled=false", "replicas=0"] {
+        let kinds = [
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ];
+        let some = render(&[off]);
+        assert!(
+            kinds.iter().all(|kind| of_kind(&some, kind).count() == 0),
+            "{off}"
+        );
+    }
+}
+
 /// The chart's objects under some values.
 fn render(values: &[&str]) -> Vec<Value> {
     let chart = chart();

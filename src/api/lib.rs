@@ -2,6 +2,7 @@
 
 pub mod conditions;
 pub mod convert;
+pub mod copies;
 pub mod crd;
 pub mod credentials;
 pub mod fit;

@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::copies::{self, MAX_REGIONS, ServerCopy};
 use crate::fit::{self, Isolation, Plane, RegionState};
 use crate::schema::{self, rules};
 
@@ -340,6 +341,19 @@ pub struct DatabaseServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub tenants: Option<i32>,
+    /// `copies` are the other regions that hold the databases of this server, as the standbys of
+    /// its `FailoverPolicy`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_REGIONS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
+    )]
+    pub copies: Vec<ServerCopy>,
+    /// `closedTo` are the regions in which a tenant of this server allows no copy; no
+    /// `FailoverPolicy` may have a standby of it there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "copies::regions")]
+    pub closed_to: Vec<String>,
 }
 
 /// Whether a server answers.

@@ -16,7 +16,7 @@ mod residence;
 mod route;
 mod server;
 
-pub use copies::{Copies, Copy, CopyKind, copies};
+pub use copies::{Copies, Copy, CopyKind, closed, copies};
 pub use deletion::{Deletion, deletion};
 pub use effective::effective;
 pub use held::{Held, Holder, held};

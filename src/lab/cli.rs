@@ -51,27 +51,19 @@ enum Verb {
         /// How the region is lost.
         #[arg(long, default_value = "kill")]
         how: How,
-        /// 15 is the system's own (15 or newer), 18 is 18.4.
-        #[arg(long, default_value = "15")]
-        postgres: Version,
         /// Leave the lab up at the end.
         #[arg(long)]
         keep: bool,
-        /// The folder with `charts` and `examples`.
-        #[arg(long, default_value = ".")]
-        repository: PathBuf,
+        #[command(flatten)]
+        made: StoryArguments,
     },
     /// Break one thing after another in a lab of its own (the lab's folder with the ending `soak`,
     /// unless `--dir` says another) while tenants write, and judge what they were told.
     Soak {
         #[command(flatten)]
         soak: SoakArguments,
-        /// 15 is the system's own (15 or newer), 18 is 18.4.
-        #[arg(long, default_value = "15")]
-        postgres: Version,
-        /// The folder with `charts` and `examples`.
-        #[arg(long, default_value = ".")]
-        repository: PathBuf,
+        #[command(flatten)]
+        made: StoryArguments,
     },
     /// Measure failovers with many databases, each number in a lab of its own (the lab's folder
     /// with the ending `bench`, unless `--dir` says another), and print the table.
@@ -79,12 +71,17 @@ enum Verb {
         /// How many databases the server has, one lab for each number.
         #[arg(long, value_delimiter = ',', default_value = "2,100,1000")]
         databases: Vec<usize>,
-        /// 15 is the system's own (15 or newer), 18 is 18.4.
-        #[arg(long, default_value = "15")]
-        postgres: Version,
-        /// The folder with `charts` and `examples`.
-        #[arg(long, default_value = ".")]
-        repository: PathBuf,
+        #[command(flatten)]
+        made: StoryArguments,
+    },
+    /// Measure what tenants cost, each number in a lab of its own (the lab's folder with the ending
+    /// `bench`, unless `--dir` says another), and print the tables.
+    Bench {
+        /// How many tenants are placed at once, one lab for each number.
+        #[arg(long, value_delimiter = ',', default_value = "100,1000")]
+        tenants: Vec<usize>,
+        #[command(flatten)]
+        made: StoryArguments,
     },
     /// Take the lab down, with all it left; fine if there is none.
     Down,
@@ -140,6 +137,23 @@ enum Verb {
     },
 }
 
+/// What a lab of a story's own is made of.
+#[derive(clap::Args)]
+struct StoryArguments {
+    /// 15 is the system's own (15 or newer), 18 is 18.4.
+    #[arg(long, default_value = "15")]
+    postgres: Version,
+    /// The folder with `charts` and `examples`.
+    #[arg(long, default_value = ".")]
+    repository: PathBuf,
+}
+
+impl StoryArguments {
+    fn setup(&self) -> Setup {
+        self.postgres.setup(true, Engine::Plain)
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Version {
     #[value(name = "15")]
@@ -176,7 +190,9 @@ pub(crate) fn main() -> ExitCode {
         (Some(dir), _) => places.dir = dir,
         // Not the folder of a lab that a person has up.
         (None, Verb::Soak { .. }) => drop(places.dir.set_extension("soak")),
-        (None, Verb::BenchFailover { .. }) => drop(places.dir.set_extension("bench")),
+        (None, Verb::Bench { .. } | Verb::BenchFailover { .. }) => {
+            places.dir.set_extension("bench");
+        }
         (None, _) => {}
     }
     let ended = std::path::absolute(&places.dir)
@@ -201,30 +217,15 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
             let synchronous = !asynchronous && engine == Engine::Plain;
             up(places, postgres.setup(synchronous, engine))
         }
-        Verb::Demo {
-            how,
-            postgres,
-            keep,
-            repository,
-        } => {
-            let setup = postgres.setup(true, Engine::Plain);
-            stories::demo(places, setup, (how, keep), &repository)
+        Verb::Demo { how, keep, made } => {
+            stories::demo(places, made.setup(), (how, keep), &made.repository)
         }
-        Verb::Soak {
-            soak,
-            postgres,
-            repository,
-        } => {
-            let setup = postgres.setup(true, Engine::Plain);
-            stories::soak(places, setup, soak, &repository)
+        Verb::Soak { soak, made } => stories::soak(places, made.setup(), soak, &made.repository),
+        Verb::BenchFailover { databases, made } => {
+            stories::bench_failover(places, made.setup(), &databases, &made.repository)
         }
-        Verb::BenchFailover {
-            databases,
-            postgres,
-            repository,
-        } => {
-            let setup = postgres.setup(true, Engine::Plain);
-            stories::bench_failover(places, setup, &databases, &repository)
+        Verb::Bench { tenants, made } => {
+            stories::bench(places, made.setup(), &tenants, &made.repository)
         }
         Verb::Down => {
             heed_signals()?;

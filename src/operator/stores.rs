@@ -205,6 +205,9 @@ fn policy_changed(ctx: &Ctx, key: &Key, seen: &Seen<FailoverPolicy>, gone: bool)
     own(gone, seen, key, ctx, |key| ctx.wake.policies.wake(key));
     let Seen::Valid(policy) = seen else { return };
     let members = members(policy);
+    for member in &members {
+        ctx.wake.region(member.region.as_str());
+    }
     let concerned = |region: &&str| members.iter().any(|id| id.region.as_str() == *region);
     for placement in ctx.stores.placements.all() {
         if regions_of(&placement).iter().any(&concerned) {

@@ -7,6 +7,7 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::regions::How;
 use serde_json::Value;
 
+use super::passes::{logged, poke};
 use super::world::{HOME, OTHER, World, acknowledged, ensure, lossless, recovery, rest};
 
 pub(crate) fn kill(world: &World) -> Result<String> {
@@ -34,10 +35,18 @@ fn lose(world: &World, how: How) -> Result<String> {
         && (&*foretold.to, &*foretold.proof) == (OTHER, "SynchronousReplication")
         && (&*foretold.crash_loss, &*foretold.partition_loss) == ("0", "0");
     ensure(right, || format!("foretold: {foretold:?}"))?;
+    let waited = hung_passes(world)?;
     let fault = stage.lose(HOME, how)?;
+    // Passes over the tenants are then under way on a server that does not answer.
+    poke(world, &format!("{how} {fault}"))?;
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     ensure(moved.to == OTHER && moved.epochs.1 > moved.epochs.0, || {
         format!("{moved:?}")
+    })?;
+    let waited = hung_passes(world)? - waited;
+    // A killed server refuses at once.
+    ensure(waited == 0 || how == How::Kill, || {
+        format!("{waited} passes waited for {HOME} while their tenants were to be moved")
     })?;
     rest(3000);
     stage.restore(HOME)?;
@@ -55,6 +64,16 @@ fn lose(world: &World, how: How) -> Result<String> {
     proven(world, &moved.to)?;
     edges(world, told)?;
     recovery(&moved, &reports)
+}
+
+/// Passes that ended because a server did not answer until their deadline.
+fn hung_passes(world: &World) -> Result<usize> {
+    let mut count = 0;
+    for reason in ["Unreachable", "ProbeTimedOut"] {
+        let reason = format!("\"reason\":\"{reason}\"");
+        count += logged(world, &["\"The placement waits\"", &reason])?;
+    }
+    Ok(count)
 }
 
 /// A writer inside the region wrote before, or it would show nothing, and was told nothing since

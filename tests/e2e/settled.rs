@@ -1,17 +1,14 @@
 //! A world in which nothing changes costs nothing.
 
-use std::fs;
 use std::time::Duration;
 
-use domicile_lab::lab::SYSTEM_NAMESPACE;
 use domicile_lab::process::Patience;
-use domicile_lab::story::objects::kinds;
+use domicile_lab::story::audit::{Call, calls};
 use domicile_lab::{LabError, Result};
-use serde_json::{Value, json};
 
+use super::passes::{logged, poke};
 use super::world::{HOME, World, ensure, rest};
 
-const OPERATOR: &str = "system:serviceaccount:domicile-system:domicile";
 const LIMIT: Duration = Duration::from_mins(2);
 const PASSES: u32 = 10;
 const WINDOWS: u32 = 4;
@@ -41,15 +38,15 @@ pub(crate) fn nothing(world: &World) -> Result<String> {
 /// None when a server missed a probe meanwhile: then the world was not settled.
 fn window(world: &World) -> Result<Option<String>> {
     let (before, transactions) = settle(world)?;
-    let probes = changes_seen(world)?;
+    let probes = logged(world, &["\"Server changed\""])?;
     for round in 1..=PASSES {
-        poke(world, round)?;
+        poke(world, &round.to_string())?;
         rest(500);
     }
     rest(1500);
     let after = writes(world)?;
     let more = transactions_but_heartbeats(world)? - transactions;
-    if changes_seen(world)? != probes {
+    if logged(world, &["\"Server changed\""])? != probes {
         return Ok(None);
     }
     let fresh = after.get(before.len()..).unwrap_or_default();
@@ -62,18 +59,6 @@ fn window(world: &World) -> Result<Option<String>> {
     ensure(more == 0, || format!("{more} transactions wrote to {HOME}"))?;
     let told = format!("0 writes in {PASSES} passes, after {} before", before.len());
     Ok(Some(told))
-}
-
-/// How often the operator said that a server changed.
-fn changes_seen(world: &World) -> Result<usize> {
-    let mut count = 0;
-    for log in world.stage.logs.logs()? {
-        if log.namespace == SYSTEM_NAMESPACE {
-            let text = fs::read_to_string(&log.file).map_err(LabError::file("read", &log.file))?;
-            count += text.matches("\"Server changed\"").count();
-        }
-    }
-    Ok(count)
 }
 
 /// Waits until nothing was written for longer than workloads are looked at.
@@ -91,46 +76,13 @@ fn settle(world: &World) -> Result<(Vec<String>, i64)> {
     }
 }
 
-fn poke(world: &World, round: u32) -> Result<()> {
-    let objects = &world.stage.objects;
-    let patch = json!({"metadata": {"annotations": {
-        "domicile.dev/reconcile-at": round.to_string(),
-    }}});
-    for kind in [
-        kinds::REGION,
-        kinds::PLACEMENT,
-        kinds::POLICY,
-        kinds::OPERATION,
-    ] {
-        for object in objects.list(kind, None, "")? {
-            let metadata = &object["metadata"];
-            let name = metadata["name"].as_str().unwrap_or_default();
-            objects.merge(kind, metadata["namespace"].as_str(), name, &patch)?;
-        }
-    }
-    Ok(())
-}
-
-/// What the operator wrote so far, by the apiserver's own account.
+/// What the operator wrote so far, but for its leases.
 fn writes(world: &World) -> Result<Vec<String>> {
-    let path = world.stage.lab.cluster().audit_log();
-    let text = fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
-    let lines = text.lines().filter(|line| line.contains(OPERATOR));
-    let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(events.filter_map(|event| write(&event)).collect())
-}
-
-fn write(event: &Value) -> Option<String> {
-    let (verb, about) = (event["verb"].as_str()?, &event["objectRef"]);
-    let resource = about["resource"].as_str().unwrap_or_default();
-    let changes = ["create", "update", "patch", "delete", "deletecollection"].contains(&verb);
-    let done = event["stage"] == "ResponseComplete" && event["user"]["username"] == OPERATOR;
-    (changes && done && resource != "leases").then(|| {
-        format!(
-            "{verb} {resource} {}",
-            about["name"].as_str().unwrap_or_default()
-        )
-    })
+    let (calls, _) = calls(&world.stage.lab, 0)?;
+    let writes = calls.into_iter().filter(Call::writes);
+    let writes = writes.filter(|call| call.resource != "leases");
+    let told = writes.map(|call| format!("{} {} {}", call.verb, call.resource, call.name));
+    Ok(told.collect())
 }
 
 /// Transactions that wrote, less the beats: each beat is one. A beat that is under way counts

@@ -70,3 +70,20 @@ pub fn copies(
             .collect(),
     )
 }
+
+/// The regions in which one of some tenants allows no copy, from what each allows. An unknown law
+/// allows none.
+pub fn closed<'a>(
+    laws: impl IntoIterator<Item = Option<&'a BTreeSet<Jurisdiction>>>,
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> BTreeSet<RegionName> {
+    let laws: BTreeSet<_> = laws.into_iter().collect();
+    let outside = |jurisdiction: &Jurisdiction| {
+        let mut laws = laws.iter();
+        laws.any(|law| law.is_none_or(|law| !law.contains(jurisdiction)))
+    };
+    let closed = regions
+        .iter()
+        .filter(|(_, view)| outside(&view.jurisdiction));
+    closed.map(|(name, _)| name.clone()).collect()
+}

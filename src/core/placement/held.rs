@@ -84,13 +84,15 @@ impl Held {
         self.uncounted.insert(server.to_owned());
     }
 
+    /// The UIDs of the tenants that the server holds.
+    pub fn on(&self, server: &str) -> BTreeSet<&str> {
+        let here = self.tenants.get(server).into_iter().flatten();
+        here.chain(&self.astray).map(String::as_str).collect()
+    }
+
     /// How many tenants the server holds.
     pub fn count(&self, server: &str) -> u32 {
-        let here = self.tenants.get(server);
-        let astray = self.astray.iter();
-        let more = astray.filter(|uid| !here.is_some_and(|here| here.contains(*uid)));
-        let count = here.map_or(0, BTreeSet::len) + more.count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        u32::try_from(self.on(server).len()).unwrap_or(u32::MAX)
     }
 
     /// How many of them no placement stands for any more.

@@ -97,8 +97,25 @@ pub(super) fn bench_failover(
 ) -> Result<ExitCode> {
     heed_signals()?;
     let (options, parts) = begin(places, setup, repository, true)?;
-    let rows = story::bench::run(&options, &parts, numbers, &mut |line| println!("{line}"))?;
-    for line in story::bench::table(&rows) {
+    let say = &mut |line: &str| println!("{line}");
+    let rows = story::bench::failover::run(&options, &parts, numbers, say)?;
+    for line in story::bench::failover::table(&rows) {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn bench(
+    places: Places,
+    setup: Setup,
+    numbers: &[usize],
+    repository: &Path,
+) -> Result<ExitCode> {
+    heed_signals()?;
+    let (options, parts) = begin(places, setup, repository, true)?;
+    let say = &mut |line: &str| println!("{line}");
+    let rows = story::bench::tenants::run(&options, &parts, numbers, say)?;
+    for line in story::bench::tenants::table(&rows) {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)

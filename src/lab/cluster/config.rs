@@ -208,12 +208,14 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(LabError::file("write", path))
 }
 
-/// Every write, with its user, verb and object: tests count the writes of the operator.
+/// Every write, with its user, verb and object, and every read by the operator: tests count them.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  users: [\"system:serviceaccount:domicile-system:domicile\"]
 - level: None
   verbs: [get, list, watch]
 - level: Metadata

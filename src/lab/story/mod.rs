@@ -1,6 +1,7 @@
 //! The story that demo and end-to-end tests tell, in steps that can be put together.
 
 pub mod agents;
+pub mod audit;
 pub mod bench;
 pub mod collect;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod screen;
 pub mod soak;
 pub mod stage;
 mod tables;
+pub mod times;
 pub mod watch;
 pub mod writer;
 

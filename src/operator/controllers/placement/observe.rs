@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
+use domicile_api::convert::policy_view;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
@@ -35,11 +36,16 @@ pub(super) struct Seat {
     pub(super) brief: bool,
     /// The server neither moves nor is about to.
     pub(super) steady: bool,
+    /// The policy that may move the tenants of the server, and its epoch.
+    pub(super) guard: Option<(String, Epoch)>,
 }
 
 /// How long a state of a move may last before every tenant's status tells of it: writing to all of
 /// them would hold up the move itself.
 pub(super) const BRIEF: Duration = Duration::from_secs(3);
+
+/// How often a pass looks whether its server is being left.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Finds the tenant's seat from what the API server holds and the probes found. No I/O. `room` is
 /// what was found of the servers, for a tenant that has none yet.
@@ -98,7 +104,26 @@ pub(super) fn seat(
         repointing: state == Some(State::Rerouting),
         brief: state != Some(State::Steady) && brief(ctx, policy),
         steady: policy.is_none() || state == Some(State::Steady),
+        guard: policy.and_then(|policy| {
+            let machine = policy.machine.as_ref()?;
+            Some((policy.name.clone(), machine.epoch))
+        }),
     })
+}
+
+/// Returns once the tenants of the server are being moved: under a newer epoch than the seat's.
+/// What is under way on a server that does not answer would else hold up their way to another.
+pub(super) async fn moved(ctx: &Ctx, seat: &Seat) {
+    let Some((name, epoch)) = &seat.guard else {
+        return std::future::pending().await;
+    };
+    let newer = || {
+        let policy = ctx.stores.policies.get(name)?;
+        Some(policy_view(&policy).machine?.epoch > *epoch)
+    };
+    while newer() != Some(true) {
+        ctx.clock.sleep(GLANCE).await;
+    }
 }
 
 /// True when the policy's state is new.

@@ -1,18 +1,19 @@
 //! From a placement to a tenant that is served: database, Secret, login, workloads, in this order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::RenderError;
-use domicile_providers::Generic;
+use domicile_providers::{Endpoint, Generic};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::error::Halt;
 use super::external::{self, External};
 use super::memory::Memory;
-use super::observe::{BRIEF, Seat, answers, is_up, recorded, seat};
+use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
@@ -39,14 +40,28 @@ pub(super) async fn serve(
     let endpoint = ctx.endpoint(&seat.active).await;
     let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
-    let external = external::read(ctx, &secrets, tenant, progress).await?;
+    let (place, held) = ((&**tenant, &seat, &endpoint), (&secrets, live.as_ref()));
+    tokio::select! {
+        done = provide((ctx, memory), place, held, progress) => done,
+        () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
+    }
+}
+
+/// Whatever moment it is dropped at, the next pass completes it.
+async fn provide(
+    (ctx, memory): (&Ctx, &Memory),
+    (tenant, seat, endpoint): (&TenantPlacement, &Seat, &Endpoint),
+    (secrets, live): (&Api<Secret>, Option<&Secret>),
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    let external = external::read(ctx, secrets, tenant, progress).await?;
     let target = Target {
         tenant,
-        seat: &seat,
-        endpoint: &endpoint,
+        seat,
+        endpoint,
         external: &external,
     };
-    let chosen = choose(&target, live.as_ref(), progress).await?;
+    let chosen = choose(&target, live, progress).await?;
     lacking(&external, &chosen, progress)?;
     let rendered = target
         .render(&chosen)
@@ -54,15 +69,15 @@ pub(super) async fn serve(
     let uid = tenant.uid().unwrap_or_default();
     let inputs = target.inputs(&chosen, &rendered);
     let now = ctx.clock.now().wall;
-    let write = secret::write(live.as_ref(), &target.identity(now), &rendered);
+    let write = secret::write(live, &target.identity(now), &rendered);
     let published = match write {
-        Write::Nothing => secret::published(live.as_ref()),
+        Write::Nothing => secret::published(live),
         Write::Create(_) | Write::Patch(_) => Some(now),
     };
     progress.served = Some(target.served(&rendered, &chosen));
     let store = Store {
         ctx,
-        secrets: &secrets,
+        secrets,
         tenant,
     };
     let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
@@ -82,7 +97,7 @@ pub(super) async fn serve(
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
-    rotate::turn(&target, &store, live.as_ref(), &chosen, progress).await
+    rotate::turn(&target, &store, live, &chosen, progress).await
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so

@@ -72,7 +72,7 @@ impl Target<'_> {
     fn idle(&self, chosen: &Chosen) -> Option<Slot> {
         let known = self.tenant.credentials()?;
         let settled = chosen.slot == self.tenant.active_slot() && known.retiring.is_none();
-        (settled && self.seat.steady).then(|| chosen.slot.other())
+        settled.then(|| chosen.slot.other())
     }
 
     /// Whether the tenant is served as its status records it: what differs on the server then was
@@ -118,7 +118,8 @@ impl Target<'_> {
             store.write(write, progress).await?;
             return Ok(Look::Logins);
         }
-        let plan = database::plan(tenant, seat, self.idle(chosen));
+        let idle = self.idle(chosen).filter(|_| seat.steady);
+        let plan = database::plan(tenant, seat, idle);
         database::make(&server, &plan, seat, progress).await?;
         // A new password is kept before the server learns it, else it would be lost with us. A
         // known one is published only once it works on the server that it is published for.

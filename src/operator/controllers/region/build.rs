@@ -101,9 +101,13 @@ fn server(
         role: None,
         timeline: None,
         tenants: None,
+        copies: Vec::new(),
+        closed_to: Vec::new(),
     });
     let tenants = seen.held.count(&server.name);
     entry.tenants = Some(i32::try_from(tenants).unwrap_or(i32::MAX));
+    let bounds = seen.bounds.get(&server.name).cloned().unwrap_or_default();
+    (entry.copies, entry.closed_to) = (bounds.copies, bounds.closed_to);
     let Some(sample) = seen.samples.get(&server.name) else {
         return entry;
     };

@@ -9,6 +9,7 @@ use crate::context::Ctx;
 use crate::controllers::{LONGEST_WAIT, Work, drive};
 use crate::kube::cas::CasError;
 
+pub mod bounds;
 pub mod build;
 pub mod observe;
 pub mod report;

@@ -11,6 +11,7 @@ use domicile_core::placement::{self, Held};
 use domicile_core::time::Now;
 use kube::ResourceExt;
 
+use super::bounds::{Bounds, bounds};
 use crate::context::Ctx;
 use crate::holders::holders;
 use crate::probes::Sample;
@@ -33,6 +34,8 @@ pub struct Observation {
     pub plans: BTreeMap<Option<String>, usize>,
     /// Whose place is on which server.
     pub held: Held,
+    /// Where the databases of each server lie too, and where they may not.
+    pub bounds: BTreeMap<String, Bounds>,
     /// Other Regions that are the default too, when this one is.
     pub other_defaults: Vec<String>,
     /// Entries that name a server of this Region once more: this entry, and the other one.
@@ -58,13 +61,18 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
         let status = placement.status.as_ref();
         status.and_then(|status| status.active_region.as_deref()) == Some(name.as_str())
     };
+    let policies = ctx.stores.policies.all();
+    let policies = placement::effective(policies.iter().map(|p| policy_view(p)).collect());
+    let held = placement::held(&RegionName::from(&*name), "", &holders(ctx), &policies);
+    let bounds = bounds(&region, &held, &policies, (&regions, &placements));
     Observation {
         now: ctx.clock.now(),
         samples,
         engines,
         placements: placements.iter().filter(active).count(),
         plans: plans(&name, &placements),
-        held: held(ctx, &name),
+        held,
+        bounds,
         other_defaults: other_defaults(&region, &regions),
         twins: twins(&region, &regions),
         region,
@@ -82,12 +90,6 @@ pub fn plans(name: &str, placements: &[Arc<TenantPlacement>]) -> BTreeMap<Option
         }
     }
     plans
-}
-
-fn held(ctx: &Ctx, name: &str) -> Held {
-    let policies = ctx.stores.policies.all();
-    let policies = placement::effective(policies.iter().map(|p| policy_view(p)).collect());
-    placement::held(&RegionName::from(name), "", &holders(ctx), &policies)
 }
 
 /// The other default Regions, when `region` is one.

@@ -47,6 +47,7 @@ fn seen(status: Option<RegionStatus>, sample: Option<Arc<Sample>>) -> Observatio
         placements: 0,
         plans: BTreeMap::new(),
         held: domicile_core::placement::Held::default(),
+        bounds: BTreeMap::new(),
         other_defaults: Vec::new(),
         twins: Vec::new(),
     }

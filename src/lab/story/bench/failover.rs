@@ -4,28 +4,25 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::moves::Moved;
-use super::objects::{kinds, ready};
-use super::report::TenantReport;
-use super::screen::{Recovery, recovery};
-use super::stage::{Parts, Stage};
-use super::watch::PolicyWatch;
+use super::{BATCH_LIMIT, HOME, NAMESPACE, await_placed, each, make_room, markdown, placement};
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
-use crate::lab::{Lab, Options, SYSTEM_NAMESPACE};
+use crate::lab::Options;
 use crate::process::Patience;
 use crate::regions::{How, Region};
+use crate::story::hands;
+use crate::story::moves::Moved;
+use crate::story::objects::kinds;
+use crate::story::report::TenantReport;
+use crate::story::screen::{Recovery, recovery};
+use crate::story::stage::{Parts, Stage};
+use crate::story::watch::PolicyWatch;
 
-const HOME: &str = "eu-west";
 const OTHER: &str = "eu-central";
-/// Not a tenant's namespace by name: nothing writes there, and no writer is looked for.
-const NAMESPACE: &str = "bench";
 /// Placements in one call of `kubectl apply`.
 const BATCH: usize = 100;
-/// For the databases of one batch: about 0.1 s each on a quiet machine.
-const BATCH_LIMIT: Duration = Duration::from_mins(5);
 /// For a writer that reconnects once its Secret has changed.
 const FIRST_ROW: Duration = Duration::from_mins(1);
 /// Before the loss, so that the standby has what was made.
@@ -61,15 +58,9 @@ pub fn run(
     numbers: &[usize],
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for number in numbers {
-        say(&format!("{number} databases"));
-        Lab::down(&options.places.dir)?;
-        let row = measure(options, parts.clone(), *number, say);
-        Lab::down(&options.places.dir)?;
-        rows.push(row?);
-    }
-    Ok(rows)
+    each(options, numbers, say, |number, say| {
+        measure(options, parts.clone(), number, say)
+    })
 }
 
 /// The rows as a table in Markdown.
@@ -88,9 +79,6 @@ pub fn table(rows: &[Row]) -> Vec<String> {
         "switchover gap",
         "all home",
     ];
-    let line = |words: Vec<String>| format!("| {} |", words.join(" | "));
-    let head = line(names.map(str::to_owned).to_vec());
-    let rule = format!("|{}", "---:|".repeat(names.len()));
     let of = |row: &Row| {
         let Recovery {
             total: _,
@@ -100,7 +88,7 @@ pub fn table(rows: &[Row]) -> Vec<String> {
             repoint,
             first_write,
         } = row.failover;
-        let seconds = [
+        let seconds = vec![
             row.provisioned,
             detect,
             fence,
@@ -113,17 +101,9 @@ pub fn table(rows: &[Row]) -> Vec<String> {
             row.switchover_gap,
             row.all_home,
         ];
-        let words = seconds.iter().map(|one| format!("{one:.2}"));
-        line(
-            std::iter::once(row.databases.to_string())
-                .chain(words)
-                .collect(),
-        )
+        (row.databases, seconds)
     };
-    [head, rule]
-        .into_iter()
-        .chain(rows.iter().map(of))
-        .collect()
+    markdown(&names, rows.iter().map(of))
 }
 
 fn measure(
@@ -139,7 +119,7 @@ fn measure(
     let provisioned = since(begun)?;
     let watch = PolicyWatch::begin(&stage.objects, &stage.policy)?;
     stage.await_policy("the standby has it all", |policy| {
-        super::hands::in_sync(policy, OTHER, true)
+        hands::in_sync(policy, OTHER, true)
     })?;
     // What was made lies behind: a rewind reads from the last checkpoint that both have.
     for region in [HOME, OTHER] {
@@ -161,7 +141,7 @@ fn measure(
     let rewind = since(begun)?;
     say(&format!("  {how:?}"));
     stage.await_policy("the old primary follows", |policy| {
-        super::hands::in_sync(policy, HOME, true)
+        hands::in_sync(policy, HOME, true)
     })?;
     let start = monotonic()?;
     std::thread::sleep(STEADY);
@@ -201,49 +181,15 @@ fn repointed(stage: &Stage, begun: u64, moved: &Moved) -> Result<f64> {
 
 /// Places tenants without workloads, and waits until each has its Secret.
 fn fill(stage: &Stage, number: usize, say: &mut dyn FnMut(&str)) -> Result<()> {
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
-    });
-    stage.apply(&[namespace, onboarding()])?;
+    make_room(stage)?;
     let names: Vec<String> = (0..number).map(|one| format!("bench-{one:04}")).collect();
     for batch in names.chunks(BATCH) {
         let placements: Vec<Value> = batch.iter().map(|name| placement(name)).collect();
         stage.apply(&placements)?;
-        let patience = Patience::new("placements of the bench", BATCH_LIMIT);
-        loop {
-            let placed = stage.objects.list(kinds::PLACEMENT, Some(NAMESPACE), "")?;
-            let waiting = placed.iter().filter(|one| !ready(one)).count();
-            if waiting == 0 {
-                say(&format!("  {} databases added", placed.len()));
-                break;
-            }
-            patience.pause(|| format!("{waiting} are not ready"))?;
-        }
+        let placed = await_placed(stage)?;
+        say(&format!("  {placed} databases added"));
     }
     Ok(())
-}
-
-/// What `kubectl domicile onboard` prints.
-fn onboarding() -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "domicile", "namespace": NAMESPACE},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-            "name": "domicile-tenant",
-        },
-        "subjects": [{
-            "kind": "ServiceAccount", "name": "domicile", "namespace": SYSTEM_NAMESPACE,
-        }],
-    })
-}
-
-fn placement(name: &str) -> Value {
-    json!({
-        "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"tenantID": name, "region": HOME},
-    })
 }
 
 /// The tenants that move, as the checker sees them. Errors: it sees a broken promise; a fast

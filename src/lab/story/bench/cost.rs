@@ -1,0 +1,78 @@
+//! What the operator took of the API server, of the database server and of the machine.
+
+use super::HOME;
+use super::usage::Usage;
+use crate::error::{LabError, Result};
+use crate::story::audit::calls;
+use crate::story::stage::Stage;
+
+/// What something took, by each of what it was divided by. Leases are left out, heartbeats too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Writes to the API server but of events.
+    pub writes: f64,
+    /// Events.
+    pub events: f64,
+    /// Reads of the API server, with watches that ended.
+    pub reads: f64,
+    /// Sessions that were opened on the database server, by whomever.
+    pub sessions: f64,
+    /// Transactions of the database server that wrote.
+    pub transactions: f64,
+    /// Processor time of the operator's processes, in seconds.
+    pub cpu: f64,
+}
+
+/// A moment from which, or until which, costs count.
+pub(super) struct Mark {
+    /// Calls until then: writes, events, reads.
+    calls: [u64; 3],
+    sessions: i64,
+    transactions: i64,
+    cpu: f64,
+}
+
+impl Mark {
+    pub(super) fn now(stage: &Stage) -> Result<Self> {
+        let (told, _) = calls(&stage.lab, 0)?;
+        let mut counts = [0; 3];
+        for call in told.iter().filter(|call| call.resource != "leases") {
+            let kind = match (call.writes(), &*call.resource) {
+                (true, "events") => 1,
+                (true, _) => 0,
+                (false, _) => 2,
+            };
+            counts[kind] += 1;
+        }
+        let number = |sql: &str| -> Result<i64> {
+            let text = stage.sql(HOME, sql)?;
+            let odd = |_| LabError::State(format!("{HOME} answers {text:?}"));
+            text.trim().parse().map_err(odd)
+        };
+        Ok(Self {
+            calls: counts,
+            sessions: number("SELECT sum(sessions)::bigint FROM pg_stat_database")?,
+            transactions: number(
+                "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint - sequence \
+                 FROM domicile.heartbeat",
+            )?,
+            cpu: Usage::now(stage.space())?.cpu,
+        })
+    }
+
+    /// What was taken since `start`, divided by `by`.
+    pub(super) fn since(&self, start: &Self, by: f64) -> Cost {
+        let [writes, events, reads] = [0, 1, 2].map(|kind| {
+            let (now, then) = (self.calls[kind], start.calls[kind]);
+            now.saturating_sub(then) as f64 / by
+        });
+        Cost {
+            writes,
+            events,
+            reads,
+            sessions: (self.sessions - start.sessions) as f64 / by,
+            transactions: (self.transactions - start.transactions) as f64 / by,
+            cpu: (self.cpu - start.cpu) / by,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Where the databases of a server lie too, and where its tenants allow none: what admission asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domicile_api::convert::{law, region_view};
+use domicile_api::copies::{MAX_REGIONS, ServerCopy};
+use domicile_api::placement::TenantPlacement;
+use domicile_api::region::Region;
+use domicile_core::names::{Jurisdiction, RegionName, ServerId};
+use domicile_core::placement::{self, Held, PolicyView, RegionView};
+use kube::ResourceExt;
+
+/// Of one server, as its status says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The other regions that hold its databases.
+    pub copies: Vec<ServerCopy>,
+    /// The regions in which one of its tenants allows no copy.
+    pub closed_to: Vec<String>,
+}
+
+/// The bounds of each server of `region`.
+pub fn bounds(
+    region: &Region,
+    held: &Held,
+    policies: &[PolicyView],
+    (regions, placements): (&[Arc<Region>], &[Arc<TenantPlacement>]),
+) -> BTreeMap<String, Bounds> {
+    let views = regions.iter().map(|region| region_view(region)).collect();
+    let laws = laws(&views, placements);
+    let of = |server: &str| {
+        let closed =
+            placement::closed(held.on(server).into_iter().map(|uid| laws.get(uid)), &views);
+        Bounds {
+            copies: copies(&ServerId::new(region.name_any(), server), policies, &views),
+            closed_to: closed
+                .into_iter()
+                .take(MAX_REGIONS)
+                .map(|name| name.to_string())
+                .collect(),
+        }
+    };
+    let servers = region.spec.database_servers.iter();
+    servers.map(|s| (s.name.clone(), of(&s.name))).collect()
+}
+
+/// What each tenant allows, by UID. Absent where its home is not known.
+fn laws(
+    regions: &BTreeMap<RegionName, RegionView>,
+    placements: &[Arc<TenantPlacement>],
+) -> BTreeMap<String, BTreeSet<Jurisdiction>> {
+    let of = |tenant: &Arc<TenantPlacement>| {
+        let home = tenant.status.as_ref()?.home_region.as_deref()?;
+        let home = regions.get(&RegionName::from(home))?;
+        Some((tenant.uid()?, law(tenant, &home.jurisdiction)))
+    };
+    placements.iter().filter_map(of).collect()
+}
+
+fn copies(
+    server: &ServerId,
+    policies: &[PolicyView],
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Vec<ServerCopy> {
+    let policy = policies.iter().find(|policy| policy.primary == *server);
+    let standbys = policy.into_iter().flat_map(|policy| &policy.standbys);
+    let names: BTreeSet<_> = standbys.map(|standby| &standby.region).collect();
+    let known = names.into_iter().filter_map(|name| {
+        Some(ServerCopy {
+            region: name.to_string(),
+            jurisdiction: regions.get(name)?.jurisdiction.to_string(),
+        })
+    });
+    known.take(MAX_REGIONS).collect()
+}
