@@ -8,7 +8,6 @@
 
 use domicile_api::conditions::ConditionType;
 use domicile_api::{FailoverPolicy, Region};
-use domicile_tests::operator::Running;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -24,9 +23,7 @@ const CENTRAL: &str = "10.77.0.2";
 
 #[test]
 fn the_apiserver_keeps_tenants_within_their_law() {
-    let world = World {
-        running: Running::start(),
-    };
+    let world = World::start();
     let _policies = install(&world);
     world.running.onboard(SPACE);
     for (name, law, host) in [

@@ -11,10 +11,9 @@ use domicile_api::conditions::ConditionType;
 use domicile_api::meta::{OWNER_UID, SECRET_HASH, SKIP_CLEANUP};
 use domicile_lab::regions::How;
 use domicile_operator::telemetry::ControllerLabels;
-use domicile_tests::operator::Running;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[path = "apiserver_placement/address.rs"]
 mod address;
@@ -22,16 +21,22 @@ mod address;
 mod capacity;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
+#[path = "apiserver_placement/injection.rs"]
+mod injection;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/namespace.rs"]
 mod namespace;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
+#[path = "apiserver_placement/reload.rs"]
+mod reload;
 #[path = "apiserver_placement/rotation.rs"]
 mod rotation;
 #[path = "apiserver_placement/states.rs"]
 mod states;
+#[path = "apiserver_placement/waves.rs"]
+mod waves;
 #[path = "apiserver_placement/world.rs"]
 mod world;
 
@@ -39,9 +44,7 @@ use world::{EAST, SOON, SPACE, WEST, World, deployment, region, tenant};
 
 #[test]
 fn tenants_are_placed_and_let_go() {
-    let world = World {
-        running: Running::start(),
-    };
+    let world = World::start();
     world.running.onboard(SPACE);
     refused::a_placement_without_any_region_waits(&world);
     world.apply(&region("eu-west", "EU", WEST, "eu-west-admin"));
@@ -242,13 +245,9 @@ fn a_field_of_somebody_else_is_left_alone(world: &World) {
 }
 
 fn a_workload_that_is_no_longer_selected_is_released(world: &World) {
-    let label = |value: Value| {
+    let label = |value: &str| {
         let patch = json!({ "metadata": { "labels": { "tenant": value } } });
-        let (api, patch) = (world.deployments(), Patch::Merge(&patch));
-        world
-            .running
-            .block_on(api.patch("api", &PatchParams::default(), &patch))
-            .unwrap();
+        world.patch_deployment("api", &patch);
     };
     let names = || -> Vec<String> {
         let live = world.deployment("api");
@@ -258,7 +257,7 @@ fn a_workload_that_is_no_longer_selected_is_released(world: &World) {
             .map(|entry| entry["name"].as_str().unwrap().to_owned())
             .collect()
     };
-    label("other".into());
+    label("other");
     world.poke("acme", "released");
     world.running.until("the variables are gone", SOON, || {
         (names() == ["MINE"]).then_some(())
@@ -270,7 +269,7 @@ fn a_workload_that_is_no_longer_selected_is_released(world: &World) {
         "acme",
         (ConditionType::Injected, "False", "NoWorkloads"),
     );
-    label("acme".into());
+    label("acme");
     world.poke("acme", "selected");
     world.running.until("the variables are back", SOON, || {
         (names().len() > 1).then_some(())

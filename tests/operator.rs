@@ -96,6 +96,22 @@ impl Running {
         self.runtime.block_on(future).unwrap()
     }
 
+    /// Ends the operator and starts another one, which remembers nothing.
+    pub fn restart(&mut self) {
+        self.ctx.stop.now();
+        let mut loops = self.loops.take().unwrap_or_default();
+        let kubeconfig = self.lab.kubeconfig();
+        let (ctx, loops) = self.block_on(async {
+            loops.shutdown().await;
+            let operator = client(&kubeconfig, Some(ACCOUNT)).await;
+            let (ctx, ends) = context(operator, settings());
+            lead(&ctx, ends, &mut loops);
+            (ctx, loops)
+        });
+        self.ctx = ctx;
+        self.loops = Some(loops);
+    }
+
     /// Gives the operator its rights in the namespace of a tenant, which is made if missing.
     pub fn onboard(&self, namespace: &str) {
         let documents = json!({ "apiVersion": "v1", "kind": "List", "items": [

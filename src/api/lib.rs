@@ -6,6 +6,7 @@ pub mod copies;
 pub mod crd;
 pub mod credentials;
 pub mod fit;
+pub mod injection;
 pub mod meta;
 pub mod notification;
 pub mod operation;

@@ -52,8 +52,15 @@ pub const EPOCH: &str = "domicile.dev/epoch";
 /// Annotation on a Lease: the record of a write lease or a promise.
 pub const AUTHORITY: &str = "domicile.dev/authority";
 
-/// Annotation on a Secret and on pod templates: the hash of the Secret's content.
+/// Annotation on a Secret, and on pod templates or workloads: the hash of the Secret's content.
 pub const SECRET_HASH: &str = "domicile.dev/secret-hash";
+
+/// Annotation on a workload: the server that the Secret led to when the workload got it, and the
+/// generation of the credentials.
+pub const SECRET_ORIGIN: &str = "domicile.dev/secret-origin";
+
+/// Annotation on a Secret: when its content last changed.
+pub const PUBLISHED_AT: &str = "domicile.dev/published-at";
 
 /// Label on Secrets: the name of the `TenantPlacement`.
 pub const PLACEMENT_LABEL: &str = "domicile.dev/placement";

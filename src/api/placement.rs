@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use domicile_core::names::{DatabaseName, NameError};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsSpec;
 use crate::fit::{self, Isolation, Plane};
+use crate::injection::InjectionSpec;
 use crate::placement_status::TenantPlacementStatus;
 use crate::schema::{self, rules};
 
@@ -113,8 +113,7 @@ pub struct TenantPlacementSpec {
     /// `connection` shapes the Secret.
     #[serde(default)]
     pub connection: ConnectionSpec,
-    /// `injection` selects the workloads that get the Secret's keys as environment variables; none
-    /// when absent.
+    /// `injection` hands the Secret to workloads; to none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<InjectionSpec>,
 }
@@ -202,46 +201,6 @@ pub enum Include {
     RegionEnv,
 }
 
-/// Which workloads get the Secret's keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct InjectionSpec {
-    /// `workloads` of the placement's own namespace.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
-    pub workloads: Vec<WorkloadSelector>,
-}
-
-/// A selection of workloads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkloadSelector {
-    /// `apiVersion` of the workloads.
-    #[schemars(extend("enum" = ["apps/v1"]))]
-    pub api_version: String,
-    /// `kind` of the workloads.
-    pub kind: WorkloadKind,
-    /// `selector` matches the labels of the workload itself, not those of its pods.
-    #[schemars(schema_with = "schema::label_selector")]
-    pub selector: LabelSelector,
-    /// `containers` that get the variables; all when absent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::names")]
-    pub containers: Vec<String>,
-}
-
-/// A kind of workload that has a pod template.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum WorkloadKind {
-    /// `apps/v1` Deployment.
-    Deployment,
-    /// `apps/v1` `StatefulSet`.
-    StatefulSet,
-    /// `apps/v1` `DaemonSet`.
-    DaemonSet,
-}
-
 impl TenantPlacement {
     /// The database that the placement means: the given name, or the one that the tenant ID makes.
     pub fn database_name(&self) -> Result<DatabaseName, NameError> {
@@ -255,25 +214,6 @@ impl TenantPlacement {
     pub fn secret_name(&self) -> String {
         let given = self.spec.connection.secret_name.clone();
         given.unwrap_or_else(|| format!("{}-db", self.name_any()))
-    }
-
-    /// The selections of workloads; none when there is no `injection`.
-    pub fn workloads(&self) -> &[WorkloadSelector] {
-        self.spec
-            .injection
-            .as_ref()
-            .map_or(&[], |injection| &injection.workloads)
-    }
-}
-
-impl WorkloadKind {
-    /// The kind as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-            Self::DaemonSet => "DaemonSet",
-        }
     }
 }
 

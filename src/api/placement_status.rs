@@ -1,11 +1,12 @@
 //! `TenantPlacement.status`: what the operator did and found.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsStatus;
-use crate::placement::WorkloadKind;
+use crate::injection::WorkloadKind;
 use crate::schema;
 
 /// `status` is what the operator did and found.
@@ -103,16 +104,23 @@ pub struct WorkloadStatus {
     /// `name` of the workload.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub name: String,
-    /// `observedHash` is the hash of the Secret that the pod template carries.
+    /// `observedHash` is the hash of the Secret that the pod template carries. Where the Secret
+    /// restarts nothing, it is the present one once all pods have started after it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = schema::HEX))]
     pub observed_hash: Option<String>,
-    /// `updated` pods run that template.
+    /// `updated` pods run that template; where the Secret restarts nothing, those that started
+    /// after it changed.
     #[schemars(range(min = 0, max = i32::MAX))]
     pub updated: i32,
     /// `total` pods are wanted.
     #[schemars(range(min = 0, max = i32::MAX))]
     pub total: i32,
+    /// `since` is when all of them were first seen available with the present Secret; absent while
+    /// the workload waits or rolls, and where the Secret restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Timestamp>,
 }
 
 /// One server that holds the tenant's data.

@@ -137,6 +137,10 @@ reasons! {
     InvalidTemplate,
     /// All selected workloads carry the variables and have rolled.
     InjectionComplete,
+    /// Nothing is injected: `injection.mode` is `None`.
+    InjectionOff,
+    /// Pods still run with an older Secret, and `reload.strategy` restarts nothing.
+    RestartPending,
     /// Workloads are rolling.
     RollingOut,
     /// No workload is selected or found.

@@ -26,6 +26,9 @@ pub(crate) const SLOT: &str = "^[a-z0-9_]+$";
 /// A key of a Secret.
 pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
 
+/// A folder, from the root, that is not the root itself; no part of it is `.` or `..`.
+pub(crate) const FOLDER: &str = "^(/\\.*[A-Za-z0-9_-][A-Za-z0-9._-]*)+$";
+
 /// A jurisdiction.
 pub(crate) const JURISDICTION: &str = "^[A-Z][A-Za-z0-9-]*$";
 

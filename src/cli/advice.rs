@@ -115,9 +115,14 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
     }
     if has("FieldConflict") {
         next.push(format!(
-            "let the other field manager give up the variables, or choose other names in \
-             spec.connection.keys of {here}/{}",
+            "let the other field manager give up what it owns, or choose other names in \
+             spec.connection.keys, or another spec.injection.mode or mountPath, of {here}/{}",
             name(placement)
+        ));
+    }
+    if has("RestartPending") {
+        next.push(format!(
+            "restart the pods that Injected names: kubectl rollout restart -n {here} KIND/NAME"
         ));
     }
     if has("DeletionProtected") {

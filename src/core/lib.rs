@@ -7,6 +7,7 @@ pub mod connection;
 pub mod facts;
 pub mod failover;
 pub mod health;
+pub mod injection;
 pub mod json_path;
 pub mod lease;
 pub mod names;

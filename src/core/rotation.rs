@@ -137,6 +137,13 @@ pub fn open_until(credentials: &Credentials, wish: &Wish) -> Timestamp {
     after(credentials.since, i64::from(wish.overlap_seconds))
 }
 
+/// Whether half of the time is over for which the logins before stay open: who still has them gets
+/// the others now, whatever he was to wait for.
+pub fn is_pressing(credentials: &Credentials, wish: &Wish, now: Timestamp) -> bool {
+    let half = after(credentials.since, i64::from(wish.overlap_seconds / 2));
+    credentials.retiring.is_some() && now >= half
+}
+
 /// Whether a rotation is asked for that has not taken place.
 pub fn asked(credentials: &Credentials, wish: &Wish) -> bool {
     wish.request.is_some() && wish.request != credentials.answered

@@ -148,6 +148,13 @@ const RULES: &[Rule] = &[
         why: "hand the credentials to the selected workloads",
     },
     Rule {
+        scope: Scope::Tenant,
+        group: "",
+        resources: &["pods"],
+        verbs: &["list"],
+        why: "know which pods started before the credentials changed",
+    },
+    Rule {
         scope: Scope::Binding,
         group: "",
         resources: &["secrets"],

@@ -18,27 +18,20 @@ const MOVE: Duration = Duration::from_mins(2);
 pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &World) {
     world.apply(&region("eu-central", "EU", CENTRAL, "eu-central-admin"));
     world.await_region("eu-central", "Serving");
-    let labels = json!({ "tenant": "mover" });
-    world.apply(&deployment("mover", &labels, &json!([])));
-    let workloads = json!([{
-        "apiVersion": "apps/v1", "kind": "Deployment", "selector": { "matchLabels": labels },
-    }]);
-    let spec = json!({
-        "tenantID": "mover", "region": "eu-west", "injection": { "workloads": workloads },
-        "reclaimPolicy": "Delete", "deletionProtection": false,
-    });
-    world.apply(&tenant("mover", &spec));
-    world.await_condition(
-        SPACE,
-        "mover",
-        (ConditionType::Injected, "True", "InjectionComplete"),
-    );
+    place(world);
     world.await_condition(
         SPACE,
         "mover",
         (ConditionType::FailoverProtected, "False", "NoPolicy"),
     );
     let home = world.secret("mover-db").unwrap();
+    // Pods whose server is gone wait for no wave: here no pod ever ends one.
+    let reload = json!({ "wave": 1, "pauseSeconds": 86_400 });
+    world.patch(
+        SPACE,
+        "mover",
+        &json!({ "spec": { "injection": { "reload": reload } } }),
+    );
 
     world.apply(&policy());
     world.await_condition(
@@ -78,6 +71,34 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     world.delete(SPACE, "mover");
     world.await_gone(SPACE, "mover");
     assert!(!world.database_exists("eu-west", "tenant_mover"));
+}
+
+/// Makes the tenant with two workloads. Where their server is gone they wait for no wave: none ever
+/// ends here, as no pod is ever available.
+fn place(world: &World) {
+    let labels = json!({ "tenant": "mover" });
+    for name in ["mover", "mover-2"] {
+        world.apply(&deployment(name, &labels, &json!([])));
+    }
+    let workloads = json!([{
+        "apiVersion": "apps/v1", "kind": "Deployment", "selector": { "matchLabels": labels },
+    }]);
+    let spec = json!({
+        "tenantID": "mover", "region": "eu-west", "injection": { "workloads": workloads },
+        "reclaimPolicy": "Delete", "deletionProtection": false,
+    });
+    world.apply(&tenant("mover", &spec));
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::Injected, "True", "InjectionComplete"),
+    );
+    let reload = json!({ "wave": 1, "pauseSeconds": 86_400 });
+    world.patch(
+        SPACE,
+        "mover",
+        &json!({ "spec": { "injection": { "reload": reload } } }),
+    );
 }
 
 /// Makes a second policy of the same servers. It is refused, and the tenant must not heed it.

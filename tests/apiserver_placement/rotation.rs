@@ -43,10 +43,7 @@ pub(super) fn a_password_changed_on_the_server_is_set_back_and_told(world: &Worl
 pub(super) fn no_login_ever_fails(world: &World) {
     // No kubelet makes the new pods ready here, and a rolling update would keep the old ones.
     let strategy = json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } });
-    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&strategy));
-    let api = world.deployments();
-    let patched = api.patch("api", &parameters, &patch);
-    world.running.block_on(patched).unwrap();
+    world.patch_deployment("api", &strategy);
     let first = world.secret("acme-db").unwrap();
     hold(world, &first);
     ask(world, "first");

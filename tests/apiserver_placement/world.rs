@@ -1,6 +1,7 @@
 //! What the tests of placements make, read and wait for.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, find};
@@ -25,9 +26,22 @@ pub(super) const SOON: Duration = Duration::from_mins(2);
 /// The lab with an operator, and short ways to its objects.
 pub(super) struct World {
     pub(super) running: Running,
+    _alone: MutexGuard<'static, ()>,
 }
 
+/// There is one lab at a time.
+static LAB: Mutex<()> = Mutex::new(());
+
 impl World {
+    /// Waits until no other test has the lab, and starts it.
+    pub(super) fn start() -> Self {
+        let alone = LAB.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            running: Running::start(),
+            _alone: alone,
+        }
+    }
+
     pub(super) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.running.admin.clone(), SPACE)
     }
@@ -75,6 +89,13 @@ impl World {
     pub(super) fn deployment(&self, name: &str) -> Value {
         let found = self.running.block_on(self.deployments().get(name)).unwrap();
         serde_json::to_value(found).unwrap()
+    }
+
+    pub(super) fn patch_deployment(&self, name: &str, patch: &Value) {
+        let (api, patch) = (self.deployments(), Patch::Merge(patch));
+        self.running
+            .block_on(api.patch(name, &PatchParams::default(), &patch))
+            .unwrap();
     }
 
     pub(super) fn placement(&self, namespace: &str, name: &str) -> Option<TenantPlacement> {

@@ -1,12 +1,20 @@
 //! What a selected workload must carry, compared with what it carries: pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use domicile_api::meta::{self, manager};
-use domicile_api::placement::WorkloadKind;
+use domicile_api::injection::{ReloadStrategy, WorkloadKind};
+use domicile_api::meta;
+use domicile_core::injection::Origin;
+use domicile_core::names::ServerId;
 use kube::api::DynamicObject;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
+
+mod items;
+mod owned;
+
+use items::{Container, Items, List, holds};
+use owned::{Owned, manager_of, owned};
 
 /// What a workload of a placement must carry.
 #[derive(Debug, Clone, Copy)]
@@ -17,10 +25,23 @@ pub(super) struct Wanted<'a> {
     pub(super) secret: &'a str,
     /// The hash of the Secret's content.
     pub(super) hash: &'a str,
-    /// The Secret's keys that become environment variables.
-    pub(super) variables: &'a BTreeSet<String>,
-    /// The containers that get them; all when empty.
+    /// What the Secret leads to.
+    pub(super) origin: &'a Origin,
+    /// What a changed Secret does to it.
+    pub(super) reload: ReloadStrategy,
+    /// How it gets the Secret.
+    pub(super) content: Content<'a>,
+    /// The containers that get it; all but init containers when empty.
     pub(super) containers: &'a [String],
+}
+
+/// How a workload gets the Secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    /// These keys are environment variables.
+    Variables(&'a BTreeSet<String>),
+    /// All keys are files in this folder.
+    Files(&'a str),
 }
 
 /// What to do about one workload.
@@ -28,8 +49,13 @@ pub(super) struct Wanted<'a> {
 pub(super) enum Decision {
     /// It carries all of it.
     Settled,
-    /// Apply this document.
-    Apply(Value),
+    /// Apply a document.
+    Apply {
+        /// The document.
+        document: Value,
+        /// It changes the pod template, and so the pods.
+        rolls: bool,
+    },
     /// Somebody else owns a field.
     Conflict {
         /// Who.
@@ -40,9 +66,6 @@ pub(super) enum Decision {
     /// The containers that the placement names are not there.
     NoContainer(Vec<String>),
 }
-
-/// Variable names by container.
-type Variables = BTreeMap<String, BTreeSet<String>>;
 
 /// Compares a workload with what it must carry. `lives` tells whether another placement of that
 /// name exists in the namespace.
@@ -62,53 +85,49 @@ pub(super) fn decide(
             field: ".spec.template".to_owned(),
         };
     }
-    let containers = containers(live);
-    let missing: Vec<String> = wanted
-        .containers
-        .iter()
-        .filter(|name| !containers.contains_key(*name))
-        .cloned()
-        .collect();
-    if !missing.is_empty() {
-        return Decision::NoContainer(missing);
-    }
-    let targets: Variables = containers
-        .keys()
-        .filter(|name| wanted.containers.is_empty() || wanted.containers.contains(name))
-        .map(|name| (name.clone(), wanted.variables.clone()))
-        .collect();
+    let containers = match targets(live, wanted.containers) {
+        Ok(containers) => containers,
+        Err(missing) => return Decision::NoContainer(missing),
+    };
+    let items = items::items(&containers, wanted);
     let owned = owned(live);
-    for (container, variables) in &targets {
-        let env = containers.get(container).map_or(&[][..], Vec::as_slice);
-        for variable in variables {
-            let ours = owned
-                .variables
-                .get(container)
-                .is_some_and(|set| set.contains(variable));
-            let foreign = env.iter().find(|entry| entry["name"] == variable.as_str());
-            if !ours && foreign.is_some_and(|entry| *entry != entry_for(wanted.secret, variable)) {
-                let manager = manager_of(live, container, variable);
-                return Decision::Conflict {
-                    manager,
-                    field: field(container, variable),
-                };
-            }
-        }
+    let foreign = items.iter().find(|(item, entry)| {
+        let there = item.of(live);
+        !owned.items.contains(item) && there.is_some_and(|there| !holds(there, entry))
+    });
+    if let Some((item, _)) = foreign {
+        return Decision::Conflict {
+            manager: manager_of(live, item),
+            field: item.field(),
+        };
     }
-    if settled(live, &containers, &targets, &owned, wanted) {
+    let rolls = !is_in_template(live, &items, &owned, wanted);
+    if !rolls && is_marked(live, &owned, wanted) {
         return Decision::Settled;
     }
-    Decision::Apply(document(live, kind, &targets, wanted))
+    let document = document(live, kind, &items, &owned, wanted);
+    Decision::Apply { document, rolls }
 }
 
-/// The placement whose variables a workload carries, by our own annotation.
+/// The placement whose Secret a workload carries, by our own annotation.
 pub(super) fn injected_by(live: &DynamicObject) -> Option<&str> {
-    if !owned(live).marker {
+    if !owned(live).marks.contains(meta::PLACEMENT_LABEL) {
         return None;
     }
     live.annotations()
         .get(meta::PLACEMENT_LABEL)
         .map(String::as_str)
+}
+
+/// What the Secret led to when a workload got it, by our own annotation.
+pub(super) fn origin(live: &DynamicObject) -> Option<Origin> {
+    let text = live.annotations().get(meta::SECRET_ORIGIN)?;
+    let (server, generation) = text.rsplit_once('/')?;
+    let (region, server) = server.split_once('/')?;
+    Some(Origin {
+        server: ServerId::new(region, server),
+        generation: generation.parse().ok()?,
+    })
 }
 
 /// The document that takes back all that was injected into a workload.
@@ -125,186 +144,89 @@ pub(super) fn observed_hash(live: &DynamicObject) -> Option<&str> {
     live.data["spec"]["template"]["metadata"]["annotations"][meta::SECRET_HASH].as_str()
 }
 
-/// How many pods run the present template, and how many are wanted. What the workload's controller
-/// counted for an older template does not count.
-pub(super) fn rollout(live: &DynamicObject, kind: WorkloadKind) -> (i32, i32) {
-    let count = |value: &Value, absent: i64| {
-        i32::try_from(value.as_i64().unwrap_or(absent))
-            .unwrap_or(i32::MAX)
-            .max(0)
+/// The containers that get the Secret, or the asked ones that are not there.
+fn targets(live: &DynamicObject, asked: &[String]) -> Result<Vec<Container>, Vec<String>> {
+    let containers = items::containers(live);
+    let there = |name: &&String| containers.iter().any(|one| one.name == **name);
+    let missing: Vec<String> = asked.iter().filter(|n| !there(n)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let wanted = |one: &Container| match one.list {
+        List::Containers => asked.is_empty() || asked.contains(&one.name),
+        List::InitContainers => asked.contains(&one.name),
     };
-    let (spec, status) = (&live.data["spec"], &live.data["status"]);
-    let (updated, total) = match kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet => (
-            count(&status["updatedReplicas"], 0),
-            count(&spec["replicas"], 1),
-        ),
-        WorkloadKind::DaemonSet => (
-            count(&status["updatedNumberScheduled"], 0),
-            count(&status["desiredNumberScheduled"], 0),
-        ),
-    };
-    let current = status["observedGeneration"].as_i64() >= live.meta().generation;
-    (if current { updated.min(total) } else { 0 }, total)
+    Ok(containers.into_iter().filter(wanted).collect())
 }
 
-/// Whether pods of an older template still run, as far as the workload's own status tells.
-pub(super) fn has_old_pods(live: &DynamicObject, kind: WorkloadKind) -> bool {
-    let status = &live.data["status"];
-    let (all, updated) = match kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
-            (&status["replicas"], &status["updatedReplicas"])
+fn is_in_template(live: &DynamicObject, items: &Items, owned: &Owned, wanted: &Wanted<'_>) -> bool {
+    let carried = |(item, entry): (&items::Item, &Value)| {
+        let there = item.of(live);
+        owned.items.contains(item) && there.is_some_and(|there| holds(there, entry))
+    };
+    let restarted = match wanted.reload {
+        ReloadStrategy::RollingRestart => owned.hash && observed_hash(live) == Some(wanted.hash),
+        ReloadStrategy::Annotation | ReloadStrategy::None => true,
+    };
+    restarted && items.iter().all(carried) && owned.items.len() == items.len()
+}
+
+fn is_marked(live: &DynamicObject, owned: &Owned, wanted: &Wanted<'_>) -> bool {
+    let owns = |name: &str| owned.marks.contains(name);
+    let origin = live.annotations().get(meta::SECRET_ORIGIN);
+    let told = match wanted.reload {
+        ReloadStrategy::Annotation => {
+            let hash = live.annotations().get(meta::SECRET_HASH);
+            owns(meta::SECRET_HASH) && hash.is_some_and(|hash| hash == wanted.hash)
         }
-        WorkloadKind::DaemonSet => (
-            &status["currentNumberScheduled"],
-            &status["updatedNumberScheduled"],
-        ),
+        ReloadStrategy::RollingRestart | ReloadStrategy::None => !owns(meta::SECRET_HASH),
     };
-    let current = status["observedGeneration"].as_i64() >= live.meta().generation;
-    !current || all.as_i64().unwrap_or(0) > updated.as_i64().unwrap_or(0)
+    told && owns(meta::PLACEMENT_LABEL)
+        && owns(meta::SECRET_ORIGIN)
+        && injected_by(live) == Some(wanted.placement)
+        && origin.is_some_and(|text| *text == written(wanted.origin))
 }
 
-fn settled(
-    live: &DynamicObject,
-    containers: &BTreeMap<String, Vec<Value>>,
-    targets: &Variables,
-    owned: &Owned,
-    wanted: &Wanted<'_>,
-) -> bool {
-    let carried = targets.iter().all(|(container, variables)| {
-        let env = containers.get(container).map_or(&[][..], Vec::as_slice);
-        variables
-            .iter()
-            .all(|variable| env.contains(&entry_for(wanted.secret, variable)))
-    });
-    carried
-        && owned.variables == *targets
-        && owned.marker
-        && owned.hash
-        && injected_by(live) == Some(wanted.placement)
-        && observed_hash(live) == Some(wanted.hash)
+/// An origin as the annotation has it.
+fn written(origin: &Origin) -> String {
+    let Origin { server, generation } = origin;
+    format!("{server}/{generation}")
 }
 
 fn document(
     live: &DynamicObject,
     kind: WorkloadKind,
-    targets: &Variables,
+    items: &Items,
+    owned: &Owned,
     wanted: &Wanted<'_>,
 ) -> Value {
-    let containers: Vec<Value> = targets
-        .iter()
-        .map(|(container, variables)| {
-            let env: Vec<Value> = variables
-                .iter()
-                .map(|variable| entry_for(wanted.secret, variable))
-                .collect();
-            json!({ "name": container, "env": env })
-        })
-        .collect();
+    let mut annotations = json!({
+        meta::PLACEMENT_LABEL: wanted.placement,
+        meta::SECRET_ORIGIN: written(wanted.origin),
+    });
+    let mut template = json!({ "spec": items::spec(items) });
+    let hash = match wanted.reload {
+        ReloadStrategy::RollingRestart => Some(wanted.hash),
+        // To take away the hash of another strategy would restart the pods for nothing.
+        ReloadStrategy::Annotation | ReloadStrategy::None => {
+            observed_hash(live).filter(|_| owned.hash)
+        }
+    };
+    if let Some(hash) = hash {
+        template["metadata"] = json!({ "annotations": { meta::SECRET_HASH: hash } });
+    }
+    if wanted.reload == ReloadStrategy::Annotation {
+        annotations[meta::SECRET_HASH] = wanted.hash.into();
+    }
     json!({
         "apiVersion": "apps/v1",
         "kind": kind.as_str(),
         // The UID keeps an apply from making a workload that was deleted meanwhile.
         "metadata": {
-            "name": live.name_any(),
-            "uid": live.meta().uid,
-            "annotations": { meta::PLACEMENT_LABEL: wanted.placement },
+            "name": live.name_any(), "uid": live.meta().uid, "annotations": annotations,
         },
-        "spec": { "template": {
-            "metadata": { "annotations": { meta::SECRET_HASH: wanted.hash } },
-            "spec": { "containers": containers },
-        }},
+        "spec": { "template": template },
     })
-}
-
-fn entry_for(secret: &str, variable: &str) -> Value {
-    json!({
-        "name": variable,
-        "valueFrom": { "secretKeyRef": { "name": secret, "key": variable } },
-    })
-}
-
-fn containers(live: &DynamicObject) -> BTreeMap<String, Vec<Value>> {
-    let list = live.data["spec"]["template"]["spec"]["containers"].as_array();
-    list.into_iter()
-        .flatten()
-        .filter_map(|container| {
-            let env = container["env"].as_array().cloned().unwrap_or_default();
-            Some((container["name"].as_str()?.to_owned(), env))
-        })
-        .collect()
-}
-
-/// What our field manager owns of a workload.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Owned {
-    variables: Variables,
-    marker: bool,
-    hash: bool,
-}
-
-fn owned(live: &DynamicObject) -> Owned {
-    let entries = live.managed_fields().iter();
-    let ours = entries.filter(|entry| {
-        entry.manager.as_deref() == Some(manager::INJECT)
-            && entry.operation.as_deref() == Some("Apply")
-    });
-    let mut owned = Owned::default();
-    for fields in ours.filter_map(|entry| entry.fields_v1.as_ref().map(|fields| &fields.0)) {
-        let annotation = format!("f:{}", meta::PLACEMENT_LABEL);
-        owned.marker |= !fields["f:metadata"]["f:annotations"][&annotation].is_null();
-        let template = &fields["f:spec"]["f:template"];
-        let annotation = format!("f:{}", meta::SECRET_HASH);
-        owned.hash |= !template["f:metadata"]["f:annotations"][&annotation].is_null();
-        owned
-            .variables
-            .append(&mut variables_in(&template["f:spec"]["f:containers"]));
-    }
-    owned
-}
-
-/// The variables in the `f:containers` of a field set. Keys are `k:{"name":"…"}`.
-fn variables_in(containers: &Value) -> Variables {
-    let named = |fields: &Value| -> Vec<(String, Value)> {
-        let fields = fields.as_object().into_iter().flatten();
-        let read = |(key, value): (&String, &Value)| {
-            let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
-            Some((key["name"].as_str()?.to_owned(), value.clone()))
-        };
-        fields.filter_map(read).collect()
-    };
-    named(containers)
-        .into_iter()
-        .map(|(container, fields)| {
-            let variables = named(&fields["f:env"]).into_iter().map(|(name, _)| name);
-            (container, variables.collect())
-        })
-        .collect()
-}
-
-fn manager_of(live: &DynamicObject, container: &str, variable: &str) -> String {
-    let owns = |fields: &Value| {
-        let set = variables_in(&fields["f:spec"]["f:template"]["f:spec"]["f:containers"]);
-        set.get(container)
-            .is_some_and(|variables| variables.contains(variable))
-    };
-    let entry = live
-        .managed_fields()
-        .iter()
-        .filter(|entry| entry.manager.as_deref() != Some(manager::INJECT))
-        .find(|entry| {
-            entry
-                .fields_v1
-                .as_ref()
-                .is_some_and(|fields| owns(&fields.0))
-        });
-    entry
-        .and_then(|entry| entry.manager.clone())
-        .unwrap_or_else(|| "unknown".to_owned())
-}
-
-fn field(container: &str, variable: &str) -> String {
-    format!(".spec.template.spec.containers[name={container:?}].env[name={variable:?}]")
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod memory;
 mod observe;
 mod progress;
 mod report;
+mod rollout;
 mod room;
 mod rotate;
 mod secret;

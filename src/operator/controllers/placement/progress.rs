@@ -7,6 +7,7 @@ use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::Copies;
+use jiff::SignedDuration;
 
 use crate::kube::events::Severity;
 
@@ -80,6 +81,8 @@ pub(super) struct Progress {
     pub(super) notice: Option<(Reason, String)>,
     /// Workloads are still rolling.
     pub(super) rolling: bool,
+    /// How long they pause, when nothing else is to be waited for.
+    pub(super) pause: Option<SignedDuration>,
     /// There are workloads that get the Secret, and no pod of theirs has the one before.
     pub(super) taken_up: bool,
     /// The logins that were published before were closed.

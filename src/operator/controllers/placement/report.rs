@@ -8,7 +8,7 @@ use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{Binding, CopyKind, DataCopy, TenantPlacementStatus};
 use domicile_core::placement::{self, Copies};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::progress::{Finding, Progress, Served, Until};
@@ -27,6 +27,9 @@ const TYPES: [ConditionType; 7] = [
     ConditionType::ResidencyCompliant,
     ConditionType::ResidencyEffective,
 ];
+
+/// However long a pause between two waves is, for it may be cut short meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a placement's status says after a pass. Equal to the present one when nothing changed.
 pub(super) fn status(
@@ -102,7 +105,12 @@ pub(super) fn rest(progress: &Progress, settled: Duration, jitter: f64) -> Durat
         Some(Until::Mended) => Duration::from_secs(5),
         Some(Until::Moved) => Duration::from_secs(1),
         Some(Until::Person) => Duration::from_secs(30),
-        None if progress.rolling => Duration::from_secs(2),
+        None if progress.rolling => {
+            let pause = progress.pause.map(SignedDuration::unsigned_abs);
+            pause
+                .unwrap_or_default()
+                .clamp(Duration::from_secs(2), LONGEST_PAUSE)
+        }
         None => settled,
     };
     fixed.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0))

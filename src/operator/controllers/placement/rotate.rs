@@ -60,7 +60,11 @@ pub(super) async fn turn(
         let message = format!("the logins {names} were to be published, and do not work: {error}");
         return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
     }
-    let write = secret::write(live, &target.identity(), &rendered);
+    let write = secret::write(
+        live,
+        &target.identity(store.ctx.clock.now().wall),
+        &rendered,
+    );
     store.write(write, progress).await?;
     let served = target.served(&rendered, &next);
     progress.served = Some(Served {
@@ -149,7 +153,7 @@ pub(super) fn recorded(
         return first(tenant, served, now);
     };
     let turned = known.active_role != active;
-    let generation = known.generation.max(1) + i64::from(turned || served.new_password);
+    let generation = generation(tenant, served);
     let retiring_role = if turned {
         Some(known.active_role)
     } else {
@@ -169,6 +173,16 @@ pub(super) fn recorded(
         retiring_role,
         answered_request: served.answered.clone().or(known.answered_request),
     }
+}
+
+/// The generation of the credentials after a pass.
+pub(super) fn generation(tenant: &TenantPlacement, served: &Served) -> i64 {
+    let known = tenant.status.as_ref();
+    let Some(known) = known.and_then(|status| status.credentials.as_ref()) else {
+        return 1;
+    };
+    let turned = known.active_role != RoleSlot::from(served.slot);
+    known.generation.max(1) + i64::from(turned || served.new_password)
 }
 
 /// The first record. Credentials that were there already had one that is lost: the other logins may

@@ -7,6 +7,7 @@ use domicile_api::meta;
 use domicile_core::connection::{RenderError, Rendered, password_in};
 use domicile_core::facts::Epoch;
 use domicile_core::names::Slot;
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
@@ -72,6 +73,8 @@ pub(super) struct Identity {
     pub(super) placement: String,
     pub(super) uid: String,
     pub(super) epoch: Epoch,
+    /// The present moment.
+    pub(super) now: Timestamp,
 }
 
 /// What has to be written. Holds secrets, so it does not print.
@@ -198,7 +201,10 @@ pub(super) fn write(live: Option<&Secret>, identity: &Identity, rendered: &Rende
         wanted.data.unwrap_or_default(),
         live.data.clone().unwrap_or_default(),
     );
-    let annotations = wanted.metadata.annotations.unwrap_or_default();
+    let mut annotations = wanted.metadata.annotations.unwrap_or_default();
+    if data == now && published(Some(live)).is_some() {
+        annotations.remove(meta::PUBLISHED_AT);
+    }
     let labels = wanted.metadata.labels.unwrap_or_default();
     let live_annotations = live.metadata.annotations.clone().unwrap_or_default();
     let live_labels = live.metadata.labels.clone().unwrap_or_default();
@@ -226,6 +232,11 @@ pub(super) fn write(live: Option<&Secret>, identity: &Identity, rendered: &Rende
     }))
 }
 
+/// Since when the Secret has had its present content, as far as it tells.
+pub(super) fn published(live: Option<&Secret>) -> Option<Timestamp> {
+    annotation(live?, meta::PUBLISHED_AT)?.parse().ok()
+}
+
 fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
     let Identity {
         name,
@@ -233,11 +244,13 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
         placement,
         uid,
         epoch,
+        now,
     } = identity;
     let annotations = [
         (meta::OWNER_UID, uid.clone()),
         (meta::EPOCH, epoch.to_string()),
         (meta::SECRET_HASH, hash(rendered)),
+        (meta::PUBLISHED_AT, now.to_string()),
     ];
     let data = rendered
         .data

@@ -68,7 +68,12 @@ async fn provide(
         .map_err(|error| bad_template(&error, progress))?;
     let uid = tenant.uid().unwrap_or_default();
     let inputs = target.inputs(&chosen, &rendered);
-    let write = secret::write(live, &target.identity(), &rendered);
+    let now = ctx.clock.now().wall;
+    let write = secret::write(live, &target.identity(now), &rendered);
+    let published = match write {
+        Write::Nothing => secret::published(live),
+        Write::Create(_) | Write::Patch(_) => Some(now),
+    };
     progress.served = Some(target.served(&rendered, &chosen));
     let store = Store {
         ctx,
@@ -88,7 +93,7 @@ async fn provide(
             }
         }
     }
-    workloads::inject(ctx, tenant, memory, &rendered, progress).await?;
+    workloads::inject(ctx, tenant, memory, (&rendered, published), progress).await?;
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.

@@ -6,6 +6,7 @@ use domicile_api::placement_status::ConnectionStatus;
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_core::names::Slot;
 use domicile_providers::{Endpoint, Generic};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
@@ -184,13 +185,14 @@ impl Target<'_> {
     }
 
     /// Where, for whom and under which epoch the Secret is written.
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self, now: Timestamp) -> Identity {
         Identity {
             name: self.tenant.secret_name(),
             namespace: namespace(self.tenant),
             placement: self.tenant.name_any(),
             uid: self.tenant.uid().unwrap_or_default(),
             epoch: self.seat.epoch,
+            now,
         }
     }
 

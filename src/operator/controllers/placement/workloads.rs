@@ -1,13 +1,19 @@
 //! The selected workloads: looked at, given what they must carry, and released when they are no
 //! longer selected.
 
+mod conclude;
+mod pace;
+mod pods;
+
 use std::collections::BTreeSet;
 
-use domicile_api::conditions::{ConditionType, Reason, Status};
+use domicile_api::conditions::{ConditionType, Reason};
+use domicile_api::injection::{InjectionMode, WorkloadKind, WorkloadSelector};
 use domicile_api::meta::manager;
-use domicile_api::placement::{TenantPlacement, WorkloadKind, WorkloadSelector};
-use domicile_api::placement_status::WorkloadStatus;
+use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::Rendered;
+use domicile_core::injection::Origin;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::{Selector, SelectorExt};
@@ -16,26 +22,25 @@ use serde_json::Value;
 use tracing::info;
 
 use super::error::{Halt, PlacementError};
-use super::inject::{self, Decision, Wanted};
+use super::inject::{self, Content, Decision, Wanted};
 use super::memory::Memory;
 use super::progress::{Progress, Stop, Until};
-use super::secret;
 use super::serve::{namespace, not_onboarded};
+use super::{rollout, secret};
 use crate::context::Ctx;
-use crate::kube::apply::{self, FieldConflict, Ownership};
+use crate::kube::apply::{self, Ownership};
 use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
-
-/// Most workloads of one placement: what its status can hold.
-const LIMIT: usize = 64;
+use conclude::Seen;
+use pace::Selected;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
 pub(super) async fn inject(
     ctx: &Ctx,
     tenant: &TenantPlacement,
     memory: &Memory,
-    rendered: &Rendered,
+    (rendered, published): (&Rendered, Option<Timestamp>),
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let selections = selections(tenant).map_err(|stop| progress.deny(INJECTED, stop))?;
@@ -43,37 +48,45 @@ pub(super) async fn inject(
     let generation = tenant.metadata.generation;
     let everything = memory.must_scan(&uid, generation);
     let hash = secret::hash(rendered);
-    let secret = tenant.secret_name();
-    let mut seen = Seen::default();
+    let Some(origin) = pace::origin(tenant, progress) else {
+        return Ok(());
+    };
+    let (secret, folder) = (tenant.secret_name(), tenant.mount_path());
+    let content = match tenant.injection_mode() {
+        InjectionMode::Env => Some(Content::Variables(&rendered.variables)),
+        InjectionMode::Volume => Some(Content::Files(&folder)),
+        InjectionMode::None => None,
+    };
+    let mut seen = Seen::new(tenant, &hash, published, ctx.clock.now().wall);
+    let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
         .filter(|kind| everything || concerned(tenant, *kind))
     {
-        let live = match pages::list(ctx, &api(ctx, tenant, kind)).await {
-            Ok(live) => live,
-            Err(error) => return Err(refused(tenant, "listing workloads", error, progress)),
-        };
-        for workload in live
-            .iter()
-            .filter(|live| live.metadata.deletion_timestamp.is_none())
-        {
-            let Some(containers) = selected(&selections, kind, workload) else {
-                give_back(ctx, tenant, kind, workload, progress).await?;
+        for workload in list(ctx, tenant, kind, progress).await? {
+            let selected = selected(&selections, kind, &workload);
+            let (Some(containers), Some(content)) = (&selected, content) else {
+                let left = give_back(ctx, tenant, kind, &workload, progress).await?;
+                if selected.is_some() && seen.has_room() {
+                    seen.show(left.as_ref().unwrap_or(&workload), kind);
+                }
                 continue;
             };
             let wanted = Wanted {
                 placement: &tenant.name_any(),
                 secret: &secret,
                 hash: &hash,
-                variables: &rendered.variables,
-                containers: &containers,
+                origin: &origin,
+                reload: tenant.reload_strategy(),
+                content,
+                containers,
             };
-            seen.old_pods |= inject::has_old_pods(workload, kind);
-            give(ctx, tenant, kind, workload, &wanted, &mut seen, progress).await?;
+            selected_ones.extend(compare(ctx, tenant, (kind, workload), &wanted, &mut seen));
         }
     }
     memory.scanned(&uid, generation);
-    conclude(tenant, seen, &hash, progress);
+    give(ctx, tenant, selected_ones, &origin, &mut seen, progress).await?;
+    conclude::conclude(tenant, seen, progress);
     Ok(())
 }
 
@@ -84,15 +97,8 @@ pub(super) async fn release_all(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     for kind in KINDS {
-        let live = match pages::list(ctx, &api(ctx, tenant, kind)).await {
-            Ok(live) => live,
-            Err(error) => return Err(refused(tenant, "listing workloads", error, progress)),
-        };
-        for workload in live
-            .iter()
-            .filter(|live| live.metadata.deletion_timestamp.is_none())
-        {
-            give_back(ctx, tenant, kind, workload, progress).await?;
+        for workload in list(ctx, tenant, kind, progress).await? {
+            give_back(ctx, tenant, kind, &workload, progress).await?;
         }
     }
     Ok(())
@@ -109,17 +115,6 @@ const KINDS: [WorkloadKind; 3] = [
 struct Selection<'a> {
     spec: &'a WorkloadSelector,
     selector: Selector,
-}
-
-/// What became of the selected workloads.
-#[derive(Default)]
-struct Seen {
-    statuses: Vec<WorkloadStatus>,
-    conflicts: Vec<String>,
-    missing: Vec<String>,
-    refused: Vec<String>,
-    over: usize,
-    old_pods: bool,
 }
 
 fn selections(tenant: &TenantPlacement) -> Result<Vec<Selection<'_>>, Stop> {
@@ -169,67 +164,133 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
         || status.into_iter().any(|workload| workload.kind == kind)
 }
 
-async fn give(
+/// The workloads of a kind that stay.
+async fn list(
     ctx: &Ctx,
     tenant: &TenantPlacement,
     kind: WorkloadKind,
-    live: &DynamicObject,
-    wanted: &Wanted<'_>,
-    seen: &mut Seen,
     progress: &mut Progress,
-) -> Result<(), Halt> {
-    if seen.statuses.len() >= LIMIT {
-        seen.over += 1;
-        return Ok(());
+) -> Result<Vec<DynamicObject>, Halt> {
+    let live = pages::list(ctx, &api(ctx, tenant, kind)).await;
+    let mut live = live.map_err(|error| refused(tenant, "listing workloads", error, progress))?;
+    live.retain(|live| live.metadata.deletion_timestamp.is_none());
+    Ok(live)
+}
+
+/// Compares a selected workload with what it must carry. Shows it, unless there is nothing that
+/// keeps the Secret from it.
+fn compare(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    (kind, live): (WorkloadKind, DynamicObject),
+    wanted: &Wanted<'_>,
+    seen: &mut Seen<'_>,
+) -> Option<Selected> {
+    if !seen.has_room() {
+        return None;
     }
-    let name = format!("{} {}", kind.as_str(), live.name_any());
+    let name = called(kind, &live);
     let other = |other: &str| {
         let key = Key::namespaced(namespace(tenant), other);
         ctx.stores.placements.exists(&key)
     };
-    match inject::decide(live, kind, wanted, &other) {
-        Decision::Settled => seen.statuses.push(status(live, kind)),
+    seen.old_pods |= rollout::has_old_pods(&live, kind);
+    let (document, rolls) = match inject::decide(&live, kind, wanted, &other) {
+        Decision::Settled => (None, false),
+        Decision::Apply { document, rolls } => (Some(document), rolls),
         Decision::Conflict { manager, field } => {
-            seen.conflicts
-                .push(format!("{name}: {field} belongs to {manager}"));
-            seen.statuses.push(status(live, kind));
+            seen.show(&live, kind);
+            seen.conflict(&name, &field, &manager);
+            return None;
         }
         Decision::NoContainer(names) => {
+            seen.show(&live, kind);
             seen.missing.push(format!("{name}: {}", names.join(", ")));
-            seen.statuses.push(status(live, kind));
+            return None;
         }
-        Decision::Apply(document) => {
-            let written = write(ctx, tenant, kind, live, &document).await;
-            let shown = written.as_ref().unwrap_or(live);
-            seen.statuses.push(status(shown, kind));
-            let Err(error) = written else { return Ok(()) };
-            let conflicts = apply::conflicts(&error);
-            let one = |c: &FieldConflict| format!("{name}: {} belongs to {}", c.field, c.manager);
-            seen.conflicts.extend(conflicts.iter().map(one));
-            if invalid(&error) {
-                seen.refused.push(format!("{name}: {error}"));
-            } else if !error.is_conflict() {
-                return Err(refused(tenant, &format!("writing {name}"), error, progress));
-            }
-            // A conflict without a field: it was deleted or made anew meanwhile.
+    };
+    Some(Selected {
+        kind,
+        live,
+        containers: wanted.containers.to_vec(),
+        document,
+        rolls,
+    })
+}
+
+/// Writes to the workloads whose turn it is, and shows all.
+async fn give(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    mut workloads: Vec<Selected>,
+    origin: &Origin,
+    seen: &mut Seen<'_>,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    workloads.sort_by_key(|one| (one.kind, one.live.name_any()));
+    let now = ctx.clock.now().wall;
+    let turn = pace::turn(tenant, &workloads, origin, seen, now);
+    for (at, one) in workloads.iter().enumerate() {
+        let Selected {
+            kind,
+            live,
+            containers,
+            document,
+            rolls,
+        } = one;
+        if let Some(published) = seen.published.filter(|_| pods::must_be_asked(tenant)) {
+            let older = pods::older(ctx, tenant, live, containers, published, progress).await?;
+            seen.older(live, *kind, older);
         }
+        let Some(document) = document else {
+            seen.show(live, *kind);
+            continue;
+        };
+        if *rolls && !turn.go.contains(&at) {
+            seen.wait(live, *kind);
+            continue;
+        }
+        let name = called(*kind, live);
+        let written = write(ctx, tenant, *kind, live, document).await;
+        let shown = written.as_ref().unwrap_or(live);
+        if *rolls {
+            seen.show_rolling(shown, *kind);
+        } else {
+            seen.show(shown, *kind);
+        }
+        let Err(error) = written else { continue };
+        for conflict in apply::conflicts(&error) {
+            seen.conflict(&name, &conflict.field, &conflict.manager);
+        }
+        if invalid(&error) {
+            seen.refused.push(format!("{name}: {error}"));
+        } else if !error.is_conflict() {
+            return Err(refused(tenant, &format!("writing {name}"), error, progress));
+        }
+        // A conflict without a field: it was deleted or made anew meanwhile.
     }
+    seen.pause_until = turn.pause_until;
     Ok(())
 }
 
+fn called(kind: WorkloadKind, live: &DynamicObject) -> String {
+    format!("{} {}", kind.as_str(), live.name_any())
+}
+
+/// Takes back what was injected for the placement. Answers the workload as it is then.
 async fn give_back(
     ctx: &Ctx,
     tenant: &TenantPlacement,
     kind: WorkloadKind,
     live: &DynamicObject,
     progress: &mut Progress,
-) -> Result<(), Halt> {
+) -> Result<Option<DynamicObject>, Halt> {
     if inject::injected_by(live) != Some(tenant.name_any().as_str()) {
-        return Ok(());
+        return Ok(None);
     }
     match write(ctx, tenant, kind, live, &inject::release(live, kind)).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_conflict() => Ok(()),
+        Ok(left) => Ok(Some(left)),
+        Err(error) if error.is_conflict() => Ok(None),
         Err(error) => {
             let doing = format!("releasing {} {}", kind.as_str(), live.name_any());
             Err(refused(tenant, &doing, error, progress))
@@ -260,88 +321,6 @@ async fn write(
         document,
     )
     .await
-}
-
-fn conclude(tenant: &TenantPlacement, mut seen: Seen, hash: &str, progress: &mut Progress) {
-    seen.statuses
-        .sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    let old = |w: &&WorkloadStatus| w.observed_hash.as_deref() != Some(hash) || w.updated < w.total;
-    let rolling: Vec<&str> = seen
-        .statuses
-        .iter()
-        .filter(old)
-        .map(|w| w.name.as_str())
-        .collect();
-    let mut answer = |status, reason, message: String| {
-        progress.found(INJECTED, status, reason, message);
-    };
-    let problem = if !seen.conflicts.is_empty() {
-        let fields = seen.conflicts.join("; ");
-        Some((
-            Reason::FieldConflict,
-            format!("left alone: {fields}; take the field out there"),
-        ))
-    } else if !seen.missing.is_empty() {
-        let names = seen.missing.join("; ");
-        Some((
-            Reason::InvalidSpec,
-            format!("these containers do not exist: {names}"),
-        ))
-    } else if !seen.refused.is_empty() {
-        let texts = seen.refused.join("; ");
-        Some((
-            Reason::InvalidSpec,
-            format!("the API server refused the variables: {texts}"),
-        ))
-    } else if seen.over > 0 {
-        let message = format!(
-            "{} workloads above the limit of {LIMIT} were left out",
-            seen.over
-        );
-        Some((Reason::InvalidSpec, message))
-    } else {
-        None
-    };
-    match problem {
-        Some((reason, message)) => {
-            answer(Status::False, reason, message.clone());
-            progress.notice(reason, message);
-        }
-        None if tenant.workloads().is_empty() => {
-            answer(
-                Status::True,
-                Reason::NoWorkloads,
-                "no workload is asked for".to_owned(),
-            );
-        }
-        None if seen.statuses.is_empty() => {
-            let message = "no workload matches `spec.injection.workloads`".to_owned();
-            answer(Status::False, Reason::NoWorkloads, message);
-        }
-        None if rolling.is_empty() => {
-            let message = "every selected workload runs with the present Secret".to_owned();
-            answer(Status::True, Reason::InjectionComplete, message);
-            progress.taken_up = !seen.old_pods;
-        }
-        None => {
-            let message = format!("rolling: {}", rolling.join(", "));
-            answer(Status::False, Reason::RollingOut, message);
-            progress.rolling = true;
-        }
-    }
-    progress.workloads = Some(seen.statuses);
-}
-
-fn status(live: &DynamicObject, kind: WorkloadKind) -> WorkloadStatus {
-    let (updated, total) = inject::rollout(live, kind);
-    let observed_hash = inject::observed_hash(live).map(str::to_owned);
-    WorkloadStatus {
-        kind,
-        name: live.name_any(),
-        observed_hash,
-        updated,
-        total,
-    }
 }
 
 /// What a failed call about workloads means: the tenant is served all the same.

@@ -1,4 +1,5 @@
-use domicile_api::placement::{TenantPlacement, WorkloadKind};
+use domicile_api::injection::WorkloadKind;
+use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
@@ -245,6 +246,7 @@ fn rolling_workloads_are_reconciling_and_ready() {
         observed_hash: Some("ab".into()),
         updated: 1,
         total: 2,
+        since: None,
     }]);
     let status = status(&tenant(None), &progress, at(10));
     assert!(is(&status, ConditionType::Ready, "True", Reason::Placed));

@@ -66,6 +66,7 @@ fn identity(epoch: i64) -> Identity {
         placement: "a".into(),
         uid: "uid-1".into(),
         epoch: Epoch(epoch),
+        now: Timestamp::UNIX_EPOCH,
     }
 }
 
@@ -214,6 +215,45 @@ fn the_epoch_is_not_part_of_the_hash() {
     assert_eq!(
         patch["metadata"]["annotations"][meta::SECRET_HASH].as_str(),
         hash
+    );
+}
+
+#[test]
+fn the_time_of_the_last_change_is_that_of_the_content() {
+    let later = |epoch| Identity {
+        now: Timestamp::from_second(60).unwrap(),
+        ..identity(epoch)
+    };
+    let written = |live: &Secret, identity: &Identity, rendered: &Rendered| match write(
+        Some(live),
+        identity,
+        rendered,
+    ) {
+        Write::Patch(patch) => patch["metadata"]["annotations"][meta::PUBLISHED_AT].clone(),
+        Write::Nothing | Write::Create(_) => panic!("not a patch"),
+    };
+    let same = at_home(&known()).unwrap();
+    assert!(matches!(
+        write(Some(&live()), &later(7), &same),
+        Write::Nothing
+    ));
+    assert_eq!(
+        written(&live(), &later(8), &same),
+        Value::Null,
+        "the epoch is no content"
+    );
+    let moved = rendered_at("elsewhere", &known()).unwrap();
+    assert_eq!(
+        written(&live(), &later(8), &moved),
+        json!("1970-01-01T00:01:00Z")
+    );
+    assert_eq!(published(Some(&live())), Some(Timestamp::UNIX_EPOCH));
+    let mut untold = live();
+    let annotations = untold.metadata.annotations.as_mut().unwrap();
+    annotations.insert(meta::PUBLISHED_AT.to_owned(), "once".to_owned());
+    assert_eq!(
+        written(&untold, &later(7), &same),
+        json!("1970-01-01T00:01:00Z")
     );
 }
 
