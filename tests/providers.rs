@@ -8,6 +8,8 @@
 
 #[path = "providers/authority.rs"]
 mod authority;
+#[path = "providers/drop.rs"]
+mod drop;
 #[path = "providers/hostile.rs"]
 mod hostile;
 #[path = "providers/making.rs"]

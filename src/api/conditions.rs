@@ -38,6 +38,8 @@ types! {
     DatabasesReachable,
     /// Region: the operator's login has the rights that it needs.
     AdminPrivilegesSufficient,
+    /// Region: deleted placements left something on its servers, which is still to be cleaned up.
+    CleanupPending,
     /// Region: what promotes the servers answers, and lets the operator in.
     ProvidersReady,
     /// Placement: the server is one for tenants of this plan, isolation, plane and version.

@@ -8,6 +8,7 @@ pub mod fit;
 pub mod meta;
 pub mod notification;
 pub mod operation;
+pub mod orphan;
 pub mod placement;
 pub mod placement_status;
 pub mod policy;

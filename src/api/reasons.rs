@@ -67,6 +67,13 @@ reasons! {
     CaInvalid,
     /// The server refused a statement for want of a right.
     AdminPrivilegesInsufficient,
+    /// A placement was deleted while its server could not be worked on; what it left there is
+    /// written down in the Region and cleaned up later.
+    OrphanRecorded,
+    /// What a deleted placement had left on a server is cleaned up.
+    OrphanCleaned,
+    /// Something keeps a database from being dropped; the message names it.
+    CleanupBlocked,
 
     // TenantPlacement
     /// A login with the published credentials works.

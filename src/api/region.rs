@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::{self, Isolation, Plane, RegionState};
+use crate::orphan::{MAX_ORPHANS, Orphan};
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -267,9 +268,18 @@ pub struct RegionStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub database_servers: Vec<DatabaseServerStatus>,
+    /// `orphans` are what deleted placements left on servers that could not be reached. Each is
+    /// cleaned up, and goes from here, once its server, or the one that was promoted instead, can
+    /// be worked on. Who removes an entry, or the Region, gives that up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_ORPHANS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
+    )]
+    pub orphans: Vec<Orphan>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`, and `ProvidersReady` where a server has another provider than
-    /// SQL.
+    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are `orphans`, and
+    /// `ProvidersReady` where a server has another provider than SQL.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

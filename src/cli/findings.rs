@@ -19,7 +19,7 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 21] = [
+const ORDER: [ConditionType; 22] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
@@ -36,6 +36,7 @@ const ORDER: [ConditionType; 21] = [
     ConditionType::StandbyHealthy,
     ConditionType::ReplicationHealthy,
     ConditionType::FailoverReady,
+    ConditionType::CleanupPending,
     ConditionType::Paused,
     ConditionType::Ready,
     ConditionType::Reconciling,
@@ -49,6 +50,7 @@ fn meaning(condition: ConditionType) -> Meaning {
         | ConditionType::Reconciling
         | ConditionType::FailedOver
         | ConditionType::SplitBrain
+        | ConditionType::CleanupPending
         | ConditionType::Paused => Meaning::BadWhenTrue,
         ConditionType::Ready
         | ConditionType::DatabasesReachable

@@ -60,7 +60,7 @@ async fn a_creation_whose_session_is_killed_is_completed_by_the_next(binaries: &
     assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
     // And nothing of the first try is left over beside it.
     assert_eq!(
-        provider.drop_tenant(&acme, Epoch(0)).await.unwrap(),
+        provider.drop_tenant(&acme, Epoch(0)).await.unwrap().applied,
         Applied::Done
     );
     let folders = fs::read_dir(world.primary.data_dir().join("base")).unwrap();
@@ -107,7 +107,7 @@ async fn a_blocked_drop_ends_in_time_and_takes_nothing_along(binaries: &Binaries
         world.sql("acme", free);
     }
     assert_eq!(
-        provider.drop_tenant(&acme, Epoch(0)).await.unwrap(),
+        provider.drop_tenant(&acme, Epoch(0)).await.unwrap().applied,
         Applied::Done
     );
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
+use domicile_api::orphan::Orphan;
 use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
@@ -14,7 +15,9 @@ use tracing::info;
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::secret::{Chosen, Passwords, Usernames};
+use crate::context::Ctx;
 use crate::kube::events::Severity;
+use crate::orphans;
 
 /// Longest time for making a tenant; `CREATE DATABASE` copies a template.
 pub(super) const MAKE: Duration = Duration::from_secs(30);
@@ -54,6 +57,7 @@ pub(super) fn usernames(tenant: &TenantPlacement, seat: &Seat, slot: Slot) -> Us
 
 /// Makes database, roles and grants, or what is missing of them.
 pub(super) async fn make(
+    ctx: &Ctx,
     server: &Generic,
     plan: &TenantPlan,
     seat: &Seat,
@@ -71,7 +75,7 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
-    made.map_err(|error| denied(&error, progress))?;
+    made.map_err(|error| left_by_another(ctx, &error, progress))?;
     let message = format!(
         "database {} on {} is as it should be",
         seat.database, seat.active
@@ -213,6 +217,7 @@ pub(super) fn stop_for(error: &ProviderError) -> Stop {
         ProviderError::NameTaken { .. } => (Until::Person, Reason::DatabaseNameTaken),
         ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),
         ProviderError::HalfDropped { .. } => (Until::Person, Reason::ProvisioningFailed),
+        ProviderError::DropBlocked { .. } => (Until::Person, Reason::CleanupBlocked),
         ProviderError::MissingRight { .. } => (Until::Person, Reason::PrivilegesMissing),
         ProviderError::Sql { .. } | ProviderError::Engine { .. } => {
             (until(error.class()), Reason::ProvisioningFailed)
@@ -232,6 +237,28 @@ fn until(class: Class) -> Until {
 /// A failed effect on the database, as the condition says it.
 pub(super) fn denied(error: &ProviderError, progress: &mut Progress) -> Stop {
     progress.deny(ConditionType::DatabaseReady, stop_for(error))
+}
+
+/// A failed effect; a name that a deleted placement holds is free after its cleanup.
+fn left_by_another(ctx: &Ctx, error: &ProviderError, progress: &mut Progress) -> Stop {
+    let ProviderError::NameTaken {
+        marker: Some(uid), ..
+    } = error
+    else {
+        return denied(error, progress);
+    };
+    let Some((region, orphan)) = orphans::find(ctx, uid) else {
+        return denied(error, progress);
+    };
+    let Orphan {
+        namespace, name, ..
+    } = orphan;
+    let message = format!(
+        "{error}: the deleted TenantPlacement {namespace}/{name} left it, and Region {region} is \
+         about to clean it up (see its `status.orphans`); this placement goes on then"
+    );
+    let stop = Stop::new(Until::Mended, Reason::DatabaseNameTaken, message);
+    progress.deny(ConditionType::DatabaseReady, stop)
 }
 
 fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {

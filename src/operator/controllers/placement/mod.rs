@@ -21,6 +21,7 @@ mod external;
 mod inject;
 mod memory;
 mod observe;
+mod parting;
 mod progress;
 mod report;
 mod room;
@@ -117,7 +118,14 @@ async fn end(
             memory.forget(&uid);
             Ok(true)
         }
+        Deletion::Keep => {
+            cleanup::close_logins(ctx, tenant, progress).await?;
+            cleanup::release(ctx, tenant).await?;
+            memory.forget(&uid);
+            Ok(true)
+        }
         Deletion::Release => {
+            cleanup::forget(ctx, tenant).await?;
             cleanup::release(ctx, tenant).await?;
             memory.forget(&uid);
             Ok(true)

@@ -6,7 +6,7 @@ use domicile_api::conditions::{self, ConditionType, Reason, Status};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
-use domicile_core::health::{Probe, Verdict};
+use domicile_core::health::Verdict;
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{self, Hold, PolicyView, Recorded, Route};
 
@@ -123,25 +123,7 @@ fn obscured(policy: &Unreadable) -> Stop {
 
 /// Whether the server may be worked on. `None` before it was probed.
 pub(super) fn answers(ctx: &Ctx, server: &ServerId) -> Option<Result<(), String>> {
-    let sample = ctx.samples.get(server)?;
-    if let Some(unopened) = &sample.unopened {
-        return Some(Err(unopened.message.clone()));
-    }
-    // The words of the first failure for this reason: each probe may put it differently, and each
-    // change would be a write for every tenant of the server.
-    let told = || match &sample.probe {
-        Some(Probe::Failed(failure, text)) => {
-            let text = sample.detail.as_ref().unwrap_or(text);
-            format!("{}: {text}", failure.reason())
-        }
-        Some(Probe::Answered(_)) | None => "it has not answered often enough yet".to_owned(),
-    };
-    match sample.verdict {
-        Verdict::Unknown => None,
-        // Work that is conditional on the server's own row does no harm while in doubt.
-        Verdict::Up | Verdict::Failing { .. } | Verdict::Recovering { .. } => Some(Ok(())),
-        Verdict::Down | Verdict::Refusing(_) => Some(Err(told())),
-    }
+    ctx.samples.get(server)?.workable()
 }
 
 /// Whether the server answers without any doubt.

@@ -118,7 +118,7 @@ impl Target<'_> {
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
-        database::make(&server, &plan, seat, progress).await?;
+        database::make(store.ctx, &server, &plan, seat, progress).await?;
         // A new password is kept before the server learns it, else it would be lost with us. A
         // known one is published only once it works on the server that it is published for.
         let (before, after) = if chosen.fresh {

@@ -11,6 +11,7 @@ use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
 use kube::ResourceExt;
 
+use super::orphans;
 use crate::controllers::region::observe::Observation;
 use crate::probes::engine::EngineReport;
 use crate::probes::{Sample, reason};
@@ -54,7 +55,9 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
         }
         None => conditions.remove(ConditionType::ProvidersReady),
     }
+    orphans::condition(&before.orphans, &mut conditions);
     Some(RegionStatus {
+        orphans: before.orphans,
         observed_generation: generation,
         placements: Some(whole_number(seen.placements)),
         tenants: Some(tenants(seen)),

@@ -11,6 +11,7 @@ use crate::kube::cas::CasError;
 
 pub mod build;
 pub mod observe;
+mod orphans;
 pub mod report;
 
 /// Longest time for one pass: it is one call to the API server.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use domicile_core::facts::Epoch;
-use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier, quote_literal};
+use domicile_core::names::{Access, DatabaseName, Slot, quote_literal};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::plan::{Next, inside, opened, outside, set_password};
+use super::plan::{Next, closed, inside, opened, outside, set_password};
 use super::state::{read, read_inside};
 use super::{HeldTenant, Login, TenantPlan, logins};
 use crate::applied::Applied;
@@ -101,6 +101,33 @@ impl Generic {
         Ok(())
     }
 
+    /// Closes the logins of a slot, as far as they carry the tenant's marker, and takes their
+    /// passwords. Nothing else of the tenant is looked at.
+    ///
+    /// # Errors
+    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`.
+    pub async fn close_logins(
+        &self,
+        plan: &TenantPlan,
+        slot: Slot,
+        epoch: Epoch,
+    ) -> Result<Applied, ProviderError> {
+        let doing = "closing a tenant's logins";
+        let session = self.effects(self.deadline()).await?;
+        let row = confirm(&session, epoch).await?;
+        check(&session, Some(row), epoch, Need::Writable)?;
+        let mut applied = Applied::Already;
+        if !closed(plan, slot, &read(&session, plan).await?).is_empty() {
+            lock(&session, epoch, Need::Writable).await?;
+            let mut sql = closed(plan, slot, &read(&session, plan).await?);
+            sql.push("COMMIT".into());
+            session.run(doing, &sql.join("; ")).await?;
+            applied = Applied::Done;
+        }
+        session.close().await;
+        Ok(applied)
+    }
+
     /// How many sessions the logins of a slot hold on this server.
     ///
     /// # Errors
@@ -146,62 +173,6 @@ impl Generic {
         let writable = rows.first().is_some_and(|row| truth(row, "writable"));
         session.close().await;
         Ok(Login { writable })
-    }
-
-    /// Drops the tenant's database, with whoever is in it, and its roles. What carries another
-    /// marker, or none, is left alone.
-    ///
-    /// # Errors
-    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`.
-    pub async fn drop_tenant(
-        &self,
-        plan: &TenantPlan,
-        epoch: Epoch,
-    ) -> Result<Applied, ProviderError> {
-        let doing = "dropping a tenant";
-        let deadline = self.deadline();
-        let session = self.effects(deadline).await?;
-        let row = confirm(&session, epoch).await?;
-        check(&session, Some(row), epoch, Need::Writable)?;
-        let marker = Some(plan.marker());
-        let state = read(&session, plan).await?;
-        if !state.roles.values().any(|role| role.marker == marker) {
-            session.close().await;
-            return Ok(Applied::Already);
-        }
-        lock(&session, epoch, Need::Writable).await?;
-        let state = read(&session, plan).await?;
-        if state
-            .database
-            .as_ref()
-            .is_some_and(|found| found.owner_marker == marker)
-        {
-            let database = quote_identifier(plan.database.as_str());
-            self.alone(
-                doing,
-                &format!("DROP DATABASE {database} WITH (FORCE)"),
-                deadline,
-            )
-            .await?;
-        }
-        let mut sql = Vec::new();
-        let groups = [plan.database.reader(), plan.database.owner()];
-        for name in logins(&plan.database)
-            .map(|(_, _, login)| login)
-            .chain(groups)
-        {
-            if state
-                .roles
-                .get(&name)
-                .is_some_and(|role| role.marker == marker)
-            {
-                sql.push(format!("DROP ROLE {}", quote_identifier(&name)));
-            }
-        }
-        sql.push("COMMIT".into());
-        session.run(doing, &sql.join("; ")).await?;
-        session.close().await;
-        Ok(Applied::Done)
     }
 
     /// The databases that Domicile made on this server, with the UIDs of their placements.
@@ -282,7 +253,7 @@ impl Generic {
 
     /// Runs a statement that refuses to be in a transaction, in a session of its own, while the
     /// caller's session holds the authority row.
-    async fn alone(
+    pub(super) async fn alone(
         &self,
         doing: &'static str,
         sql: &str,

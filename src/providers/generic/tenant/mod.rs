@@ -1,10 +1,14 @@
 //! A tenant on a server: database, owner, reader group and logins.
 
+mod blockers;
+mod drop;
 mod effects;
 mod plan;
 mod state;
 
 use domicile_core::names::{Access, DatabaseName, Slot};
+
+use crate::applied::Applied;
 
 /// What a tenant has on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,15 @@ pub struct HeldTenant {
     pub database: String,
     /// The UID of its placement, from the marker on its owner role.
     pub uid: String,
+}
+
+/// What became of a tenant that was to be dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Whether anything was there.
+    pub applied: Applied,
+    /// Replication slots of its subscriptions, which stay on the servers that they subscribed to.
+    pub slots_left: Vec<String>,
 }
 
 /// What a successful login showed.

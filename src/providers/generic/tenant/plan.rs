@@ -75,6 +75,19 @@ pub(super) fn opened(
     sql
 }
 
+/// Statements that close the logins of a slot that are the tenant's and open.
+pub(super) fn closed(plan: &TenantPlan, slot: Slot, state: &State) -> Vec<String> {
+    let marker = plan.marker();
+    let names = logins(&plan.database).filter(|(_, of, _)| *of == slot);
+    let open = names.filter(|(_, _, name)| {
+        state.roles.get(name).is_some_and(|role| {
+            role.marker.as_ref() == Some(&marker) && (role.can_log_in || role.credentialed)
+        })
+    });
+    open.map(|(_, _, name)| format!("ALTER ROLE {} {NO_CREDENTIAL}", quote_identifier(&name)))
+        .collect()
+}
+
 pub(super) fn set_password(login: &str, verifier: &Verifier) -> String {
     let (login, verifier) = (quote_identifier(login), quote_literal(verifier.expose()));
     format!("ALTER ROLE {login} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'")
