@@ -20,6 +20,8 @@ mod address;
 mod capacity;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
+#[path = "apiserver_placement/inside.rs"]
+mod inside;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/namespace.rs"]
@@ -76,6 +78,8 @@ fn tenants_are_placed_and_let_go() {
     capacity::a_plan_gets_the_server_that_takes_it(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
+    inside::schemas_and_extensions_are_made_as_the_server_allows(&world);
+    inside::what_differs_is_put_right_or_told(&world);
     refused::no_output_holds_a_password(&world);
     a_retained_placement_leaves_all_behind(&world);
     namespace::a_deleted_namespace_takes_its_placements_along(&world);

@@ -12,6 +12,8 @@ mod authority;
 mod drop;
 #[path = "providers/hostile.rs"]
 mod hostile;
+#[path = "providers/inside.rs"]
+mod inside;
 #[path = "providers/making.rs"]
 mod making;
 #[path = "providers/patroni.rs"]

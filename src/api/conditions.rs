@@ -56,6 +56,8 @@ types! {
     ResidencyCompliant,
     /// Placement: the home region's own servers hold the data, or would without a failover.
     ResidencyEffective,
+    /// Placement: the last look at the database found something that was not as planned.
+    Drifted,
     /// Policy: a standby could be promoted now.
     FailoverReady,
     /// Policy: every standby streams.

@@ -4,6 +4,7 @@ pub mod conditions;
 pub mod convert;
 pub mod crd;
 pub mod credentials;
+pub mod database;
 pub mod fit;
 pub mod meta;
 pub mod notification;

@@ -120,6 +120,18 @@ reasons! {
     Provisioning,
     /// The database could not be made; the message says why.
     ProvisioningFailed,
+    /// The placement asks for an extension that its server does not list.
+    ExtensionNotAllowed,
+    /// An extension or a schema that the placement asks for cannot be made; the message says why.
+    DatabaseIncomplete,
+    /// The last look at the database found all as planned.
+    AsPlanned,
+    /// Something on the server was not as planned any more, and was put right.
+    DriftRepaired,
+    /// Something on the server is not as planned, and is left alone; the message names it.
+    DriftLeft,
+    /// What was taken out of the spec stays in the database.
+    LeftInDatabase,
     /// The published credentials were accepted by the active server.
     LoginVerified,
     /// The active server refused the published credentials.

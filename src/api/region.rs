@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
 use crate::orphan::{MAX_ORPHANS, Orphan};
 use crate::schema::{self, rules};
@@ -151,6 +152,10 @@ pub struct DatabaseServer {
     #[serde(default = "fit::all_planes")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub planes: Vec<Plane>,
+    /// `extensions` that tenants may ask for; none when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "database::extensions")]
+    pub extensions: Vec<String>,
 }
 
 /// What promotes a server and makes it a standby again.

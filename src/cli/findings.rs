@@ -19,7 +19,7 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 22] = [
+const ORDER: [ConditionType; 23] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
@@ -37,6 +37,7 @@ const ORDER: [ConditionType; 22] = [
     ConditionType::ReplicationHealthy,
     ConditionType::FailoverReady,
     ConditionType::CleanupPending,
+    ConditionType::Drifted,
     ConditionType::Paused,
     ConditionType::Ready,
     ConditionType::Reconciling,
@@ -51,6 +52,7 @@ fn meaning(condition: ConditionType) -> Meaning {
         | ConditionType::FailedOver
         | ConditionType::SplitBrain
         | ConditionType::CleanupPending
+        | ConditionType::Drifted
         | ConditionType::Paused => Meaning::BadWhenTrue,
         ConditionType::Ready
         | ConditionType::DatabasesReachable

@@ -9,6 +9,7 @@ use crate::names::{Jurisdiction, RegionName, ServerId};
 
 mod copies;
 mod deletion;
+mod drift;
 mod effective;
 mod held;
 mod orphan;
@@ -19,6 +20,7 @@ mod server;
 
 pub use copies::{Copies, Copy, CopyKind, copies};
 pub use deletion::{Deletion, deletion};
+pub use drift::{Drift, drift, listed};
 pub use effective::effective;
 pub use held::{Held, Holder, held};
 pub use orphan::{Parting, orphan_route, parting};

@@ -47,12 +47,8 @@ pub(super) async fn clean(ctx: &Ctx, region: &str, orphan: &Orphan) -> Result<Cl
     }
     let met = |fact: String| Obstacle::Met(fact);
     let database = orphan.database_name();
-    let plan = TenantPlan {
-        uid: orphan.uid.clone(),
-        database: database.map_err(|error| met(format!("its database's name {error}")))?,
-        access: Vec::new(),
-        idle: None,
-    };
+    let database = database.map_err(|error| met(format!("its database's name {error}")))?;
+    let plan = TenantPlan::bare(orphan.uid.clone(), database);
     let open = ctx.open(&server, LIMIT).await;
     let open = open.map_err(|error| met(error.message))?;
     info!(%server, database = orphan.database, "Cleaning up after a deleted placement");

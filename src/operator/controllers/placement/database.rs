@@ -1,6 +1,6 @@
 //! The tenant's database: made as planned, and tried with the published credentials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
@@ -8,7 +8,7 @@ use domicile_api::orphan::Orphan;
 use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
-use domicile_providers::{Class, Generic, ProviderError, TenantPlan, scram_verifier};
+use domicile_providers::{Class, Generic, ProviderError, Settled, TenantPlan, scram_verifier};
 use secrecy::SecretString;
 use tracing::info;
 
@@ -36,7 +36,17 @@ pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat, idle: Option<Slot>) ->
             })
             .collect(),
         idle,
+        schemas: tenant.schemas().to_vec(),
+        extensions: tenant.extensions().to_vec(),
+        unlisted: unlisted(tenant, seat),
     }
+}
+
+/// The extensions that the tenant asks for and its server does not list.
+pub(super) fn unlisted(tenant: &TenantPlacement, seat: &Seat) -> BTreeSet<String> {
+    let asked = tenant.extensions().iter();
+    let unlisted = asked.filter(|name| !seat.listed.contains(*name));
+    unlisted.cloned().collect()
 }
 
 /// The names of the logins of a slot.
@@ -62,7 +72,7 @@ pub(super) async fn make(
     plan: &TenantPlan,
     seat: &Seat,
     progress: &mut Progress,
-) -> Result<(), Stop> {
+) -> Result<Settled, Stop> {
     let server = server.with_deadline(MAKE);
     // Logins open when their password is set, which is after the Secret holds it.
     let none = BTreeMap::new();
@@ -75,7 +85,7 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
-    made.map_err(|error| left_by_another(ctx, &error, progress))?;
+    let settled = made.map_err(|error| left_by_another(ctx, &error, progress))?;
     let message = format!(
         "database {} on {} is as it should be",
         seat.database, seat.active
@@ -86,7 +96,7 @@ pub(super) async fn make(
         Reason::Provisioned,
         message,
     );
-    Ok(())
+    Ok(settled)
 }
 
 /// Logs in with each published credential. A refused one is set anew on the server, from what the

@@ -19,6 +19,7 @@ mod database;
 mod error;
 mod external;
 mod inject;
+mod inside;
 mod memory;
 mod observe;
 mod parting;

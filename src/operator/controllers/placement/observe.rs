@@ -1,5 +1,6 @@
 //! From resources to the seat of a tenant: its home, its law, and the server that answers now.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
@@ -27,6 +28,10 @@ pub(super) struct Seat {
     /// The server that answers now.
     pub(super) active: ServerId,
     pub(super) active_key: String,
+    /// The server that the tenant has its place on.
+    pub(super) place: ServerId,
+    /// The extensions that tenants of that server may ask for.
+    pub(super) listed: BTreeSet<String>,
     pub(super) epoch: Epoch,
     /// The machine waits for this tenant, and others, to be pointed at `active`.
     pub(super) repointing: bool,
@@ -86,6 +91,9 @@ pub(super) fn seat(
         Route::Hold(hold) => return Err(held(&hold).into()),
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
+    let place = map.regions.get(&server.region);
+    let place = place.and_then(|region| region.server(&server.server));
+    let listed = place.map(|place| place.extensions.clone());
     progress.copies = Some(placement::copies(&active, policy, allowed, &map.regions));
     Ok(Seat {
         database,
@@ -93,6 +101,8 @@ pub(super) fn seat(
         jurisdiction: residence.view.jurisdiction.clone(),
         home: residence.home,
         active_key: key_of(ctx, &active.region)?,
+        listed: listed.unwrap_or_default(),
+        place: server,
         active,
         epoch,
         repointing: state == Some(State::Rerouting),
@@ -210,7 +220,8 @@ fn key_of(ctx: &Ctx, region: &RegionName) -> Result<String, Stop> {
 }
 
 fn name_field(tenant: &TenantPlacement) -> &'static str {
-    if tenant.spec.database.is_some() {
+    let given = tenant.spec.database.as_ref();
+    if given.is_some_and(|database| database.name.is_some()) {
         "`spec.database.name`"
     } else {
         "`spec.tenantID`"
