@@ -92,30 +92,35 @@ async fn a_subscription_of_the_tenant_goes_and_its_far_slot_is_told(binaries: &B
     let world = World::new(binaries);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));
     place(&provider, &acme, 0).await;
-    let create = "CREATE SUBSCRIPTION \"the'irs\" \
-                  CONNECTION 'host=127.0.0.1 port=1 user=x password=x' PUBLICATION p \
-                  WITH (connect = false, slot_name = 'far')";
-    let enable = "ALTER SUBSCRIPTION \"the'irs\" ENABLE";
+    // The other server takes connections and says nothing.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let create = format!(
+        "CREATE SUBSCRIPTION \"the'irs\" \
+         CONNECTION 'host=127.0.0.1 port={port} user=x password=x' PUBLICATION p \
+         WITH (connect = false, slot_name = 'far')"
+    );
     // Before 16, subscriptions are made by superusers, and only they can end them.
-    if world
-        .sql("postgres", "SHOW server_version_num")
-        .parse::<u32>()
-        .unwrap()
-        < 160_000
-    {
-        world.sql("acme", create);
+    let version = world.sql("postgres", "SHOW server_version_num");
+    if version.parse::<u32>().unwrap() < 160_000 {
+        world.sql("acme", &create);
         let error = provider.drop_tenant(&acme, Epoch(0)).await.unwrap_err();
         let told = error.to_string();
-        assert!(
-            told.contains("subscription \"the'irs\" of role \"postgres\""),
-            "{told}"
-        );
+        let wanted = "subscription \"the'irs\" of role \"postgres\"";
+        assert!(told.contains(wanted), "{told}");
         return;
     }
     world.sql("postgres", "GRANT pg_create_subscription TO acme");
-    for sql in [create, enable] {
-        world.as_tenant("acme_a", "acme", sql).unwrap();
-    }
+    world.as_tenant("acme_a", "acme", &create).unwrap();
+    // A table that is still to be copied: what is known of it there would be asked for.
+    world.sql("acme", "CREATE TABLE t ()");
+    world.sql(
+        "acme",
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate)
+         SELECT oid, 't'::regclass, 'i' FROM pg_subscription",
+    );
+    let enable = "ALTER SUBSCRIPTION \"the'irs\" ENABLE";
+    world.as_tenant("acme_a", "acme", enable).unwrap();
     let dropped = provider.drop_tenant(&acme, Epoch(0)).await.unwrap();
     let (applied, slots_left) = (Applied::Done, vec!["far".to_owned()]);
     assert_eq!(
