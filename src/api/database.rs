@@ -24,30 +24,47 @@ pub struct DatabaseSpec {
         )]))
     )]
     pub name: Option<String>,
-    /// `schemas` that the database has beside `public`. They belong to the owner of the database,
-    /// and the login that only reads may read in them as in `public`. One that is taken out of the
-    /// list stays in the database.
+    /// `schemas` that the database has beside `public`; none when absent. They belong to the owner
+    /// of the database, and the login that only reads may read in them as in `public`. One that is
+    /// taken out of the list stays in the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas")]
     pub schemas: Vec<String>,
-    /// `extensions` that the database has, made in this order, in schema `public`. The server must
-    /// list each in its own `extensions`. One that is taken out of the list stays in the database.
+    /// `extensions` that the database has, made in this order in schema `public`; none when absent.
+    /// The server must list each in its own `extensions`. One that is taken out of the list stays
+    /// in the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "extensions")]
     pub extensions: Vec<String>,
 }
 
+/// What is done about a database of the name that Domicile did not make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdoptionSpec {
+    /// `policy` says whether such a database is looked at. It is never changed.
+    pub policy: AdoptionPolicy,
+}
+
+/// Whether a database that Domicile did not make is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AdoptionPolicy {
+    /// The placement only says that the name is taken.
+    #[default]
+    Never,
+    /// The condition `DatabaseReady` lists how database and roles differ from what would be made.
+    Observe,
+}
+
 impl TenantPlacement {
     /// The schemas that the database must have.
     pub fn schemas(&self) -> &[String] {
-        let database = self.spec.database.as_ref();
-        database.map_or(&[], |database| &database.schemas)
+        &self.spec.database.schemas
     }
 
     /// The extensions that the database must have.
     pub fn extensions(&self) -> &[String] {
-        let database = self.spec.database.as_ref();
-        database.map_or(&[], |database| &database.extensions)
+        &self.spec.database.extensions
     }
 }
 

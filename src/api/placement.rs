@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsSpec;
-use crate::database::DatabaseSpec;
+use crate::database::{AdoptionSpec, DatabaseSpec};
 use crate::fit::{self, Isolation, Plane};
 use crate::placement_status::TenantPlacementStatus;
 use crate::schema::{self, rules};
@@ -43,8 +43,8 @@ use crate::schema::{self, rules};
         "`region` must not change",
     ),
     (
-        "(has(self.database) && has(self.database.name)) == \
-         (has(oldSelf.database) && has(oldSelf.database.name))",
+        "has(self.database) == has(oldSelf.database) && (!has(self.database) || \
+         has(self.database.name) == has(oldSelf.database.name))",
         "`database` must not be added or removed with a `name`",
     ),
     (
@@ -89,8 +89,8 @@ pub struct TenantPlacementSpec {
     #[schemars(range(min = 15, max = 99))]
     pub minimum_version: Option<i32>,
     /// `database` says what the database is called and what is in it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<DatabaseSpec>,
+    #[serde(default)]
+    pub database: DatabaseSpec,
     /// `roles` are the logins that the tenant gets: at most one that writes and one that reads.
     #[serde(default = "default_roles")]
     #[schemars(
@@ -105,6 +105,9 @@ pub struct TenantPlacementSpec {
         )
     )]
     pub roles: Vec<RoleSpec>,
+    /// `adoption` says what is done about a database of the name that Domicile did not make.
+    #[serde(default)]
+    pub adoption: AdoptionSpec,
     /// `reclaimPolicy` says what becomes of the database when this resource is deleted. `Delete`
     /// also needs `deletionProtection: false`.
     #[serde(default)]
@@ -233,8 +236,7 @@ pub enum WorkloadKind {
 impl TenantPlacement {
     /// The database that the placement means: the given name, or the one that the tenant ID makes.
     pub fn database_name(&self) -> Result<DatabaseName, NameError> {
-        let given = self.spec.database.as_ref();
-        match given.and_then(|database| database.name.as_ref()) {
+        match &self.spec.database.name {
             Some(name) => DatabaseName::parse(name),
             None => DatabaseName::for_tenant(&self.spec.tenant_id),
         }

@@ -67,10 +67,9 @@ reasons! {
     CaInvalid,
     /// The server refused a statement for want of a right.
     AdminPrivilegesInsufficient,
-    /// A placement was deleted while its server could not be worked on; what it left there is
-    /// written down in the Region and cleaned up later.
+    /// What a deleted placement left on a lost server is written down, to be cleaned up later.
     OrphanRecorded,
-    /// What a deleted placement had left on a server is cleaned up.
+    /// What a deleted placement had left is cleaned up.
     OrphanCleaned,
     /// Something keeps a database from being dropped; the message names it.
     CleanupBlocked,
@@ -124,6 +123,8 @@ reasons! {
     ExtensionNotAllowed,
     /// An extension or a schema that the placement asks for cannot be made; the message says why.
     DatabaseIncomplete,
+    /// A database that Domicile did not make is in the way; the message says how it differs.
+    AdoptionObserved,
     /// The last look at the database found all as planned.
     AsPlanned,
     /// Something on the server was not as planned any more, and was put right.

@@ -14,6 +14,7 @@ on_both_versions!(
     what_cannot_be_made_says_why_and_keeps_nothing_else_back,
     what_differs_is_named,
     a_schema_of_somebody_else_is_told_and_left_alone,
+    a_database_of_somebody_else_is_compared_and_not_changed,
 );
 
 async fn settle(provider: &Generic, plan: &TenantPlan) -> Settled {
@@ -176,4 +177,28 @@ async fn a_schema_of_somebody_else_is_told_and_left_alone(binaries: &Binaries) {
         assert_eq!(settled.applied, Applied::Already);
         assert_eq!(settled.left, ["schema app belongs to role postgres"]);
     }
+}
+
+async fn a_database_of_somebody_else_is_compared_and_not_changed(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    world.sql("postgres", "CREATE ROLE acme LOGIN");
+    world.sql("postgres", "CREATE DATABASE acme OWNER acme");
+    provider.ensure_tables().await.unwrap();
+    let before = world.next_transaction();
+    let lines = provider.observe_tenant(&plan("acme", "u1")).await.unwrap();
+    for line in [
+        "role acme is there, without a mark",
+        "role acme can log in, and would only own",
+        "Domicile's login was no member of role acme",
+        "role acme_ro was not there",
+        "PUBLIC had rights on database acme",
+        "database acme had another comment",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {lines:?}");
+    }
+    assert_eq!(world.next_transaction(), before);
+    place(&provider, &plan("globex", "u2"), 0).await;
+    let none = provider.observe_tenant(&plan("globex", "u2")).await;
+    assert_eq!(none.unwrap(), [] as [String; 0]);
 }

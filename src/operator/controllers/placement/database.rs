@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
+use domicile_api::database::AdoptionPolicy;
 use domicile_api::orphan::Orphan;
 use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
+use domicile_core::placement;
 use domicile_providers::{Class, Generic, ProviderError, Settled, TenantPlan, scram_verifier};
 use secrecy::SecretString;
 use tracing::info;
@@ -69,7 +71,7 @@ pub(super) fn usernames(tenant: &TenantPlacement, seat: &Seat, slot: Slot) -> Us
 pub(super) async fn make(
     ctx: &Ctx,
     server: &Generic,
-    plan: &TenantPlan,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
     seat: &Seat,
     progress: &mut Progress,
 ) -> Result<Settled, Stop> {
@@ -85,7 +87,10 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
-    let settled = made.map_err(|error| left_by_another(ctx, &error, progress))?;
+    let settled = match made {
+        Ok(settled) => settled,
+        Err(error) => return Err(taken(ctx, &server, (tenant, plan), &error, progress).await),
+    };
     let message = format!(
         "database {} on {} is as it should be",
         seat.database, seat.active
@@ -249,13 +254,20 @@ pub(super) fn denied(error: &ProviderError, progress: &mut Progress) -> Stop {
     progress.deny(ConditionType::DatabaseReady, stop_for(error))
 }
 
-/// A failed effect; a name that a deleted placement holds is free after its cleanup.
-fn left_by_another(ctx: &Ctx, error: &ProviderError, progress: &mut Progress) -> Stop {
-    let ProviderError::NameTaken {
-        marker: Some(uid), ..
-    } = error
-    else {
+/// A failed effect. A name that a deleted placement holds is free after its cleanup; one that no
+/// placement holds may be looked at.
+async fn taken(
+    ctx: &Ctx,
+    server: &Generic,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
+    error: &ProviderError,
+    progress: &mut Progress,
+) -> Stop {
+    let ProviderError::NameTaken { marker, .. } = error else {
         return denied(error, progress);
+    };
+    let Some(uid) = marker else {
+        return observed(server, (tenant, plan), error, progress).await;
     };
     let Some((region, orphan)) = orphans::find(ctx, uid) else {
         return denied(error, progress);
@@ -268,6 +280,31 @@ fn left_by_another(ctx: &Ctx, error: &ProviderError, progress: &mut Progress) ->
          about to clean it up (see its `status.orphans`); this placement goes on then"
     );
     let stop = Stop::new(Until::Mended, Reason::DatabaseNameTaken, message);
+    progress.deny(ConditionType::DatabaseReady, stop)
+}
+
+/// How what somebody else made differs from the plan, if the placement asks for that.
+async fn observed(
+    server: &Generic,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
+    error: &ProviderError,
+    progress: &mut Progress,
+) -> Stop {
+    let message = match tenant.spec.adoption.policy {
+        AdoptionPolicy::Never => {
+            format!("{error}; set `spec.adoption.policy` to Observe to see how it differs")
+        }
+        AdoptionPolicy::Observe => match server.observe_tenant(plan).await {
+            Ok(lines) => {
+                let lines = placement::listed(&lines);
+                let message = format!("{error}; it differs from what would be made: {lines}");
+                let stop = Stop::new(Until::Person, Reason::AdoptionObserved, message);
+                return progress.deny(ConditionType::DatabaseReady, stop);
+            }
+            Err(other) => format!("{error}; it could not be looked at: {other}"),
+        },
+    };
+    let stop = Stop::new(Until::Person, Reason::DatabaseNameTaken, message);
     progress.deny(ConditionType::DatabaseReady, stop)
 }
 

@@ -220,8 +220,7 @@ fn key_of(ctx: &Ctx, region: &RegionName) -> Result<String, Stop> {
 }
 
 fn name_field(tenant: &TenantPlacement) -> &'static str {
-    let given = tenant.spec.database.as_ref();
-    if given.is_some_and(|database| database.name.is_some()) {
+    if tenant.spec.database.name.is_some() {
         "`spec.database.name`"
     } else {
         "`spec.tenantID`"

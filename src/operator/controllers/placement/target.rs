@@ -149,7 +149,7 @@ impl Target<'_> {
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
-        let looked = database::make(store.ctx, &server, &plan, seat, progress).await?;
+        let looked = database::make(store.ctx, &server, (tenant, &plan), seat, progress).await?;
         let missing = inside::tell((tenant, seat), looked, self.was_settled(), progress);
         if missing.is_none() {
             self.made(progress);

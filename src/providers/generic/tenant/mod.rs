@@ -6,6 +6,7 @@ mod drop;
 mod effects;
 mod extensions;
 mod inside;
+mod observe;
 mod plan;
 mod state;
 

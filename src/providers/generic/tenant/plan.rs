@@ -54,6 +54,15 @@ pub(super) fn outside(
     }
 }
 
+/// All that differs outside the database, whoever made it.
+pub(super) fn differences(plan: &TenantPlan, state: &State) -> Vec<Change> {
+    let mut changes = roles(plan, state);
+    if let Some(found) = &state.database {
+        changes.extend(grants(plan, state, found));
+    }
+    changes
+}
+
 /// Statements for the logins: those that were given a password, and those that have one.
 pub(super) fn opened(
     plan: &TenantPlan,
