@@ -86,6 +86,7 @@ fn tenants_are_placed_and_let_go() {
     a_protected_placement_stays(&world);
     orphans::a_deletion_waits_a_while_for_a_lost_region(&world);
     orphans::a_name_is_free_once_its_orphan_is_gone(&world);
+    orphans::a_placement_that_is_still_there_governs(&world);
     moves::a_tenant_follows_its_server_and_keeps_its_credentials(&world);
     for name in ["eu-west", "us-east"] {
         world.sql(name, "ALTER SYSTEM RESET autovacuum");

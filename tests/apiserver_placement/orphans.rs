@@ -9,7 +9,7 @@ use domicile_api::orphan::{Cleanup, Orphan};
 use domicile_api::region::RegionStatus;
 use domicile_lab::regions::How;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::world::{SOON, SPACE, World, tenant};
@@ -141,6 +141,34 @@ fn taken_until_cleaned(world: &World) {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = 'tenant_again' AND usename = 'postgres'";
     world.sql(LOST, end);
+}
+
+/// As an operator leaves it that dies after the entry is stored: the entry is there, and so is the
+/// placement, which a person then wants kept.
+/// Faults: 44, 89.
+pub(super) fn a_placement_that_is_still_there_governs(world: &World) {
+    world.apply(&tenant("here", &kept("here")));
+    world.await_ready(SPACE, "here", "True", "Placed");
+    let uid = world.placement(SPACE, "here").unwrap().metadata.uid;
+    let orphan = json!({
+        "uid": uid, "namespace": SPACE, "name": "here", "server": "main",
+        "database": "tenant_here", "cleanup": "Drop", "since": "2026-11-29T12:00:00Z",
+    });
+    let api: Api<Region> = Api::all(world.running.admin.clone());
+    let patch = Patch::Merge(json!({ "status": { "orphans": [orphan] } }));
+    let _ = world
+        .running
+        .block_on(api.patch_status(LOST, &PatchParams::default(), &patch))
+        .unwrap();
+    await_pending(world, Some("OrphanRecorded"));
+    let pause = world.running.ctx.clock.sleep(Duration::from_secs(12));
+    world.running.block_on(pause);
+    assert_eq!(status(world).orphans.len(), 1);
+    assert!(world.can_log_in(LOST, &world.secret("here-db").unwrap()));
+    world.delete(SPACE, "here");
+    world.await_gone(SPACE, "here");
+    await_pending(world, None);
+    assert!(world.can_log_in(LOST, &world.secret("here-db").unwrap()));
 }
 
 fn status(world: &World) -> RegionStatus {
