@@ -8,11 +8,9 @@
 use std::time::Duration;
 
 use domicile_api::conditions::ConditionType;
-use domicile_api::meta::{OWNER_UID, SECRET_HASH, SKIP_CLEANUP};
-use domicile_lab::regions::How;
+use domicile_api::meta::{OWNER_UID, SECRET_HASH};
 use domicile_operator::telemetry::ControllerLabels;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 #[path = "apiserver_placement/address.rs"]
@@ -23,10 +21,14 @@ mod capacity;
 mod immutable;
 #[path = "apiserver_placement/injection.rs"]
 mod injection;
+#[path = "apiserver_placement/inside.rs"]
+mod inside;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/namespace.rs"]
 mod namespace;
+#[path = "apiserver_placement/orphans.rs"]
+mod orphans;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
 #[path = "apiserver_placement/reload.rs"]
@@ -79,11 +81,15 @@ fn tenants_are_placed_and_let_go() {
     capacity::a_plan_gets_the_server_that_takes_it(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
+    inside::schemas_and_extensions_are_made_as_the_server_allows(&world);
+    inside::what_differs_is_put_right_or_told(&world);
     refused::no_output_holds_a_password(&world);
     a_retained_placement_leaves_all_behind(&world);
     namespace::a_deleted_namespace_takes_its_placements_along(&world);
     a_protected_placement_stays(&world);
-    a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(&world);
+    orphans::a_deletion_waits_a_while_for_a_lost_region(&world);
+    orphans::a_name_is_free_once_its_orphan_is_gone(&world);
+    orphans::a_placement_that_is_still_there_governs(&world);
     moves::a_tenant_follows_its_server_and_keeps_its_credentials(&world);
     for name in ["eu-west", "us-east"] {
         world.sql(name, "ALTER SYSTEM RESET autovacuum");
@@ -329,47 +335,4 @@ fn a_protected_placement_stays(world: &World) {
     assert_eq!(world.secret("globex-db"), None);
     let env = &world.deployment("globex")["spec"]["template"]["spec"]["containers"][0]["env"];
     assert!(env.is_null(), "{env}");
-}
-
-fn a_deletion_waits_for_a_lost_region_unless_it_is_told_not_to(world: &World) {
-    let policy = json!({ "reclaimPolicy": "Delete", "deletionProtection": false });
-    for name in ["waits", "skips", "keeps"] {
-        let mut spec = json!({ "tenantID": name, "region": "us-east" });
-        if name != "keeps" {
-            spec.as_object_mut()
-                .unwrap()
-                .extend(policy.as_object().unwrap().clone());
-        }
-        world.apply(&tenant(name, &spec));
-        world.await_ready(SPACE, name, "True", "Placed");
-    }
-    let regions = world.running.lab.regions();
-    regions.lose("us-east", How::Freeze).unwrap();
-    world.await_region("us-east", "ProbeTimedOut");
-    for name in ["waits", "skips", "keeps"] {
-        world.delete(SPACE, name);
-    }
-    world.await_gone(SPACE, "keeps");
-    for name in ["waits", "skips"] {
-        world.await_ready(SPACE, name, "False", "RegionUnreachable");
-        world.await_event(SPACE, name, "RegionUnreachable");
-    }
-    let skip = json!({ "metadata": { "annotations": { SKIP_CLEANUP: "true" } } });
-    world.patch(SPACE, "skips", &skip);
-    world.await_gone(SPACE, "skips");
-    regions.restore("us-east").unwrap();
-    world.await_gone(SPACE, "waits");
-    assert!(!world.database_exists("us-east", "tenant_waits"));
-    for name in ["skips", "keeps"] {
-        assert!(
-            world.database_exists("us-east", &format!("tenant_{name}")),
-            "{name}"
-        );
-    }
-    let placements: Api<domicile_api::TenantPlacement> = world.placements(SPACE);
-    let left = world
-        .running
-        .block_on(placements.list(&ListParams::default()))
-        .unwrap();
-    assert!(left.items.is_empty());
 }

@@ -8,8 +8,12 @@
 
 #[path = "providers/authority.rs"]
 mod authority;
+#[path = "providers/drop.rs"]
+mod drop;
 #[path = "providers/hostile.rs"]
 mod hostile;
+#[path = "providers/inside.rs"]
+mod inside;
 #[path = "providers/making.rs"]
 mod making;
 #[path = "providers/patroni.rs"]

@@ -38,6 +38,8 @@ types! {
     DatabasesReachable,
     /// Region: the operator's login has the rights that it needs.
     AdminPrivilegesSufficient,
+    /// Region: deleted placements left something on its servers, which is still to be cleaned up.
+    CleanupPending,
     /// Region: what promotes the servers answers, and lets the operator in.
     ProvidersReady,
     /// Placement: the server is one for tenants of this plan, isolation, plane and version.
@@ -54,6 +56,8 @@ types! {
     ResidencyCompliant,
     /// Placement: the home region's own servers hold the data, or would without a failover.
     ResidencyEffective,
+    /// Placement: the last look at the database found something that was not as planned.
+    Drifted,
     /// Policy: a standby could be promoted now.
     FailoverReady,
     /// Policy: every standby streams.

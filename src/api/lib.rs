@@ -3,13 +3,16 @@
 pub mod conditions;
 pub mod convert;
 pub mod copies;
+pub mod counts;
 pub mod crd;
 pub mod credentials;
+pub mod database;
 pub mod fit;
 pub mod injection;
 pub mod meta;
 pub mod notification;
 pub mod operation;
+pub mod orphan;
 pub mod placement;
 pub mod placement_status;
 pub mod policy;

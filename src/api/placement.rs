@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsSpec;
+use crate::database::{AdoptionSpec, DatabaseSpec};
 use crate::fit::{self, Isolation, Plane};
 use crate::injection::InjectionSpec;
 use crate::placement_status::TenantPlacementStatus;
@@ -41,10 +42,14 @@ use crate::schema::{self, rules};
         "!has(self.region) || !has(oldSelf.region) || self.region == oldSelf.region",
         "`region` must not change",
     ),
-    ("has(self.database) == has(oldSelf.database)", "`database` must not be added or removed"),
     (
-        "!has(self.database) || !has(oldSelf.database) || \
-         self.database.name == oldSelf.database.name",
+        "has(self.database) == has(oldSelf.database) && (!has(self.database) || \
+         has(self.database.name) == has(oldSelf.database.name))",
+        "`database` must not be added or removed with a `name`",
+    ),
+    (
+        "!has(self.database) || !has(oldSelf.database) || !has(self.database.name) || \
+         !has(oldSelf.database.name) || self.database.name == oldSelf.database.name",
         "`database.name` must not change",
     ),
 ])))]
@@ -83,9 +88,9 @@ pub struct TenantPlacementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 15, max = 99))]
     pub minimum_version: Option<i32>,
-    /// `database` names the database; `tenant_` and the tenant ID, with `-` as `_`, when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<DatabaseSpec>,
+    /// `database` says what the database is called and what is in it.
+    #[serde(default)]
+    pub database: DatabaseSpec,
     /// `roles` are the logins that the tenant gets: at most one that writes and one that reads.
     #[serde(default = "default_roles")]
     #[schemars(
@@ -100,6 +105,9 @@ pub struct TenantPlacementSpec {
         )
     )]
     pub roles: Vec<RoleSpec>,
+    /// `adoption` says what is done about a database of the name that Domicile did not make.
+    #[serde(default)]
+    pub adoption: AdoptionSpec,
     /// `reclaimPolicy` says what becomes of the database when this resource is deleted. `Delete`
     /// also needs `deletionProtection: false`.
     #[serde(default)]
@@ -116,23 +124,6 @@ pub struct TenantPlacementSpec {
     /// `injection` hands the Secret to workloads; to none when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injection: Option<InjectionSpec>,
-}
-
-/// The tenant's database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DatabaseSpec {
-    /// `name` of the database and of the role that owns it. Immutable.
-    #[schemars(
-        length(min = 1, max = 58),
-        regex(pattern = "^[a-z][a-z0-9_]*$"),
-        extend("x-kubernetes-validations" = rules(&[(
-            "!self.startsWith('pg_') && !(self in ['postgres', 'template0', 'template1', \
-             'public', 'domicile', 'root'])",
-            "`database.name` must not be a name that PostgreSQL or Domicile uses itself",
-        )]))
-    )]
-    pub name: String,
 }
 
 /// One login of the tenant.
@@ -204,8 +195,8 @@ pub enum Include {
 impl TenantPlacement {
     /// The database that the placement means: the given name, or the one that the tenant ID makes.
     pub fn database_name(&self) -> Result<DatabaseName, NameError> {
-        match &self.spec.database {
-            Some(database) => DatabaseName::parse(&database.name),
+        match &self.spec.database.name {
+            Some(name) => DatabaseName::parse(name),
             None => DatabaseName::for_tenant(&self.spec.tenant_id),
         }
     }

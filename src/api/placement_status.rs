@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsStatus;
+use crate::database;
 use crate::injection::WorkloadKind;
 use crate::schema;
 
@@ -47,6 +48,9 @@ pub struct TenantPlacementStatus {
     /// `credentials` tells which login is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
+    /// `database` is what was made in the database by the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
     /// `secretHash` is the hash of the Secret's content.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = schema::HEX))]
@@ -64,7 +68,7 @@ pub struct TenantPlacementStatus {
     pub copies: Vec<DataCopy>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `ServerFits`, `DatabaseReady`,
     /// `CredentialsCurrent`, `Injected`, `FailoverProtected`, `ResidencyCompliant`,
-    /// `ResidencyEffective`.
+    /// `ResidencyEffective`, `Drifted`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -93,6 +97,19 @@ pub struct ConnectionStatus {
     /// `role` is the login that may write.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z][a-z0-9_]*$"))]
     pub role: String,
+}
+
+/// What was made in the database by the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseStatus {
+    /// `schemas` that the spec listed when they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "database::schemas")]
+    pub schemas: Vec<String>,
+    /// `extensions` that the spec listed when they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "database::extensions")]
+    pub extensions: Vec<String>,
 }
 
 /// How far one workload has rolled.

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::copies::{self, MAX_REGIONS, ServerCopy};
+use crate::counts::TenantCounts;
+use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
+use crate::orphan::{MAX_ORPHANS, Orphan};
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -151,6 +154,10 @@ pub struct DatabaseServer {
     #[serde(default = "fit::all_planes")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub planes: Vec<Plane>,
+    /// `extensions` that tenants may ask for; none when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "database::extensions")]
+    pub extensions: Vec<String>,
 }
 
 /// What promotes a server and makes it a standby again.
@@ -268,42 +275,21 @@ pub struct RegionStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub database_servers: Vec<DatabaseServerStatus>,
+    /// `orphans` are what deleted placements left on servers that could not be reached. Each is
+    /// cleaned up, and goes from here, once its server, or the one that was promoted instead, can
+    /// be worked on. Who removes an entry, or the Region, gives that up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_ORPHANS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
+    )]
+    pub orphans: Vec<Orphan>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`, and `ProvidersReady` where a server has another provider than
-    /// SQL.
+    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are `orphans`, and
+    /// `ProvidersReady` where a server has another provider than SQL.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-}
-
-/// How many tenants belong to a region.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TenantCounts {
-    /// `total` of all plans and none.
-    #[schemars(range(min = 0, max = i32::MAX))]
-    pub total: i32,
-    /// `byPlan` counts those that have a plan; no more than the first 64 plans, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = MAX_PLANS),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["plan"])
-    )]
-    pub by_plan: Vec<PlanCount>,
-}
-
-/// Most plans that are counted one by one.
-pub const MAX_PLANS: usize = 64;
-
-/// How many tenants have one plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlanCount {
-    /// `plan` of the placements.
-    #[schemars(length(min = 1, max = 63), regex(pattern = schema::PLAN))]
-    pub plan: String,
-    /// `count` of the placements.
-    #[schemars(range(min = 0, max = i32::MAX))]
-    pub count: i32,
 }
 
 /// What one server answered. Written when it changes, not at each probe.

@@ -19,7 +19,7 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 21] = [
+const ORDER: [ConditionType; 23] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
@@ -36,6 +36,8 @@ const ORDER: [ConditionType; 21] = [
     ConditionType::StandbyHealthy,
     ConditionType::ReplicationHealthy,
     ConditionType::FailoverReady,
+    ConditionType::CleanupPending,
+    ConditionType::Drifted,
     ConditionType::Paused,
     ConditionType::Ready,
     ConditionType::Reconciling,
@@ -49,6 +51,8 @@ fn meaning(condition: ConditionType) -> Meaning {
         | ConditionType::Reconciling
         | ConditionType::FailedOver
         | ConditionType::SplitBrain
+        | ConditionType::CleanupPending
+        | ConditionType::Drifted
         | ConditionType::Paused => Meaning::BadWhenTrue,
         ConditionType::Ready
         | ConditionType::DatabasesReachable

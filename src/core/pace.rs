@@ -1,5 +1,5 @@
-//! How often settled tenants are looked at: all of them together at a bounded rate, and each of them
-//! at least once in the drift interval. What is watched needs no look.
+//! How often settled tenants are looked at: all of them together at a bounded rate, and each at
+//! least once in the drift interval.
 
 use std::time::Duration;
 

@@ -9,8 +9,10 @@ use crate::names::{Jurisdiction, RegionName, ServerId};
 
 mod copies;
 mod deletion;
+mod drift;
 mod effective;
 mod held;
+mod orphan;
 mod refusal;
 mod residence;
 mod route;
@@ -18,8 +20,10 @@ mod server;
 
 pub use copies::{Copies, Copy, CopyKind, closed, copies};
 pub use deletion::{Deletion, deletion};
+pub use drift::{Drift, drift, listed};
 pub use effective::effective;
 pub use held::{Held, Holder, held};
+pub use orphan::{Parting, orphan_route, parting};
 pub use refusal::{Refusal, ServerError, Unfit};
 pub use residence::{RegionState, ResidenceError, residence};
 pub use route::{Hold, Recorded, Route, home_server, route};

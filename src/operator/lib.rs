@@ -10,6 +10,7 @@ pub mod holders;
 pub mod http;
 pub mod kube;
 pub mod leases;
+pub mod orphans;
 pub mod probes;
 pub mod rbac;
 pub mod run;

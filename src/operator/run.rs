@@ -160,6 +160,12 @@ pub fn lead(ctx: &Arc<Ctx>, ends: Ends, loops: &mut JoinSet<Loop>) {
     controller(
         ctx,
         loops,
+        "orphan",
+        controllers::orphan::run(Arc::clone(ctx)),
+    );
+    controller(
+        ctx,
+        loops,
         "placement",
         controllers::placement::run(Arc::clone(ctx)),
     );

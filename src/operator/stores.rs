@@ -152,7 +152,10 @@ fn region_changed(ctx: &Ctx, key: &Key, seen: &Seen<Region>, gone: bool) {
     for region in ctx.stores.regions.all() {
         ctx.wake.region(&region.name_any());
     }
-    own(gone, seen, key, ctx, |key| ctx.wake.regions.wake(key));
+    own(gone, seen, key, ctx, |key| {
+        ctx.wake.orphans.wake(key.clone());
+        ctx.wake.regions.wake(key);
+    });
     for policy in ctx.stores.policies.all() {
         if members(&policy)
             .iter()

@@ -143,6 +143,19 @@ pub enum ProviderError {
         /// The database.
         database: String,
     },
+    /// Something that Domicile may not end keeps a database from being dropped.
+    #[error(
+        "{server}: database \"{database}\" cannot be dropped because of {by}; end that as a \
+         superuser, and the drop goes on"
+    )]
+    DropBlocked {
+        /// `host:port`.
+        server: String,
+        /// The database.
+        database: String,
+        /// What is in the way.
+        by: String,
+    },
     /// The login lacks a right.
     #[error(
         "{server}: the login may not do this: {fact}, while {doing}; \
@@ -247,7 +260,9 @@ impl ProviderError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::TimedOut { .. } | Self::Missing { .. } => Class::Transient,
+            Self::TimedOut { .. } | Self::Missing { .. } | Self::DropBlocked { .. } => {
+                Class::Transient
+            }
             Self::Connect { failure, .. } => connect_class(*failure),
             Self::Stale { .. }
             | Self::NotWritable { .. }
@@ -278,6 +293,7 @@ impl ProviderError {
             Self::Missing { .. } => "DatabaseMissing",
             Self::HalfDropped { .. } => "DatabaseHalfDropped",
             Self::MissingRight { .. } => "AdminPrivilegesInsufficient",
+            Self::DropBlocked { .. } => "DatabaseBusy",
             Self::Sql { state, .. } if passes_by_itself(state) => "DatabaseBusy",
             Self::Sql { .. } => "DatabaseError",
             Self::Engine { failure, .. } => failure.reason(),
@@ -298,6 +314,7 @@ impl ProviderError {
             | Self::NameTaken { .. }
             | Self::Missing { .. }
             | Self::HalfDropped { .. }
+            | Self::DropBlocked { .. }
             | Self::MissingRight { .. }
             | Self::Sql { .. }
             | Self::Engine { .. }

@@ -13,7 +13,9 @@ mod session;
 
 pub use applied::Applied;
 pub use error::{Class, EngineFailure, ProviderError};
-pub use generic::{Fenced, Generic, HeldTenant, Login, Seat, TenantPlan};
+pub use generic::{
+    Dropped, Fenced, Generic, HeldTenant, Login, Refused, Seat, Settled, TenantPlan, Why,
+};
 pub use managed::Managed;
 pub use patroni::{Patroni, PatroniEndpoint, Upstream};
 pub use scram::{Verifier, scram_verifier};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, find, is_true};
 use domicile_api::meta::SECRET_HASH;
-use domicile_api::{FailoverOperation, FailoverPolicy};
+use domicile_api::{FailoverOperation, FailoverPolicy, Region};
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
@@ -15,6 +15,7 @@ use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
 const CENTRAL: &str = "10.77.0.2";
 const MOVE: Duration = Duration::from_mins(2);
 
+/// Faults: 89.
 pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &World) {
     world.apply(&region("eu-central", "EU", CENTRAL, "eu-central-admin"));
     world.await_region("eu-central", "Serving");
@@ -42,11 +43,14 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     world.await_ready(SPACE, "mover", "True", "Placed");
     assert_eq!(world.secret("mover-db").unwrap(), home);
 
+    let left = retain(world);
     intrude(world);
     operate(world, "there", "Switchover", "eu-central");
     let away = serves(world, "eu-central", CENTRAL, &home);
     let message = "a login on the former server still works";
     assert!(!world.can_log_in("eu-west", &home), "{message}");
+
+    an_orphan_is_cleaned_up_where_its_server_was_moved(world, &left);
 
     let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
     remove(world, &api, "intruder");
@@ -99,6 +103,42 @@ fn place(world: &World) {
         "mover",
         &json!({ "spec": { "injection": { "reload": reload } } }),
     );
+}
+
+/// Makes a tenant at home and lets go of it, so that its database stays. Answers its UID.
+fn retain(world: &World) -> String {
+    let spec = json!({ "tenantID": "left", "region": "eu-west" });
+    world.apply(&tenant("left", &spec));
+    world.await_ready(SPACE, "left", "True", "Placed");
+    let uid = world.placement(SPACE, "left").unwrap().metadata.uid;
+    world.delete(SPACE, "left");
+    world.await_gone(SPACE, "left");
+    uid.unwrap()
+}
+
+/// The entry is in the Region that was home then; the server that was promoted instead is cleaned.
+fn an_orphan_is_cleaned_up_where_its_server_was_moved(world: &World, uid: &str) {
+    for region in ["eu-west", "eu-central"] {
+        assert!(world.database_exists(region, "tenant_left"), "{region}");
+    }
+    let orphan = json!({
+        "uid": uid, "namespace": SPACE, "name": "left", "server": "main",
+        "database": "tenant_left", "cleanup": "Drop", "since": "2026-11-29T12:00:00Z",
+    });
+    let api: Api<Region> = Api::all(world.running.admin.clone());
+    let patch = Patch::Merge(json!({ "status": { "orphans": [orphan] } }));
+    let _ = world
+        .running
+        .block_on(api.patch_status("eu-west", &PatchParams::default(), &patch))
+        .unwrap();
+    world.running.until("the orphan is gone", SOON, || {
+        let region = world.running.block_on(api.get("eu-west")).unwrap();
+        region.status?.orphans.is_empty().then_some(())
+    });
+    assert!(!world.database_exists("eu-central", "tenant_left"));
+    assert_eq!(world.roles("eu-central", "tenant_left"), "0");
+    // The former server is fenced, and not written to.
+    assert!(world.database_exists("eu-west", "tenant_left"));
 }
 
 /// Makes a second policy of the same servers. It is refused, and the tenant must not heed it.

@@ -149,6 +149,15 @@ pub(super) fn a_database_belongs_to_who_came_first(world: &World) {
     world.sql("eu-west", "CREATE DATABASE tenant_legacy");
     refused(world, "legacy", &dropped("legacy"), "DatabaseNameTaken");
     assert!(world.database_exists("eu-west", "tenant_legacy"));
+    let mut observes = dropped("legacy");
+    observes["adoption"] = json!({ "policy": "Observe" });
+    world.apply(&tenant("legacy", &observes));
+    let seen = (ConditionType::DatabaseReady, "False", "AdoptionObserved");
+    let told = world.await_condition(SPACE, "legacy", seen);
+    let fact = "database tenant_legacy belongs to role postgres, not to tenant_legacy";
+    assert!(told.contains(fact), "{told}");
+    refused(world, "legacy", &observes, "AdoptionObserved");
+    assert_eq!(world.roles("eu-west", "tenant_legacy"), "0");
     world.sql("eu-west", "DROP DATABASE tenant_legacy");
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn immutables() -> Vec<Case> {
 }
 
 /// Changes of stored objects that must be taken.
-pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 8] {
+pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 9] {
     [
         (
             "Region",
@@ -123,6 +123,11 @@ pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 8] {
         ("Region", "state", json!("Draining")),
         ("TenantPlacement", "reclaimPolicy", json!("Delete")),
         ("TenantPlacement", "plan", json!("paid")),
+        (
+            "TenantPlacement",
+            "database",
+            json!({"schemas": ["app"], "extensions": ["uuid-ossp"]}),
+        ),
         ("TenantPlacement", "isolation", json!("Dedicated")),
         (
             "FailoverPolicy",
@@ -178,6 +183,8 @@ fn servers() -> Vec<Case> {
         with("maxTenants", json!(-1), "maxTenants"),
         with("planes", json!([]), "planes"),
         with("planes", json!(["Data"]), "planes[0]"),
+        with("extensions", json!(["a", "a"]), "extensions[1]"),
+        with("extensions", json!(["a; b"]), "extensions[0]"),
         with("tls", json!({}), "tls.caSecretRef"),
         with("adminSecretRef", json!({}), "adminSecretRef.name"),
         owned((
@@ -208,6 +215,18 @@ fn oversized() -> Vec<Case> {
         ("TenantPlacement", "tenantID", text(51), "spec.tenantID"),
         ("TenantPlacement", "tenantID", text(80), "spec.tenantID"),
         ("TenantPlacement", "database", database, "database.name"),
+        (
+            "TenantPlacement",
+            "database",
+            json!({"schemas": [text(64)]}),
+            "spec.database.schemas[0]",
+        ),
+        (
+            "TenantPlacement",
+            "database",
+            json!({"extensions": [text(64)]}),
+            "spec.database.extensions[0]",
+        ),
         (
             "TenantPlacement",
             "connection",

@@ -35,7 +35,7 @@ async fn hostile_names_stay_names(binaries: &Binaries) {
             .ensure_tenant(&plan, Epoch(0), &verifiers())
             .await
             .unwrap();
-        assert_eq!(again, Applied::Already, "{text}");
+        assert_eq!(again.applied, Applied::Already, "{text}");
         let held = provider.tenants().await.unwrap();
         let kept = text.replace('\0', "");
         assert!(
@@ -115,7 +115,8 @@ async fn what_a_tenant_plants_is_not_run_by_the_operator(binaries: &Binaries) {
         provider
             .ensure_tenant(&acme, Epoch(0), &verifiers())
             .await
-            .unwrap(),
+            .unwrap()
+            .applied,
         Applied::Done
     );
     provider
@@ -151,7 +152,7 @@ async fn what_a_tenant_sets_does_not_reach_the_operator(binaries: &Binaries) {
         let sql = format!("ALTER DATABASE acme SET {setting}");
         world.as_tenant("acme_a", "acme", &sql).unwrap();
         let repaired = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-        assert_eq!(repaired.unwrap(), Applied::Done, "{setting}");
+        assert_eq!(repaired.unwrap().applied, Applied::Done, "{setting}");
         world.sql("postgres", "ALTER DATABASE acme RESET ALL");
     }
 }

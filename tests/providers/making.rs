@@ -32,7 +32,7 @@ async fn actors_at_once_make_one_tenant(binaries: &Binaries) {
         assert!(matches!(class, None | Some(Class::Transient)), "{class:?}");
     }
     call().await.unwrap();
-    assert_eq!(call().await.unwrap(), Applied::Already);
+    assert_eq!(call().await.unwrap().applied, Applied::Already);
     assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
 }
 
@@ -77,9 +77,9 @@ async fn what_was_taken_away_comes_back(binaries: &Binaries) {
     for (database, sql) in drift {
         world.sql(database, sql);
         let repaired = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-        assert_eq!(repaired.unwrap(), Applied::Done, "{sql}");
+        assert_eq!(repaired.unwrap().applied, Applied::Done, "{sql}");
         let settled = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-        assert_eq!(settled.unwrap(), Applied::Already, "{sql}");
+        assert_eq!(settled.unwrap().applied, Applied::Already, "{sql}");
     }
     world
         .as_tenant("acme_a", "acme", "CREATE TABLE t AS SELECT 1 AS n")
@@ -140,7 +140,7 @@ async fn a_call_cut_anywhere_is_completed_by_the_next(binaries: &Binaries) {
             .ensure_tenant(&plan, Epoch(0), &verifiers())
             .await
             .unwrap();
-        assert_eq!(settled, Applied::Already, "cut after {messages}");
+        assert_eq!(settled.applied, Applied::Already, "cut after {messages}");
         let password = SecretString::from(CANARY);
         provider
             .can_log_in(&plan.database, &format!("{name}_a"), &password)

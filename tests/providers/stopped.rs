@@ -56,11 +56,11 @@ async fn a_creation_whose_session_is_killed_is_completed_by_the_next(binaries: &
     assert_eq!(error.class(), Class::Transient, "{error}");
     place(&provider, &acme, 0).await;
     let again = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-    assert_eq!(again.unwrap(), Applied::Already);
+    assert_eq!(again.unwrap().applied, Applied::Already);
     assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
     // And nothing of the first try is left over beside it.
     assert_eq!(
-        provider.drop_tenant(&acme, Epoch(0)).await.unwrap(),
+        provider.drop_tenant(&acme, Epoch(0)).await.unwrap().applied,
         Applied::Done
     );
     let folders = fs::read_dir(world.primary.data_dir().join("base")).unwrap();
@@ -96,7 +96,7 @@ async fn a_blocked_drop_ends_in_time_and_takes_nothing_along(binaries: &Binaries
         // The database, its roles and their passwords are as they were, and no lock is left.
         assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
         let ensured = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-        assert_eq!(ensured.unwrap(), Applied::Already);
+        assert_eq!(ensured.unwrap().applied, Applied::Already);
         let beat = Heartbeat {
             sequence: 1,
             leader: "hub".into(),
@@ -107,7 +107,7 @@ async fn a_blocked_drop_ends_in_time_and_takes_nothing_along(binaries: &Binaries
         world.sql("acme", free);
     }
     assert_eq!(
-        provider.drop_tenant(&acme, Epoch(0)).await.unwrap(),
+        provider.drop_tenant(&acme, Epoch(0)).await.unwrap().applied,
         Applied::Done
     );
 }

@@ -154,10 +154,8 @@ impl World {
 /// A plan for both accesses.
 pub(crate) fn plan(database: &str, uid: &str) -> TenantPlan {
     TenantPlan {
-        uid: uid.to_owned(),
-        database: DatabaseName::parse(database).unwrap(),
         access: vec![(Access::ReadWrite, 20), (Access::ReadOnly, 20)],
-        idle: None,
+        ..TenantPlan::bare(uid.to_owned(), DatabaseName::parse(database).unwrap())
     }
 }
 

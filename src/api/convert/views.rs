@@ -42,6 +42,7 @@ fn server_view(region: &Region, server: &DatabaseServer) -> ServerView {
         max_tenants: server.max_tenants.map(natural),
         planes: server.planes.iter().map(|plane| (*plane).into()).collect(),
         major_version: seen.and_then(|seen| major(seen.version.as_deref()?)),
+        extensions: server.extensions.iter().cloned().collect(),
     }
 }
 
@@ -58,6 +59,7 @@ pub fn wish(tenant: &TenantPlacement) -> Wish {
         isolation: spec.isolation.into(),
         plane: spec.plane.into(),
         minimum_version: spec.minimum_version.and_then(|v| u32::try_from(v).ok()),
+        extensions: tenant.extensions().iter().cloned().collect(),
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Unfit {
     Plan(BTreeSet<String>),
     /// It runs this major version, which is too old.
     TooOld(u32),
+    /// It does not list these extensions.
+    Extensions(BTreeSet<String>),
     /// The tenant asks for a version, and that of the server is not known.
     VersionUnknown,
 }
@@ -30,10 +32,21 @@ impl fmt::Display for Unfit {
                 let plans: Vec<&str> = plans.iter().map(String::as_str).collect();
                 write!(f, "takes the plans {} only", plans.join(", "))
             }
+            Self::Extensions(names) => {
+                write!(f, "does not list {} in `extensions`", joined(names))
+            }
             Self::TooOld(version) => write!(f, "runs PostgreSQL {version}"),
             Self::VersionUnknown => f.write_str("has a version that is not known yet"),
         }
     }
+}
+
+pub(super) fn joined(names: &BTreeSet<String>) -> String {
+    names
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Why one server does not take the tenant.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::held::Held;
-use super::refusal::{Listed, Refusal, ServerError, Unfit};
+use super::refusal::{Listed, Refusal, ServerError, Unfit, joined};
 use super::{PolicyView, RegionView};
 use crate::names::{Jurisdiction, RegionName, ServerId};
 
@@ -62,6 +62,8 @@ pub struct ServerView {
     pub planes: BTreeSet<Plane>,
     /// The major version that it was last seen to run.
     pub major_version: Option<u32>,
+    /// The extensions that its tenants may ask for.
+    pub extensions: BTreeSet<String>,
 }
 
 impl ServerView {
@@ -74,6 +76,7 @@ impl ServerView {
             max_tenants: None,
             planes: BTreeSet::from([Plane::Control, Plane::Tenant]),
             major_version: None,
+            extensions: BTreeSet::new(),
         }
     }
 
@@ -97,6 +100,8 @@ pub struct Wish {
     pub plane: Plane,
     /// The oldest major version that it takes.
     pub minimum_version: Option<u32>,
+    /// The extensions that its database must have.
+    pub extensions: BTreeSet<String>,
 }
 
 impl Default for Wish {
@@ -106,6 +111,7 @@ impl Default for Wish {
             isolation: Isolation::Shared,
             plane: Plane::Tenant,
             minimum_version: None,
+            extensions: BTreeSet::new(),
         }
     }
 }
@@ -123,6 +129,9 @@ impl fmt::Display for Wish {
         if let Some(version) = self.minimum_version {
             write!(f, ", PostgreSQL {version} or newer")?;
         }
+        if !self.extensions.is_empty() {
+            write!(f, ", extensions {}", joined(&self.extensions))?;
+        }
         Ok(())
     }
 }
@@ -138,6 +147,10 @@ pub fn fits(server: &ServerView, wish: &Wish) -> Result<(), Unfit> {
     let named = |plan: &String| server.plans.contains(plan);
     if !server.plans.is_empty() && !wish.plan.as_ref().is_some_and(named) {
         return Err(Unfit::Plan(server.plans.clone()));
+    }
+    let unlisted: BTreeSet<String> = &wish.extensions - &server.extensions;
+    if !unlisted.is_empty() {
+        return Err(Unfit::Extensions(unlisted));
     }
     match (wish.minimum_version, server.major_version) {
         (Some(_), None) => Err(Unfit::VersionUnknown),

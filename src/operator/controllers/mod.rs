@@ -23,6 +23,7 @@ use crate::telemetry::{ControllerLabels, ErrorLabels, seconds};
 
 pub mod binding;
 pub mod failover;
+pub mod orphan;
 pub mod placement;
 pub mod region;
 

@@ -102,6 +102,8 @@ impl Queue {
 pub struct Wake {
     /// `Region`.
     pub regions: Arc<Queue>,
+    /// `Region`, for what deleted placements left there.
+    pub orphans: Arc<Queue>,
     /// `TenantPlacement`.
     pub placements: Arc<Queue>,
     /// `FailoverPolicy`.

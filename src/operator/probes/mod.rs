@@ -37,6 +37,28 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Whether the server may be worked on, or why not; nothing while neither is known.
+    pub fn workable(&self) -> Option<Result<(), String>> {
+        if let Some(unopened) = &self.unopened {
+            return Some(Err(unopened.message.clone()));
+        }
+        // The words of the first failure for this reason: each probe may put it differently, and
+        // each change would be a write for every tenant of the server.
+        let told = || match &self.probe {
+            Some(Probe::Failed(failure, text)) => {
+                let text = self.detail.as_ref().unwrap_or(text);
+                format!("{}: {text}", failure.reason())
+            }
+            Some(Probe::Answered(_)) | None => "it has not answered often enough yet".to_owned(),
+        };
+        match self.verdict {
+            Verdict::Unknown => None,
+            // Work that is conditional on the server's own row does no harm while in doubt.
+            Verdict::Up | Verdict::Failing { .. } | Verdict::Recovering { .. } => Some(Ok(())),
+            Verdict::Down | Verdict::Refusing(_) => Some(Err(told())),
+        }
+    }
+
     /// True while the API server has kept the probe from its login, so that nothing was tried yet.
     /// A Secret that does not exist is something to tell, and counts as tried.
     pub fn is_kept_waiting(&self) -> bool {

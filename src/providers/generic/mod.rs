@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 pub use authority::Fenced;
 pub use seat::Seat;
-pub use tenant::{HeldTenant, Login, TenantPlan};
+pub use tenant::{Dropped, HeldTenant, Login, Refused, Settled, TenantPlan, Why};
 
 use crate::error::ProviderError;
 use crate::session::{Connector, Endpoint, Identity, Session, text};

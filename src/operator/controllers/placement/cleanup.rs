@@ -7,7 +7,7 @@ use domicile_api::conditions::Reason;
 use domicile_api::meta::{self, PLACEMENT_FINALIZER, manager};
 use domicile_api::placement::{ReclaimPolicy, TenantPlacement};
 use domicile_core::placement::{Deletion, deletion};
-use domicile_providers::Generic;
+use domicile_providers::{Dropped, Generic};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -15,13 +15,14 @@ use serde_json::json;
 use tracing::info;
 
 use super::error::{Halt, PlacementError};
-use super::observe::{answers, recorded, seat};
+use super::observe::{Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::serve::{namespace, not_onboarded};
-use super::{database, workloads};
+use super::{database, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
+use crate::orphans;
 
 /// Longest time for dropping a database with all that is in it.
 const DROP: Duration = Duration::from_mins(1);
@@ -111,6 +112,32 @@ pub(super) async fn drop_all(
     }
 }
 
+/// Closes the logins before a rotation, which were to be closed at the end of their overlap.
+pub(super) async fn close_logins(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    let retiring = tenant.credentials().and_then(|known| known.retiring);
+    let Some(slot) = retiring.filter(|_| recorded(tenant).is_some()) else {
+        return forget(ctx, tenant).await;
+    };
+    let (server, seat) = match reach(ctx, tenant, progress).await {
+        Ok(reached) => reached,
+        Err(Halt::Stop(stop)) => {
+            return parting::leave_logins(ctx, tenant, slot, &stop.message).await;
+        }
+        Err(other) => return Err(other),
+    };
+    info!(server = %seat.active, ?slot, "Closing the logins before");
+    let plan = database::plan(tenant, &seat, None);
+    match server.close_logins(&plan, slot, seat.epoch).await {
+        Ok(_) => forget(ctx, tenant).await,
+        Err(error) => parting::leave_logins(ctx, tenant, slot, &error.to_string()).await,
+    }
+}
+
+/// Drops the database, or hands it over to the Region.
 async fn drop_database(
     ctx: &Ctx,
     tenant: &TenantPlacement,
@@ -120,30 +147,55 @@ async fn drop_database(
         // The server is recorded before anything is made on it.
         return Ok(());
     }
-    let seat = seat(ctx, tenant, None, progress)?;
-    match answers(ctx, &seat.active) {
-        Some(Ok(())) => {}
-        Some(Err(fact)) => return Err(unreachable(&seat.active.to_string(), &fact).into()),
-        None => return Err(Halt::Later(super::SOON)),
-    }
-    let opened = ctx.open(&seat.active, DROP).await;
-    let server: Generic =
-        opened.map_err(|error| unreachable(&seat.active.to_string(), &error.message))?;
+    let (server, seat) = match reach(ctx, tenant, progress).await {
+        Ok(reached) => reached,
+        Err(Halt::Stop(stop)) => return parting::leave_database(ctx, tenant, &stop).await,
+        Err(other) => return Err(other),
+    };
     info!(server = %seat.active, database = %seat.database, "Dropping a tenant");
     let dropped = server
         .drop_tenant(&database::plan(tenant, &seat, None), seat.epoch)
         .await;
-    dropped.map_err(|error| database::stop_for(&error))?;
+    let Dropped { slots_left, .. } = dropped.map_err(|error| database::stop_for(&error))?;
+    if !slots_left.is_empty() {
+        let note = format!(
+            "the subscriptions of database {} are dropped; their replication slots stay on the \
+             servers that they subscribed to, and keep WAL there until they are dropped: {}",
+            seat.database,
+            slots_left.join(", ")
+        );
+        let reason = Reason::Deleting.as_str();
+        ctx.events
+            .publish(tenant, Severity::Warning, reason, "Release", note);
+    }
+    forget(ctx, tenant).await
+}
+
+/// Takes back what was written down of the placement: it is done, or not wanted any more.
+pub(super) async fn forget(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Halt> {
+    orphans::forget(ctx, &tenant.uid().unwrap_or_default()).await?;
     Ok(())
 }
 
-fn unreachable(server: &str, fact: &str) -> Stop {
-    let message = format!(
-        "the deletion waits for {server}, where the database must be dropped: {fact}; to give the \
-         database up instead, set the annotation {}=true",
-        meta::SKIP_CLEANUP
-    );
-    Stop::new(Until::Mended, Reason::RegionUnreachable, message)
+/// The server that answers for the tenant now, if it can be worked on.
+async fn reach(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    progress: &mut Progress,
+) -> Result<(Generic, Seat), Halt> {
+    let seat = seat(ctx, tenant, None, progress)?;
+    let silent = |fact: &str| {
+        let message = format!("{}: {fact}", seat.active);
+        Stop::new(Until::Mended, Reason::RegionUnreachable, message)
+    };
+    match answers(ctx, &seat.active) {
+        Some(Ok(())) => {}
+        Some(Err(fact)) => return Err(silent(&fact).into()),
+        None => return Err(Halt::Later(super::SOON)),
+    }
+    let opened = ctx.open(&seat.active, DROP).await;
+    let server = opened.map_err(|error| silent(&error.message))?;
+    Ok((server, seat))
 }
 
 async fn delete_secret(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Halt> {

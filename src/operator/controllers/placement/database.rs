@@ -1,20 +1,25 @@
 //! The tenant's database: made as planned, and tried with the published credentials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
+use domicile_api::database::AdoptionPolicy;
+use domicile_api::orphan::Orphan;
 use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
-use domicile_providers::{Class, Generic, ProviderError, TenantPlan, scram_verifier};
+use domicile_core::placement;
+use domicile_providers::{Class, Generic, ProviderError, Settled, TenantPlan, scram_verifier};
 use secrecy::SecretString;
 use tracing::info;
 
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::secret::{Chosen, Passwords, Usernames};
+use crate::context::Ctx;
 use crate::kube::events::Severity;
+use crate::orphans;
 
 /// Longest time for making a tenant; `CREATE DATABASE` copies a template.
 pub(super) const MAKE: Duration = Duration::from_secs(30);
@@ -33,7 +38,17 @@ pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat, idle: Option<Slot>) ->
             })
             .collect(),
         idle,
+        schemas: tenant.schemas().to_vec(),
+        extensions: tenant.extensions().to_vec(),
+        unlisted: unlisted(tenant, seat),
     }
+}
+
+/// The extensions that the tenant asks for and its server does not list.
+pub(super) fn unlisted(tenant: &TenantPlacement, seat: &Seat) -> BTreeSet<String> {
+    let asked = tenant.extensions().iter();
+    let unlisted = asked.filter(|name| !seat.listed.contains(*name));
+    unlisted.cloned().collect()
 }
 
 /// The names of the logins of a slot.
@@ -54,11 +69,12 @@ pub(super) fn usernames(tenant: &TenantPlacement, seat: &Seat, slot: Slot) -> Us
 
 /// Makes database, roles and grants, or what is missing of them.
 pub(super) async fn make(
+    ctx: &Ctx,
     server: &Generic,
-    plan: &TenantPlan,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
     seat: &Seat,
     progress: &mut Progress,
-) -> Result<(), Stop> {
+) -> Result<Settled, Stop> {
     let server = server.with_deadline(MAKE);
     // Logins open when their password is set, which is after the Secret holds it.
     let none = BTreeMap::new();
@@ -71,7 +87,10 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
-    made.map_err(|error| denied(&error, progress))?;
+    let settled = match made {
+        Ok(settled) => settled,
+        Err(error) => return Err(taken(ctx, &server, (tenant, plan), &error, progress).await),
+    };
     let message = format!(
         "database {} on {} is as it should be",
         seat.database, seat.active
@@ -82,7 +101,7 @@ pub(super) async fn make(
         Reason::Provisioned,
         message,
     );
-    Ok(())
+    Ok(settled)
 }
 
 /// Logs in with each published credential. A refused one is set anew on the server, from what the
@@ -213,6 +232,7 @@ pub(super) fn stop_for(error: &ProviderError) -> Stop {
         ProviderError::NameTaken { .. } => (Until::Person, Reason::DatabaseNameTaken),
         ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),
         ProviderError::HalfDropped { .. } => (Until::Person, Reason::ProvisioningFailed),
+        ProviderError::DropBlocked { .. } => (Until::Person, Reason::CleanupBlocked),
         ProviderError::MissingRight { .. } => (Until::Person, Reason::PrivilegesMissing),
         ProviderError::Sql { .. } | ProviderError::Engine { .. } => {
             (until(error.class()), Reason::ProvisioningFailed)
@@ -232,6 +252,60 @@ fn until(class: Class) -> Until {
 /// A failed effect on the database, as the condition says it.
 pub(super) fn denied(error: &ProviderError, progress: &mut Progress) -> Stop {
     progress.deny(ConditionType::DatabaseReady, stop_for(error))
+}
+
+/// A failed effect. A name that a deleted placement holds is free after its cleanup; one that no
+/// placement holds may be looked at.
+async fn taken(
+    ctx: &Ctx,
+    server: &Generic,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
+    error: &ProviderError,
+    progress: &mut Progress,
+) -> Stop {
+    let ProviderError::NameTaken { marker, .. } = error else {
+        return denied(error, progress);
+    };
+    let Some(uid) = marker else {
+        return observed(server, (tenant, plan), error, progress).await;
+    };
+    let Some((region, orphan)) = orphans::find(ctx, uid) else {
+        return denied(error, progress);
+    };
+    let Orphan {
+        namespace, name, ..
+    } = orphan;
+    let message = format!(
+        "{error}: the deleted TenantPlacement {namespace}/{name} left it, and Region {region} is \
+         about to clean it up (see its `status.orphans`); this placement goes on then"
+    );
+    let stop = Stop::new(Until::Mended, Reason::DatabaseNameTaken, message);
+    progress.deny(ConditionType::DatabaseReady, stop)
+}
+
+/// How what somebody else made differs from the plan, if the placement asks for that.
+async fn observed(
+    server: &Generic,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
+    error: &ProviderError,
+    progress: &mut Progress,
+) -> Stop {
+    let message = match tenant.spec.adoption.policy {
+        AdoptionPolicy::Never => {
+            format!("{error}; set `spec.adoption.policy` to Observe to see how it differs")
+        }
+        AdoptionPolicy::Observe => match server.observe_tenant(plan).await {
+            Ok(lines) => {
+                let lines = placement::listed(&lines);
+                let message = format!("{error}; it differs from what would be made: {lines}");
+                let stop = Stop::new(Until::Person, Reason::AdoptionObserved, message);
+                return progress.deny(ConditionType::DatabaseReady, stop);
+            }
+            Err(other) => format!("{error}; it could not be looked at: {other}"),
+        },
+    };
+    let stop = Stop::new(Until::Person, Reason::DatabaseNameTaken, message);
+    progress.deny(ConditionType::DatabaseReady, stop)
 }
 
 fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {

@@ -1,10 +1,11 @@
 //! When a tenant's database was last found as it should be. Lost at a restart, which costs one
 //! more look and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domicile_api::conditions::Reason;
 use domicile_core::facts::Epoch;
 use domicile_core::names::{ServerId, Slot};
 use domicile_core::time::Mono;
@@ -25,6 +26,8 @@ pub(super) struct Inputs {
     pub(super) secret_hash: String,
     /// The logins that must be closed.
     pub(super) idle: Option<Slot>,
+    /// The extensions that are asked for and may not be made.
+    pub(super) unlisted: BTreeSet<String>,
 }
 
 /// What is remembered of all tenants, by UID.
@@ -38,6 +41,8 @@ pub(super) struct Memory {
 #[derive(Debug, Default)]
 struct Remembered {
     looked: Option<(Inputs, Mono)>,
+    /// What that look found missing, and a person must see to.
+    missing: Option<(Reason, String)>,
     /// What the tenant was pointed at in the move under way; the rest of its database is looked at
     /// afterwards.
     repointed: Option<Inputs>,
@@ -56,9 +61,23 @@ impl Memory {
         looked.is_none_or(|(before, at)| before != inputs || passed(at) >= fresh)
     }
 
-    /// The database was found, or made, as it should be.
-    pub(super) fn looked(&self, uid: &str, inputs: Inputs, now: Mono) {
-        self.entry(uid, |tenant| tenant.looked = Some((inputs, now)));
+    /// The database was found, or made, as it should be, but for what is `missing`.
+    pub(super) fn looked(
+        &self,
+        uid: &str,
+        inputs: Inputs,
+        missing: Option<(Reason, String)>,
+        now: Mono,
+    ) {
+        self.entry(uid, |tenant| {
+            tenant.looked = Some((inputs, now));
+            tenant.missing = missing;
+        });
+    }
+
+    /// What the last look found missing.
+    pub(super) fn missing(&self, uid: &str) -> Option<(Reason, String)> {
+        self.lock().get(uid)?.missing.clone()
     }
 
     /// Whether the tenant was pointed at this in a move, and nothing was doubted since.
@@ -79,6 +98,7 @@ impl Memory {
     pub(super) fn doubt(&self, uid: &str) {
         self.entry(uid, |tenant| {
             tenant.looked = None;
+            tenant.missing = None;
             tenant.repointed = None;
         });
     }
@@ -139,6 +159,7 @@ mod tests {
             epoch: Epoch(epoch),
             secret_hash: "h".into(),
             idle: None,
+            unlisted: BTreeSet::new(),
         }
     }
 
@@ -146,7 +167,7 @@ mod tests {
     fn a_good_look_is_believed_for_a_while_and_for_the_same_inputs_only() {
         let memory = Memory::default();
         assert!(memory.due("u", &inputs(1), FRESH, Mono(0)));
-        memory.looked("u", inputs(1), Mono(0));
+        memory.looked("u", inputs(1), None, Mono(0));
         assert!(!memory.due("u", &inputs(1), FRESH, Mono(59_999)));
         assert!(memory.due("u", &inputs(1), FRESH, Mono(60_000)));
         assert!(memory.due("u", &inputs(2), FRESH, Mono(1)));
@@ -166,8 +187,11 @@ mod tests {
     #[test]
     fn a_repointed_tenant_is_still_to_be_looked_at() {
         let memory = Memory::default();
-        memory.looked("u", inputs(1), Mono(0));
+        let missing = Some((Reason::DatabaseIncomplete, "x".to_owned()));
+        memory.looked("u", inputs(1), missing.clone(), Mono(0));
+        assert_eq!(memory.missing("u"), missing);
         memory.doubt("u");
+        assert_eq!(memory.missing("u"), None);
         memory.repointed("u", inputs(2));
         assert!(memory.is_repointed("u", &inputs(2)));
         assert!(!memory.is_repointed("u", &inputs(3)));

@@ -20,8 +20,10 @@ mod database;
 mod error;
 mod external;
 mod inject;
+mod inside;
 mod memory;
 mod observe;
+mod parting;
 mod progress;
 mod report;
 mod rollout;
@@ -120,7 +122,14 @@ async fn end(
             memory.forget(&uid);
             Ok(true)
         }
+        Deletion::Keep => {
+            cleanup::close_logins(ctx, tenant, progress).await?;
+            cleanup::release(ctx, tenant).await?;
+            memory.forget(&uid);
+            Ok(true)
+        }
         Deletion::Release => {
+            cleanup::forget(ctx, tenant).await?;
             cleanup::release(ctx, tenant).await?;
             memory.forget(&uid);
             Ok(true)

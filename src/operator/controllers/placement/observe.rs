@@ -1,5 +1,6 @@
 //! From resources to the seat of a tenant: its home, its law, and the server that answers now.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
@@ -7,7 +8,7 @@ use domicile_api::convert::policy_view;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
-use domicile_core::health::{Probe, Verdict};
+use domicile_core::health::Verdict;
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{self, Hold, PolicyView, Recorded, Route};
 
@@ -28,6 +29,10 @@ pub(super) struct Seat {
     /// The server that answers now.
     pub(super) active: ServerId,
     pub(super) active_key: String,
+    /// The server that the tenant has its place on.
+    pub(super) place: ServerId,
+    /// The extensions that tenants of that server may ask for.
+    pub(super) listed: BTreeSet<String>,
     pub(super) epoch: Epoch,
     /// The machine waits for this tenant, and others, to be pointed at `active`.
     pub(super) repointing: bool,
@@ -92,6 +97,9 @@ pub(super) fn seat(
         Route::Hold(hold) => return Err(held(&hold).into()),
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
+    let place = map.regions.get(&server.region);
+    let place = place.and_then(|region| region.server(&server.server));
+    let listed = place.map(|place| place.extensions.clone());
     progress.copies = Some(placement::copies(&active, policy, allowed, &map.regions));
     Ok(Seat {
         database,
@@ -99,6 +107,8 @@ pub(super) fn seat(
         jurisdiction: residence.view.jurisdiction.clone(),
         home: residence.home,
         active_key: key_of(ctx, &active.region)?,
+        listed: listed.unwrap_or_default(),
+        place: server,
         active,
         epoch,
         repointing: state == Some(State::Rerouting),
@@ -148,25 +158,7 @@ fn obscured(policy: &Unreadable) -> Stop {
 
 /// Whether the server may be worked on. `None` before it was probed.
 pub(super) fn answers(ctx: &Ctx, server: &ServerId) -> Option<Result<(), String>> {
-    let sample = ctx.samples.get(server)?;
-    if let Some(unopened) = &sample.unopened {
-        return Some(Err(unopened.message.clone()));
-    }
-    // The words of the first failure for this reason: each probe may put it differently, and each
-    // change would be a write for every tenant of the server.
-    let told = || match &sample.probe {
-        Some(Probe::Failed(failure, text)) => {
-            let text = sample.detail.as_ref().unwrap_or(text);
-            format!("{}: {text}", failure.reason())
-        }
-        Some(Probe::Answered(_)) | None => "it has not answered often enough yet".to_owned(),
-    };
-    match sample.verdict {
-        Verdict::Unknown => None,
-        // Work that is conditional on the server's own row does no harm while in doubt.
-        Verdict::Up | Verdict::Failing { .. } | Verdict::Recovering { .. } => Some(Ok(())),
-        Verdict::Down | Verdict::Refusing(_) => Some(Err(told())),
-    }
+    ctx.samples.get(server)?.workable()
 }
 
 /// Whether the server answers without any doubt.
@@ -253,7 +245,7 @@ fn key_of(ctx: &Ctx, region: &RegionName) -> Result<String, Stop> {
 }
 
 fn name_field(tenant: &TenantPlacement) -> &'static str {
-    if tenant.spec.database.is_some() {
+    if tenant.spec.database.name.is_some() {
         "`spec.database.name`"
     } else {
         "`spec.tenantID`"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
-use domicile_api::placement_status::{ConnectionStatus, WorkloadStatus};
+use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::Copies;
@@ -73,6 +73,8 @@ pub(super) struct Progress {
     /// The server that the tenant is about to be made on.
     pub(super) claimed: Option<ServerId>,
     pub(super) served: Option<Served>,
+    /// What the spec made in the database.
+    pub(super) made: Option<DatabaseStatus>,
     pub(super) workloads: Option<Vec<WorkloadStatus>>,
     pub(super) findings: BTreeMap<ConditionType, Finding>,
     /// Why the pass ended early.

@@ -18,7 +18,7 @@ use crate::kube::cas::{CasError, write_status};
 use crate::kube::events::Severity;
 
 /// The conditions that every placement carries beside the kstatus triple.
-const TYPES: [ConditionType; 7] = [
+const TYPES: [ConditionType; 8] = [
     ConditionType::ServerFits,
     ConditionType::DatabaseReady,
     ConditionType::CredentialsCurrent,
@@ -26,6 +26,7 @@ const TYPES: [ConditionType; 7] = [
     ConditionType::FailoverProtected,
     ConditionType::ResidencyCompliant,
     ConditionType::ResidencyEffective,
+    ConditionType::Drifted,
 ];
 
 /// However long a pause between two waves is, for it may be cut short meanwhile.
@@ -64,6 +65,9 @@ pub(super) fn status(
         status.binding = Some(Binding {
             name: tenant.secret_name(),
         });
+    }
+    if let Some(made) = &progress.made {
+        status.database = Some(made.clone());
     }
     if let Some(workloads) = &progress.workloads {
         status.workloads.clone_from(workloads);

@@ -126,7 +126,7 @@ pub(super) async fn close(
         }
     }
     info!(?slot, "Closing the logins before");
-    database::make(&server, &plan, seat, progress).await?;
+    database::make(ctx, &server, (tenant, &plan), seat, progress).await?;
     progress.retired = true;
     let why = if if_unused {
         "every selected workload has taken up the new ones, and no session uses them"

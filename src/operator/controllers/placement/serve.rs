@@ -85,13 +85,16 @@ async fn provide(
     if due || !matches!(write, Write::Nothing) {
         memory.doubt(&uid);
         match target.settle(&store, &chosen, write, progress).await {
-            Ok(Look::All) => memory.looked(&uid, inputs, ctx.clock.mono()),
+            Ok(Look::All(missing)) => memory.looked(&uid, inputs, missing, ctx.clock.mono()),
             Ok(Look::Logins) => memory.repointed(&uid, inputs),
             Err(halt) => {
                 progress.served = None;
                 return Err(halt);
             }
         }
+    }
+    if let Some((reason, message)) = memory.missing(&uid) {
+        progress.notice(reason, message);
     }
     workloads::inject(ctx, tenant, memory, (&rendered, published), progress).await?;
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());

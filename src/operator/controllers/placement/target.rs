@@ -1,8 +1,9 @@
 //! What a tenant's Secret and database must be: from the placement, its seat and its server.
 
+use domicile_api::conditions::{self, ConditionType, Reason};
 use domicile_api::meta;
 use domicile_api::placement::{Include, Privileges, TenantPlacement};
-use domicile_api::placement_status::ConnectionStatus;
+use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus};
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_core::names::Slot;
 use domicile_providers::{Endpoint, Generic};
@@ -10,7 +11,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::database;
 use super::error::Halt;
 use super::external::External;
 use super::memory::Inputs;
@@ -19,13 +19,14 @@ use super::progress::{Progress, Served};
 use super::secret::{self, Chosen, Identity, Passwords, Source, Write};
 use super::serve::namespace;
 use super::store::Store;
+use super::{database, inside};
 
 /// How much of the database was looked at.
 pub(super) enum Look {
     /// The published logins.
     Logins,
-    /// All of it.
-    All,
+    /// All of it, and what is missing for a person to see to.
+    All(Option<(Reason, String)>),
 }
 
 /// All that the content of the Secret comes from.
@@ -83,6 +84,35 @@ impl Target<'_> {
         here && self.seat.steady && status.is_some_and(|status| status.credentials.is_some())
     }
 
+    /// Whether the database was found as planned before, by the plan that holds now: what differs
+    /// then was changed on the server.
+    fn was_settled(&self) -> bool {
+        let status = self.tenant.status.as_ref();
+        let ready = status
+            .and_then(|status| conditions::find(&status.conditions, ConditionType::DatabaseReady));
+        let by_this_plan = ready.is_some_and(|ready| {
+            ready.status == "True" && ready.observed_generation == self.tenant.metadata.generation
+        });
+        by_this_plan && self.as_recorded()
+    }
+
+    /// Records what the spec made in the database, and tells what it made once and lists no more.
+    fn made(&self, progress: &mut Progress) {
+        let now = DatabaseStatus {
+            schemas: self.tenant.schemas().to_vec(),
+            extensions: self.tenant.extensions().to_vec(),
+        };
+        let before = self
+            .tenant
+            .status
+            .as_ref()
+            .and_then(|s| s.database.as_ref());
+        inside::stays(before, &now, progress);
+        if before.is_some() || now != DatabaseStatus::default() {
+            progress.made = Some(now);
+        }
+    }
+
     /// All that a look at the database depends on.
     pub(super) fn inputs(&self, chosen: &Chosen, rendered: &Rendered) -> Inputs {
         let tenant = self.tenant;
@@ -93,6 +123,7 @@ impl Target<'_> {
             epoch: self.seat.epoch,
             secret_hash: secret::hash(rendered),
             idle: self.idle(chosen),
+            unlisted: database::unlisted(tenant, self.seat),
         }
     }
 
@@ -120,7 +151,11 @@ impl Target<'_> {
         }
         let idle = self.idle(chosen).filter(|_| seat.steady);
         let plan = database::plan(tenant, seat, idle);
-        database::make(&server, &plan, seat, progress).await?;
+        let looked = database::make(store.ctx, &server, (tenant, &plan), seat, progress).await?;
+        let missing = inside::tell((tenant, seat), looked, self.was_settled(), progress);
+        if missing.is_none() {
+            self.made(progress);
+        }
         // A new password is kept before the server learns it, else it would be lost with us. A
         // known one is published only once it works on the server that it is published for.
         let (before, after) = if chosen.fresh {
@@ -131,7 +166,7 @@ impl Target<'_> {
         store.write(before, progress).await?;
         database::verify(&server, &plan, seat, (chosen, self.as_recorded()), progress).await?;
         store.write(after, progress).await?;
-        Ok(Look::All)
+        Ok(Look::All(missing))
     }
 
     /// What the Secret holds when these logins are published.

@@ -1,16 +1,17 @@
 //! The status of a Region from what is known of it. Pure.
 
 use domicile_api::conditions::{ConditionType, Conditions, Status, Summary};
+use domicile_api::counts::{MAX_PLANS, PlanCount, TenantCounts};
 use domicile_api::fit::RegionState;
 use domicile_api::reasons::Reason;
 use domicile_api::region::{
-    DatabaseServer, DatabaseServerStatus, MAX_PLANS, PlanCount, Reachable, RegionSpec,
-    RegionStatus, ServerRole, TenantCounts,
+    DatabaseServer, DatabaseServerStatus, Reachable, RegionSpec, RegionStatus, ServerRole,
 };
 use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
 use kube::ResourceExt;
 
+use super::orphans;
 use crate::controllers::region::observe::Observation;
 use crate::probes::engine::EngineReport;
 use crate::probes::{Sample, reason};
@@ -54,7 +55,9 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
         }
         None => conditions.remove(ConditionType::ProvidersReady),
     }
+    orphans::condition(&before.orphans, &mut conditions);
     Some(RegionStatus {
+        orphans: before.orphans,
         observed_generation: generation,
         placements: Some(whole_number(seen.placements)),
         tenants: Some(tenants(seen)),

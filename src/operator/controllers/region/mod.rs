@@ -12,6 +12,7 @@ use crate::kube::cas::CasError;
 pub mod bounds;
 pub mod build;
 pub mod observe;
+mod orphans;
 pub mod report;
 
 /// Longest time for one pass: it is one call to the API server.

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use domicile_core::facts::Epoch;
-use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier, quote_literal};
+use domicile_core::names::{Access, DatabaseName, Slot, quote_literal};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::plan::{Next, inside, opened, outside, set_password};
-use super::state::{read, read_inside};
-use super::{HeldTenant, Login, TenantPlan, logins};
+use super::change::{Change, script, told};
+use super::extensions::{missing, read_offers};
+use super::inside::{Changes, inside, read_inside};
+use super::plan::{Next, closed, opened, outside, set_password};
+use super::state::read;
+use super::{HeldTenant, Login, Settled, TenantPlan, logins};
 use crate::applied::Applied;
 use crate::error::ProviderError;
 use crate::generic::Generic;
@@ -35,25 +38,25 @@ impl Generic {
         plan: &TenantPlan,
         epoch: Epoch,
         verifiers: &BTreeMap<(Access, Slot), Verifier>,
-    ) -> Result<Applied, ProviderError> {
+    ) -> Result<Settled, ProviderError> {
         let deadline = self.deadline();
         let session = self.effects(deadline).await?;
         let row = confirm(&session, epoch).await?;
         check(&session, Some(row), epoch, Need::Writable)?;
-        let mut applied = self.settle_outside(&session, plan, epoch, deadline).await?;
-        if self.settle_inside(&session, plan, epoch, deadline).await? == Applied::Done {
-            applied = Applied::Done;
-        }
+        let mut settled = Settled::default();
+        self.settle_outside(&session, (plan, epoch), deadline, &mut settled)
+            .await?;
+        self.settle_inside(&session, (plan, epoch), deadline, &mut settled)
+            .await?;
         if !opened(plan, &read(&session, plan).await?, verifiers).is_empty() {
             let doing = "opening a tenant's logins";
             lock(&session, epoch, Need::Writable).await?;
-            let mut sql = opened(plan, &read(&session, plan).await?, verifiers);
-            sql.push("COMMIT".into());
-            session.run(doing, &sql.join("; ")).await?;
-            applied = Applied::Done;
+            let changes = opened(plan, &read(&session, plan).await?, verifiers);
+            session.run(doing, &committed(&changes)).await?;
+            settled.mend(told(&changes));
         }
         session.close().await;
-        Ok(applied)
+        Ok(settled)
     }
 
     /// Sets the password of one login of the tenant and opens it.
@@ -99,6 +102,33 @@ impl Generic {
         session.run("setting a tenant's password", &sql).await?;
         session.close().await;
         Ok(())
+    }
+
+    /// Closes the logins of a slot, as far as they carry the tenant's marker, and takes their
+    /// passwords. Nothing else of the tenant is looked at.
+    ///
+    /// # Errors
+    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`.
+    pub async fn close_logins(
+        &self,
+        plan: &TenantPlan,
+        slot: Slot,
+        epoch: Epoch,
+    ) -> Result<Applied, ProviderError> {
+        let doing = "closing a tenant's logins";
+        let session = self.effects(self.deadline()).await?;
+        let row = confirm(&session, epoch).await?;
+        check(&session, Some(row), epoch, Need::Writable)?;
+        let mut applied = Applied::Already;
+        if !closed(plan, slot, &read(&session, plan).await?).is_empty() {
+            lock(&session, epoch, Need::Writable).await?;
+            let mut sql = closed(plan, slot, &read(&session, plan).await?);
+            sql.push("COMMIT".into());
+            session.run(doing, &sql.join("; ")).await?;
+            applied = Applied::Done;
+        }
+        session.close().await;
+        Ok(applied)
     }
 
     /// How many sessions the logins of a slot hold on this server.
@@ -148,62 +178,6 @@ impl Generic {
         Ok(Login { writable })
     }
 
-    /// Drops the tenant's database, with whoever is in it, and its roles. What carries another
-    /// marker, or none, is left alone.
-    ///
-    /// # Errors
-    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`.
-    pub async fn drop_tenant(
-        &self,
-        plan: &TenantPlan,
-        epoch: Epoch,
-    ) -> Result<Applied, ProviderError> {
-        let doing = "dropping a tenant";
-        let deadline = self.deadline();
-        let session = self.effects(deadline).await?;
-        let row = confirm(&session, epoch).await?;
-        check(&session, Some(row), epoch, Need::Writable)?;
-        let marker = Some(plan.marker());
-        let state = read(&session, plan).await?;
-        if !state.roles.values().any(|role| role.marker == marker) {
-            session.close().await;
-            return Ok(Applied::Already);
-        }
-        lock(&session, epoch, Need::Writable).await?;
-        let state = read(&session, plan).await?;
-        if state
-            .database
-            .as_ref()
-            .is_some_and(|found| found.owner_marker == marker)
-        {
-            let database = quote_identifier(plan.database.as_str());
-            self.alone(
-                doing,
-                &format!("DROP DATABASE {database} WITH (FORCE)"),
-                deadline,
-            )
-            .await?;
-        }
-        let mut sql = Vec::new();
-        let groups = [plan.database.reader(), plan.database.owner()];
-        for name in logins(&plan.database)
-            .map(|(_, _, login)| login)
-            .chain(groups)
-        {
-            if state
-                .roles
-                .get(&name)
-                .is_some_and(|role| role.marker == marker)
-            {
-                sql.push(format!("DROP ROLE {}", quote_identifier(&name)));
-            }
-        }
-        sql.push("COMMIT".into());
-        session.run(doing, &sql.join("; ")).await?;
-        session.close().await;
-        Ok(Applied::Done)
-    }
-
     /// The databases that Domicile made on this server, with the UIDs of their placements.
     pub async fn tenants(&self) -> Result<Vec<HeldTenant>, ProviderError> {
         let doing = "listing tenants";
@@ -223,26 +197,28 @@ impl Generic {
     async fn settle_outside(
         &self,
         session: &Session,
-        plan: &TenantPlan,
-        epoch: Epoch,
+        (plan, epoch): (&TenantPlan, Epoch),
         deadline: Instant,
-    ) -> Result<Applied, ProviderError> {
+        settled: &mut Settled,
+    ) -> Result<(), ProviderError> {
         let doing = "making a tenant's roles and database";
         let server = &session.server;
-        for round in 0..MAX_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             if let Next::Nothing = outside(server, plan, &read(session, plan).await?)? {
-                return Ok(if round == 0 {
-                    Applied::Already
-                } else {
-                    Applied::Done
-                });
+                return Ok(());
             }
             lock(session, epoch, Need::Writable).await?;
             // Read again under the lock: another actor may have been here in between.
             match outside(server, plan, &read(session, plan).await?) {
-                Ok(Next::Transaction(sql)) => session.run(doing, &sql.join("; ")).await?,
-                Ok(Next::Alone(sql)) => self.alone(doing, &sql, deadline).await?,
-                Ok(Next::Nothing) => {}
+                Ok(Next::Transaction(changes)) => {
+                    session.run(doing, &script(&changes)).await?;
+                    settled.mend(told(&changes));
+                }
+                Ok(Next::Alone(change)) => {
+                    self.alone(doing, &change.sql, deadline).await?;
+                    settled.mend([change.what]);
+                }
+                Ok(Next::Nothing) => settled.applied = Applied::Done,
                 Err(error) => {
                     roll_back(session).await;
                     return Err(error);
@@ -256,33 +232,44 @@ impl Generic {
     async fn settle_inside(
         &self,
         guard: &Session,
-        plan: &TenantPlan,
-        epoch: Epoch,
+        (plan, epoch): (&TenantPlan, Epoch),
         deadline: Instant,
-    ) -> Result<Applied, ProviderError> {
+        settled: &mut Settled,
+    ) -> Result<(), ProviderError> {
         let doing = "granting in a tenant's database";
         // As the owner from the first moment: what a tenant planted there finds no rights to take.
         let owner = plan.database.owner();
         let session = self
             .session(plan.database.as_str(), &owner, true, deadline)
             .await?;
-        let sql = inside(plan, &read_inside(&session, plan).await?);
-        if !sql.is_empty() {
+        let Changes { changes, left } = inside(plan, &read_inside(&session, plan).await?);
+        settled.left = left;
+        if !changes.is_empty() {
             lock(guard, epoch, Need::Writable).await?;
-            session.run(doing, &sql.join("; ")).await?;
+            session.run(doing, &script(&changes)).await?;
             guard.run(doing, "COMMIT").await?;
+            settled.mend(told(&changes));
+        }
+        if !plan.extensions.is_empty() {
+            let offers = read_offers(&session, plan).await?;
+            let (making, refused) = missing(plan, &offers);
+            settled.refused = refused;
+            for one in making {
+                lock(guard, epoch, Need::Writable).await?;
+                match self.make_extension(plan, &one, deadline).await? {
+                    Some(refused) => settled.refused.push(refused),
+                    None => settled.mend([format!("extension {} was not there", one.extension)]),
+                }
+                guard.run(doing, "COMMIT").await?;
+            }
         }
         session.close().await;
-        Ok(if sql.is_empty() {
-            Applied::Already
-        } else {
-            Applied::Done
-        })
+        Ok(())
     }
 
     /// Runs a statement that refuses to be in a transaction, in a session of its own, while the
     /// caller's session holds the authority row.
-    async fn alone(
+    pub(super) async fn alone(
         &self,
         doing: &'static str,
         sql: &str,
@@ -293,4 +280,9 @@ impl Generic {
         session.close().await;
         Ok(())
     }
+}
+
+/// The statements, and the end of the transaction that the lock began.
+fn committed(changes: &[Change]) -> String {
+    format!("{}; COMMIT", script(changes))
 }

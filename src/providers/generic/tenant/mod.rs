@@ -1,10 +1,22 @@
 //! A tenant on a server: database, owner, reader group and logins.
 
+mod blockers;
+mod change;
+mod drop;
 mod effects;
+mod extensions;
+mod inside;
+mod observe;
 mod plan;
 mod state;
 
+use std::collections::BTreeSet;
+
 use domicile_core::names::{Access, DatabaseName, Slot};
+
+pub use extensions::{Refused, Why};
+
+use crate::applied::Applied;
 
 /// What a tenant has on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +30,12 @@ pub struct TenantPlan {
     pub access: Vec<(Access, u32)>,
     /// The slot whose logins must be closed and hold no password; none while both are in use.
     pub idle: Option<Slot>,
+    /// The schemas that it has beside `public`.
+    pub schemas: Vec<String>,
+    /// The extensions that it has.
+    pub extensions: Vec<String>,
+    /// Of those, the ones that may not be made on this server.
+    pub unlisted: BTreeSet<String>,
 }
 
 impl TenantPlan {
@@ -39,6 +57,52 @@ impl TenantPlan {
     }
 }
 
+/// What a look at a tenant came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Whether anything had to be changed.
+    pub applied: Applied,
+    /// What differed, and was put right.
+    pub mended: Vec<String>,
+    /// What differs, and was left alone.
+    pub left: Vec<String>,
+    /// The extensions that are planned and not there.
+    pub refused: Vec<Refused>,
+}
+
+impl Settled {
+    pub(super) fn mend(&mut self, what: impl IntoIterator<Item = String>) {
+        self.mended.extend(what);
+        self.applied = Applied::Done;
+    }
+}
+
+impl Default for Settled {
+    fn default() -> Self {
+        Self {
+            applied: Applied::Already,
+            mended: Vec::new(),
+            left: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl TenantPlan {
+    /// A plan that names a tenant and asks for nothing.
+    pub fn bare(uid: String, database: DatabaseName) -> Self {
+        Self {
+            uid,
+            database,
+            access: Vec::new(),
+            idle: None,
+            schemas: Vec::new(),
+            extensions: Vec::new(),
+            unlisted: BTreeSet::new(),
+        }
+    }
+}
+
 /// A database that Domicile made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldTenant {
@@ -46,6 +110,15 @@ pub struct HeldTenant {
     pub database: String,
     /// The UID of its placement, from the marker on its owner role.
     pub uid: String,
+}
+
+/// What became of a tenant that was to be dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Whether anything was there.
+    pub applied: Applied,
+    /// Replication slots of its subscriptions, which stay on the servers that they subscribed to.
+    pub slots_left: Vec<String>,
 }
 
 /// What a successful login showed.

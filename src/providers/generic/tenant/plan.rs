@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use domicile_core::names::{Access, Slot, quote_identifier, quote_literal};
 
-use super::state::{DatabaseState, Inside, RoleState, State};
+use super::change::Change;
+use super::state::{DatabaseState, RoleState, State};
 use super::{TenantPlan, logins};
 use crate::error::ProviderError;
 use crate::scram::Verifier;
@@ -15,9 +16,9 @@ const NO_CREDENTIAL: &str = "NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'";
 /// The next thing to do outside the tenant's database.
 pub(super) enum Next {
     /// Statements of one transaction.
-    Transaction(Vec<String>),
+    Transaction(Vec<Change>),
     /// A statement that refuses to run in a transaction.
-    Alone(String),
+    Alone(Change),
     /// Nothing is left.
     Nothing,
 }
@@ -37,9 +38,12 @@ pub(super) fn outside(
     let owner = quote_identifier(&plan.database.owner());
     let database = quote_identifier(plan.database.as_str());
     let Some(found) = &state.database else {
-        return Ok(Next::Alone(format!(
-            "CREATE DATABASE {database} OWNER {owner} TEMPLATE template0 STRATEGY wal_log \
-             ALLOW_CONNECTIONS false"
+        return Ok(Next::Alone(Change::new(
+            format!("database {} was not there", plan.database),
+            format!(
+                "CREATE DATABASE {database} OWNER {owner} TEMPLATE template0 STRATEGY wal_log \
+                 ALLOW_CONNECTIONS false"
+            ),
         )));
     };
     let grants = grants(plan, state, found);
@@ -50,13 +54,22 @@ pub(super) fn outside(
     }
 }
 
+/// All that differs outside the database, whoever made it.
+pub(super) fn differences(plan: &TenantPlan, state: &State) -> Vec<Change> {
+    let mut changes = roles(plan, state);
+    if let Some(found) = &state.database {
+        changes.extend(grants(plan, state, found));
+    }
+    changes
+}
+
 /// Statements for the logins: those that were given a password, and those that have one.
 pub(super) fn opened(
     plan: &TenantPlan,
     state: &State,
     verifiers: &BTreeMap<(Access, Slot), Verifier>,
-) -> Vec<String> {
-    let mut sql = Vec::new();
+) -> Vec<Change> {
+    let mut changes = Vec::new();
     for (access, slot, name) in logins(&plan.database) {
         let Some(role) = state.roles.get(&name) else {
             continue;
@@ -65,47 +78,36 @@ pub(super) fn opened(
             continue;
         }
         match verifiers.get(&(access, slot)) {
-            Some(verifier) if !role.credentialed => sql.push(set_password(&name, verifier)),
-            _ if role.credentialed && !role.can_log_in => {
-                sql.push(format!("ALTER ROLE {} LOGIN", quote_identifier(&name)));
-            }
+            Some(verifier) if !role.credentialed => changes.push(Change::new(
+                format!("login {name} had no password"),
+                set_password(&name, verifier),
+            )),
+            _ if role.credentialed && !role.can_log_in => changes.push(Change::new(
+                format!("login {name} was closed"),
+                format!("ALTER ROLE {} LOGIN", quote_identifier(&name)),
+            )),
             _ => {}
         }
     }
-    sql
+    changes
+}
+
+/// Statements that close the logins of a slot that are the tenant's and open.
+pub(super) fn closed(plan: &TenantPlan, slot: Slot, state: &State) -> Vec<String> {
+    let marker = plan.marker();
+    let names = logins(&plan.database).filter(|(_, of, _)| *of == slot);
+    let open = names.filter(|(_, _, name)| {
+        state.roles.get(name).is_some_and(|role| {
+            role.marker.as_ref() == Some(&marker) && (role.can_log_in || role.credentialed)
+        })
+    });
+    open.map(|(_, _, name)| format!("ALTER ROLE {} {NO_CREDENTIAL}", quote_identifier(&name)))
+        .collect()
 }
 
 pub(super) fn set_password(login: &str, verifier: &Verifier) -> String {
     let (login, verifier) = (quote_identifier(login), quote_literal(verifier.expose()));
     format!("ALTER ROLE {login} LOGIN PASSWORD {verifier} VALID UNTIL 'infinity'")
-}
-
-/// Statements inside the database, run as its owner.
-pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Vec<String> {
-    let reader = quote_identifier(&plan.database.reader());
-    let mut sql = Vec::new();
-    if found.public_has_rights {
-        sql.push("REVOKE ALL ON SCHEMA public FROM PUBLIC".into());
-    }
-    if found.reader_locked_out {
-        sql.push(format!("GRANT USAGE ON SCHEMA public TO {reader}"));
-    }
-    if !found.defaults {
-        for (right, kind) in [
-            ("SELECT", "TABLES"),
-            ("SELECT", "SEQUENCES"),
-            ("USAGE", "SCHEMAS"),
-        ] {
-            sql.push(format!(
-                "ALTER DEFAULT PRIVILEGES GRANT {right} ON {kind} TO {reader}"
-            ));
-        }
-    }
-    for (schema, table) in &found.unreadable {
-        let (schema, table) = (quote_identifier(schema), quote_identifier(table));
-        sql.push(format!("GRANT SELECT ON {schema}.{table} TO {reader}"));
-    }
-    sql
 }
 
 /// Which of the names belong to someone else. The marker that counts is the one on roles: the
@@ -145,12 +147,12 @@ fn refuse_foreign(server: &str, plan: &TenantPlan, state: &State) -> Result<(), 
     Ok(())
 }
 
-fn roles(plan: &TenantPlan, state: &State) -> Vec<String> {
+fn roles(plan: &TenantPlan, state: &State) -> Vec<Change> {
     let (owner, reader) = (plan.database.owner(), plan.database.reader());
-    let mut sql = Vec::new();
+    let mut changes = Vec::new();
     for group in [&owner, &reader] {
         if !state.roles.contains_key(group) {
-            create(&mut sql, plan, group, "NOLOGIN");
+            create(&mut changes, plan, group, "NOLOGIN");
         }
     }
     if state.roles.get(&owner).is_none_or(|role| !role.ours_to_use) {
@@ -160,46 +162,48 @@ fn roles(plan: &TenantPlan, state: &State) -> Vec<String> {
         } else {
             ""
         };
-        sql.push(format!(
-            "GRANT {} TO CURRENT_USER{with}",
-            quote_identifier(&owner)
+        changes.push(Change::new(
+            format!("Domicile's login was no member of role {owner}"),
+            format!("GRANT {} TO CURRENT_USER{with}", quote_identifier(&owner)),
         ));
     }
     for (access, slot, name) in logins(&plan.database) {
         let role = state.roles.get(&name);
         let open = role.is_some_and(|role| role.can_log_in || role.credentialed);
         if open && !plan.opens(access, slot) {
-            sql.push(format!(
-                "ALTER ROLE {} {NO_CREDENTIAL}",
-                quote_identifier(&name)
+            changes.push(Change::new(
+                format!("login {name} was open and is not in use"),
+                format!("ALTER ROLE {} {NO_CREDENTIAL}", quote_identifier(&name)),
             ));
         }
         match (plan.limit(access), role) {
             (None, _) => {}
             (Some(limit), None) => {
                 let with = format!("{NO_CREDENTIAL} CONNECTION LIMIT {limit}");
-                create(&mut sql, plan, &name, &with);
+                create(&mut changes, plan, &name, &with);
                 let group = if access == Access::ReadWrite {
                     &owner
                 } else {
                     &reader
                 };
-                sql.push(grant(group, &name));
+                changes.push(grant(group, &name));
             }
-            (Some(limit), Some(role)) => repair(&mut sql, plan, (access, limit), &name, role),
+            (Some(limit), Some(role)) => repair(&mut changes, plan, (access, limit), &name, role),
         }
     }
-    sql
+    changes
 }
 
-fn create(sql: &mut Vec<String>, plan: &TenantPlan, name: &str, with: &str) {
+fn create(changes: &mut Vec<Change>, plan: &TenantPlan, name: &str, with: &str) {
     let (role, marker) = (quote_identifier(name), quote_literal(&plan.marker()));
-    sql.push(format!("CREATE ROLE {role} {with}"));
-    sql.push(format!("COMMENT ON ROLE {role} IS {marker}"));
+    changes.push(Change::new(
+        format!("role {name} was not there"),
+        format!("CREATE ROLE {role} {with}; COMMENT ON ROLE {role} IS {marker}"),
+    ));
 }
 
 fn repair(
-    sql: &mut Vec<String>,
+    changes: &mut Vec<Change>,
     plan: &TenantPlan,
     (access, limit): (Access, u32),
     name: &str,
@@ -207,9 +211,12 @@ fn repair(
 ) {
     let (owner, reader) = (plan.database.owner(), plan.database.reader());
     if role.limit != i64::from(limit) {
-        sql.push(format!(
-            "ALTER ROLE {} CONNECTION LIMIT {limit}",
-            quote_identifier(name)
+        changes.push(Change::new(
+            format!("login {name} had connection limit {}", role.limit),
+            format!(
+                "ALTER ROLE {} CONNECTION LIMIT {limit}",
+                quote_identifier(name)
+            ),
         ));
     }
     let (own, own_is, other, other_is) = match access {
@@ -217,43 +224,63 @@ fn repair(
         Access::ReadOnly => (&reader, role.in_reader, &owner, role.owner_revocable),
     };
     if !own_is {
-        sql.push(grant(own, name));
+        changes.push(grant(own, name));
     }
     if other_is {
-        let (other, name) = (quote_identifier(other), quote_identifier(name));
-        sql.push(format!("REVOKE {other} FROM {name}"));
+        changes.push(Change::new(
+            format!("login {name} was a member of role {other}"),
+            format!(
+                "REVOKE {} FROM {}",
+                quote_identifier(other),
+                quote_identifier(name)
+            ),
+        ));
     }
 }
 
-fn grant(group: &str, login: &str) -> String {
-    format!(
-        "GRANT {} TO {}",
-        quote_identifier(group),
-        quote_identifier(login)
+fn grant(group: &str, login: &str) -> Change {
+    Change::new(
+        format!("login {login} was no member of role {group}"),
+        format!(
+            "GRANT {} TO {}",
+            quote_identifier(group),
+            quote_identifier(login)
+        ),
     )
 }
 
-fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<String> {
+fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<Change> {
     let database = quote_identifier(plan.database.as_str());
-    let mut sql = Vec::new();
+    let named = &plan.database;
+    let mut changes = Vec::new();
+    let mut differs = |what: String, sql: String| changes.push(Change::new(what, sql));
     if found.public_has_rights {
-        sql.push(format!(
-            "REVOKE ALL ON DATABASE {database} FROM PUBLIC CASCADE"
-        ));
+        differs(
+            format!("PUBLIC had rights on database {named}"),
+            format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC CASCADE"),
+        );
     }
     for stranger in &found.strangers {
-        let stranger = quote_identifier(stranger);
-        sql.push(format!(
-            "REVOKE ALL ON DATABASE {database} FROM {stranger} CASCADE"
-        ));
+        let role = quote_identifier(stranger);
+        differs(
+            format!("role {stranger} of another tenant had rights on database {named}"),
+            format!("REVOKE ALL ON DATABASE {database} FROM {role} CASCADE"),
+        );
     }
     if found.comment != Some(plan.marker()) {
         let marker = quote_literal(&plan.marker());
-        sql.push(format!("COMMENT ON DATABASE {database} IS {marker}"));
+        differs(
+            format!("database {named} had another comment"),
+            format!("COMMENT ON DATABASE {database} IS {marker}"),
+        );
     }
     if !found.reader_connects {
-        let reader = quote_identifier(&plan.database.reader());
-        sql.push(format!("GRANT CONNECT ON DATABASE {database} TO {reader}"));
+        let reader = plan.database.reader();
+        let quoted = quote_identifier(&reader);
+        differs(
+            format!("role {reader} had no CONNECT on database {named}"),
+            format!("GRANT CONNECT ON DATABASE {database} TO {quoted}"),
+        );
     }
     for (access, _, name) in logins(&plan.database) {
         let acts = state.roles.get(&name).is_none_or(|role| role.acts_as_owner);
@@ -263,13 +290,17 @@ fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<String
                 quote_identifier(&name),
                 quote_literal(&plan.database.owner()),
             );
-            sql.push(format!(
-                "ALTER ROLE {login} IN DATABASE {database} SET role = {owner}"
-            ));
+            differs(
+                format!("login {name} did not act as the owner of database {named}"),
+                format!("ALTER ROLE {login} IN DATABASE {database} SET role = {owner}"),
+            );
         }
     }
     if !found.open {
-        sql.push(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"));
+        differs(
+            format!("database {named} took no connections"),
+            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+        );
     }
-    sql
+    changes
 }

@@ -59,23 +59,6 @@ pub(super) struct State {
     pub(super) database: Option<DatabaseState>,
 }
 
-/// What is inside the tenant's database, as far as it matters.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Inside {
-    /// PUBLIC holds rights on schema `public`.
-    pub(super) public_has_rights: bool,
-    /// Schema `public` exists and the reader may not use it.
-    pub(super) reader_locked_out: bool,
-    /// What the owner makes from now on is readable by the reader.
-    pub(super) defaults: bool,
-    /// Tables, views and sequences of the owner that the reader cannot read: schema and name.
-    /// Empty when `defaults` hold: what the tenant then takes from its reader is its own will.
-    pub(super) unreadable: Vec<(String, String)>,
-}
-
-/// Most tables that are made readable in one pass.
-const MAX_UNREADABLE: u32 = 10_000;
-
 pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, ProviderError> {
     let doing = "reading a tenant's roles and database";
     let mut results = session
@@ -178,59 +161,4 @@ LEFT JOIN LATERAL (
 ) stranger ON true
 WHERE d.datname = {database} ORDER BY stranger"
     )
-}
-
-pub(super) async fn read_inside(
-    session: &Session,
-    plan: &TenantPlan,
-) -> Result<Inside, ProviderError> {
-    let doing = "reading the grants in a tenant's database";
-    let reader = quote_literal(&plan.database.reader());
-    let granted = |kind: char, right: &str| {
-        format!(
-            "EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) a
-             WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-               AND d.defaclnamespace = 0 AND d.defaclobjtype = '{kind}'
-               AND a.grantee = (SELECT oid FROM reader) AND a.privilege_type = '{right}')"
-        )
-    };
-    let (tables, sequences) = (granted('r', "SELECT"), granted('S', "SELECT"));
-    let schemas = granted('n', "USAGE");
-    let sql = format!(
-        "WITH reader AS (SELECT oid FROM pg_roles WHERE rolname = {reader}),
-public AS (SELECT coalesce(nspacl, acldefault('n', nspowner)) AS acl
-           FROM pg_namespace WHERE nspname = 'public')
-SELECT EXISTS (SELECT FROM public, aclexplode(acl) a WHERE a.grantee = 0) AS public_has_rights,
-  EXISTS (SELECT FROM public WHERE NOT EXISTS (
-    SELECT FROM aclexplode(acl) a
-    WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE'))
-    AS reader_locked_out,
-  {tables} AND {sequences} AND {schemas} AS defaults"
-    );
-    let rows = session.rows(doing, &sql).await?;
-    let row = rows.first().ok_or_else(|| session.odd(doing, "no row"))?;
-    let mut inside = Inside {
-        public_has_rights: truth(row, "public_has_rights"),
-        reader_locked_out: truth(row, "reader_locked_out"),
-        defaults: truth(row, "defaults"),
-        unreadable: Vec::new(),
-    };
-    if !inside.defaults {
-        let sql = format!(
-            "SELECT n.nspname, c.relname
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-               AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-               AND NOT has_table_privilege({reader}, c.oid, 'SELECT')
-               AND c.relpersistence <> 't'
-             ORDER BY 1, 2 LIMIT {MAX_UNREADABLE}"
-        );
-        let named = |row, column| text(row, column).unwrap_or_default().to_owned();
-        let rows = session.rows(doing, &sql).await?;
-        inside.unreadable = rows
-            .iter()
-            .map(|row| (named(row, "nspname"), named(row, "relname")))
-            .collect();
-    }
-    Ok(inside)
 }

@@ -1,0 +1,101 @@
+//! The tenant's database: its name, and what is made in it beside what a tenant makes itself.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::placement::TenantPlacement;
+use crate::schema::rules;
+
+/// The tenant's database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSpec {
+    /// `name` of the database and of the role that owns it; `tenant_` and the tenant ID, with `-`
+    /// as `_`, when absent. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 58),
+        regex(pattern = "^[a-z][a-z0-9_]*$"),
+        extend("x-kubernetes-validations" = rules(&[(
+            "!self.startsWith('pg_') && !(self in ['postgres', 'template0', 'template1', \
+             'public', 'domicile', 'root'])",
+            "`database.name` must not be a name that PostgreSQL or Domicile uses itself",
+        )]))
+    )]
+    pub name: Option<String>,
+    /// `schemas` that the database has beside `public`; none when absent. They belong to the owner
+    /// of the database, and the login that only reads may read in them as in `public`. One that is
+    /// taken out of the list stays in the database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas")]
+    pub schemas: Vec<String>,
+    /// `extensions` that the database has, made in this order in schema `public`; none when absent.
+    /// The server must list each in its own `extensions`. One that is taken out of the list stays
+    /// in the database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "extensions")]
+    pub extensions: Vec<String>,
+}
+
+/// What is done about a database of the name that Domicile did not make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdoptionSpec {
+    /// `policy` says whether such a database is looked at. It is never changed.
+    pub policy: AdoptionPolicy,
+}
+
+/// Whether a database that Domicile did not make is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AdoptionPolicy {
+    /// The placement only says that the name is taken.
+    #[default]
+    Never,
+    /// The condition `DatabaseReady` lists how database and roles differ from what would be made.
+    Observe,
+}
+
+impl TenantPlacement {
+    /// The schemas that the database must have.
+    pub fn schemas(&self) -> &[String] {
+        &self.spec.database.schemas
+    }
+
+    /// The extensions that the database must have.
+    pub fn extensions(&self) -> &[String] {
+        &self.spec.database.extensions
+    }
+}
+
+/// Names of schemas: a set.
+pub(crate) fn schemas(_: &mut SchemaGenerator) -> Schema {
+    let reserved = rules(&[(
+        "!self.startsWith('pg_') && !(self in ['public', 'information_schema'])",
+        "`schemas` must not hold a name that PostgreSQL uses itself",
+    )]);
+    set(
+        16,
+        &json!({
+            "type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z][a-z0-9_]*$",
+            "x-kubernetes-validations": reserved,
+        }),
+    )
+}
+
+/// Names of extensions: a set.
+pub(crate) fn extensions(_: &mut SchemaGenerator) -> Schema {
+    set(
+        64,
+        &json!({
+            "type": "string", "minLength": 1, "maxLength": 63,
+            "pattern": "^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$",
+        }),
+    )
+}
+
+fn set(most: u32, items: &Value) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": most, "x-kubernetes-list-type": "set", "items": items,
+    })
+}

@@ -1,0 +1,107 @@
+//! The list, in each Region's status, of what deleted placements left on its servers.
+//!
+//! Written by compare-and-swap before the finalizer of the placement goes, so that whoever dies in
+//! between leaves both, and the next pass finds the entry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domicile_api::meta::manager;
+use domicile_api::orphan::{MAX_ORPHANS, Orphan};
+use domicile_api::region::Region;
+use kube::ResourceExt;
+
+use crate::context::Ctx;
+use crate::kube::cas::{CasError, write_status};
+
+/// Tries against others who write the same status, before the whole pass is tried again.
+const TRIES: u32 = 5;
+
+/// Between two tries: the cache must see what the other one wrote.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What became of an entry that was to be made.
+#[derive(Debug)]
+pub enum Recorded {
+    /// It is stored. True when it was not before.
+    Stored(Arc<Region>, bool),
+    /// There is no such Region.
+    NoRegion,
+    /// The Region lists as many as it may.
+    Full,
+}
+
+/// Stores an entry, in the place of one with the same UID.
+pub async fn record(ctx: &Ctx, region: &str, orphan: &Orphan) -> Result<Recorded, CasError> {
+    let known = ctx
+        .stores
+        .regions
+        .get(region)
+        .and_then(|r| r.status.clone());
+    let known = known.unwrap_or_default().orphans;
+    if known.len() >= MAX_ORPHANS && !known.iter().any(|one| one.uid == orphan.uid) {
+        return Ok(Recorded::Full);
+    }
+    let mut new = false;
+    let stored = change(ctx, region, |orphans| {
+        match orphans.iter_mut().find(|one| one.uid == orphan.uid) {
+            // The same task keeps its date.
+            Some(one) if one.cleanup == orphan.cleanup && one.closes == orphan.closes => {}
+            Some(one) => one.clone_from(orphan),
+            None => {
+                new = true;
+                orphans.push(orphan.clone());
+            }
+        }
+    });
+    Ok(match stored.await? {
+        Some(region) => Recorded::Stored(region, new),
+        None => Recorded::NoRegion,
+    })
+}
+
+/// Takes the entries of a placement out of every Region that lists one.
+pub async fn forget(ctx: &Ctx, uid: &str) -> Result<(), CasError> {
+    for region in ctx.stores.regions.all() {
+        if listed(&region).iter().any(|one| one.uid == uid) {
+            let name = region.name_any();
+            change(ctx, &name, |orphans| orphans.retain(|one| one.uid != uid)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes the list, unless it is so already. Nothing when there is no such Region.
+pub async fn change(
+    ctx: &Ctx,
+    region: &str,
+    mut change: impl FnMut(&mut Vec<Orphan>),
+) -> Result<Option<Arc<Region>>, CasError> {
+    let mut tries = 0;
+    loop {
+        let Some(current) = ctx.stores.regions.get(region) else {
+            return Ok(None);
+        };
+        let mut status = current.status.clone().unwrap_or_default();
+        change(&mut status.orphans);
+        let written = write_status(ctx, &ctx.stores.regions, manager::REGION, &current, status);
+        tries += 1;
+        match written.await {
+            Err(CasError::Lost(_)) if tries < TRIES => ctx.clock.sleep(PAUSE).await,
+            other => return other.map(Some),
+        }
+    }
+}
+
+/// What a Region lists.
+pub fn listed(region: &Region) -> &[Orphan] {
+    region.status.as_ref().map_or(&[], |status| &status.orphans)
+}
+
+/// The entry of a placement, and the Region that lists it.
+pub fn find(ctx: &Ctx, uid: &str) -> Option<(String, Orphan)> {
+    ctx.stores.regions.all().iter().find_map(|region| {
+        let orphan = listed(region).iter().find(|one| one.uid == uid)?;
+        Some((region.name_any(), orphan.clone()))
+    })
+}

@@ -1,0 +1,195 @@
+//! What is inside a tenant's database, read and put right as its owner.
+
+use std::collections::BTreeMap;
+
+use domicile_core::names::{quote_identifier, quote_literal};
+
+use super::TenantPlan;
+use super::change::Change;
+use crate::error::ProviderError;
+use crate::session::{Session, text, truth};
+
+/// What is inside the tenant's database, as far as it matters.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inside {
+    /// PUBLIC holds rights on schema `public`.
+    pub(super) public_has_rights: bool,
+    /// Schema `public` exists and the reader may not use it.
+    pub(super) reader_locked_out: bool,
+    /// What the owner makes from now on is readable by the reader.
+    pub(super) defaults: bool,
+    /// Tables, views and sequences of the owner that the reader cannot read: schema and name.
+    /// Empty when `defaults` hold: what the tenant then takes from its reader is its own will.
+    pub(super) unreadable: Vec<(String, String)>,
+    /// The planned schemas that are there.
+    pub(super) schemas: BTreeMap<String, SchemaState>,
+}
+
+/// A schema that is planned and there.
+#[derive(Debug, Clone)]
+pub(super) struct SchemaState {
+    pub(super) owner: String,
+    pub(super) reader_uses: bool,
+}
+
+/// Most tables that are made readable in one pass.
+const MAX_UNREADABLE: u32 = 10_000;
+
+/// What has to change inside, and what differs and is left alone.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) changes: Vec<Change>,
+    pub(super) left: Vec<String>,
+}
+
+/// Statements inside the database, run as its owner. Defaults come before schemas, so that they
+/// hold for them.
+pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
+    let name = plan.database.reader();
+    let reader = quote_identifier(&name);
+    let mut changes = Vec::new();
+    let mut differs = |what: String, sql: String| changes.push(Change::new(what, sql));
+    if found.public_has_rights {
+        differs(
+            "PUBLIC had rights on schema public".into(),
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC".into(),
+        );
+    }
+    if found.reader_locked_out {
+        differs(
+            format!("role {name} had no USAGE on schema public"),
+            format!("GRANT USAGE ON SCHEMA public TO {reader}"),
+        );
+    }
+    if !found.defaults {
+        let defaults = [
+            ("SELECT", "TABLES"),
+            ("SELECT", "SEQUENCES"),
+            ("USAGE", "SCHEMAS"),
+        ];
+        let defaults = defaults.map(|(right, kind)| {
+            format!("ALTER DEFAULT PRIVILEGES GRANT {right} ON {kind} TO {reader}")
+        });
+        differs(
+            format!("role {name} was not to read what is made from now on"),
+            defaults.join("; "),
+        );
+    }
+    for (schema, table) in &found.unreadable {
+        let quoted = format!("{}.{}", quote_identifier(schema), quote_identifier(table));
+        differs(
+            format!("role {name} could not read {schema}.{table}"),
+            format!("GRANT SELECT ON {quoted} TO {reader}"),
+        );
+    }
+    let mut left = Vec::new();
+    for schema in &plan.schemas {
+        let quoted = quote_identifier(schema);
+        match found.schemas.get(schema) {
+            None => differs(
+                format!("schema {schema} was not there"),
+                format!("CREATE SCHEMA {quoted}"),
+            ),
+            // Whose it is cannot be changed without breaking who relies on it.
+            Some(SchemaState { owner, .. }) if *owner != plan.database.owner() => {
+                left.push(format!("schema {schema} belongs to role {owner}"));
+            }
+            Some(SchemaState {
+                reader_uses: false, ..
+            }) => differs(
+                format!("role {name} had no USAGE on schema {schema}"),
+                format!("GRANT USAGE ON SCHEMA {quoted} TO {reader}"),
+            ),
+            Some(SchemaState {
+                reader_uses: true, ..
+            }) => {}
+        }
+    }
+    Changes { changes, left }
+}
+
+pub(super) async fn read_inside(
+    session: &Session,
+    plan: &TenantPlan,
+) -> Result<Inside, ProviderError> {
+    let doing = "reading the grants in a tenant's database";
+    let mut results = session.query(doing, &inside_sql(plan)).await?;
+    let (Some(schemas), Some(rows)) = (results.pop(), results.pop()) else {
+        return Err(session.odd(doing, "fewer than two results"));
+    };
+    let row = rows.first().ok_or_else(|| session.odd(doing, "no row"))?;
+    let named = |row, column| text(row, column).unwrap_or_default().to_owned();
+    let schemas = schemas.iter().map(|row| {
+        let state = SchemaState {
+            owner: named(row, "owner"),
+            reader_uses: truth(row, "reader_uses"),
+        };
+        (named(row, "nspname"), state)
+    });
+    let mut inside = Inside {
+        public_has_rights: truth(row, "public_has_rights"),
+        reader_locked_out: truth(row, "reader_locked_out"),
+        defaults: truth(row, "defaults"),
+        unreadable: Vec::new(),
+        schemas: schemas.collect(),
+    };
+    if !inside.defaults {
+        let reader = quote_literal(&plan.database.reader());
+        let sql = format!(
+            "SELECT n.nspname, c.relname
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+               AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+               AND NOT has_table_privilege({reader}, c.oid, 'SELECT')
+               AND c.relpersistence <> 't'
+             ORDER BY 1, 2 LIMIT {MAX_UNREADABLE}"
+        );
+        let rows = session.rows(doing, &sql).await?;
+        inside.unreadable = rows
+            .iter()
+            .map(|row| (named(row, "nspname"), named(row, "relname")))
+            .collect();
+    }
+    Ok(inside)
+}
+
+fn inside_sql(plan: &TenantPlan) -> String {
+    let reader = quote_literal(&plan.database.reader());
+    let granted = |kind: char, right: &str| {
+        format!(
+            "EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) a
+             WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+               AND d.defaclnamespace = 0 AND d.defaclobjtype = '{kind}'
+               AND a.grantee = (SELECT oid FROM reader) AND a.privilege_type = '{right}')"
+        )
+    };
+    let (tables, sequences) = (granted('r', "SELECT"), granted('S', "SELECT"));
+    let schemas = granted('n', "USAGE");
+    let planned: Vec<String> = plan
+        .schemas
+        .iter()
+        .map(|name| quote_literal(name))
+        .collect();
+    let planned = if planned.is_empty() {
+        "NULL".to_owned()
+    } else {
+        planned.join(", ")
+    };
+    format!(
+        "WITH reader AS (SELECT oid FROM pg_roles WHERE rolname = {reader}),
+public AS (SELECT coalesce(nspacl, acldefault('n', nspowner)) AS acl
+           FROM pg_namespace WHERE nspname = 'public')
+SELECT EXISTS (SELECT FROM public, aclexplode(acl) a WHERE a.grantee = 0) AS public_has_rights,
+  EXISTS (SELECT FROM public WHERE NOT EXISTS (
+    SELECT FROM aclexplode(acl) a
+    WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE'))
+    AS reader_locked_out,
+  {tables} AND {sequences} AND {schemas} AS defaults;
+WITH reader AS (SELECT oid FROM pg_roles WHERE rolname = {reader})
+SELECT n.nspname, pg_get_userbyid(n.nspowner) AS owner,
+  EXISTS (SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+          WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE')
+    AS reader_uses
+FROM pg_namespace n WHERE n.nspname IN ({planned})"
+    )
+}
