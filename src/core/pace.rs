@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 /// Between two passes over one tenant, for each tenant that there is: ten passes a second in all
-/// while workloads wait for their variables, two a second for Secrets alone.
-const PASS_WITH_WORKLOADS: Duration = Duration::from_millis(100);
+/// where something is awaited, two a second for Secrets alone.
+const PASS_WHERE_AWAITED: Duration = Duration::from_millis(100);
 const PASS: Duration = Duration::from_millis(500);
 /// The same for its database, which takes sessions.
 const LOOK: Duration = Duration::from_millis(600);
@@ -13,7 +13,7 @@ const LOOK: Duration = Duration::from_millis(600);
 const SHORTEST_PASS: Duration = Duration::from_secs(10);
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 /// However many there are: a workload that was just made does not start without its variables.
-const LONGEST_WITH_WORKLOADS: Duration = Duration::from_mins(1);
+const LONGEST_WHERE_AWAITED: Duration = Duration::from_mins(1);
 
 /// How long one tenant is believed to be as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +24,17 @@ pub struct Pace {
     pub look: Duration,
 }
 
-/// The pace for one of `tenants`; `workloads` tells whether it has any to look for. `drift` is the
-/// longest time until a drift must be found, one minute at least.
-pub fn pace(tenants: usize, workloads: bool, drift: Duration) -> Pace {
+/// The pace for one of `tenants`. Something is `awaited` where a workload may come, another Secret
+/// may bring a password, or logins are to be closed. `drift` is the longest time until a drift must
+/// be found, one minute at least.
+pub fn pace(tenants: usize, awaited: bool, drift: Duration) -> Pace {
     let tenants = u32::try_from(tenants).unwrap_or(u32::MAX);
     let drift = drift.max(SHORTEST_LOOK);
     let between =
         |each: Duration, shortest, longest| each.saturating_mul(tenants).clamp(shortest, longest);
     Pace {
-        pass: if workloads {
-            between(PASS_WITH_WORKLOADS, SHORTEST_PASS, LONGEST_WITH_WORKLOADS)
+        pass: if awaited {
+            between(PASS_WHERE_AWAITED, SHORTEST_PASS, LONGEST_WHERE_AWAITED)
         } else {
             between(PASS, SHORTEST_PASS, drift)
         },
@@ -47,16 +48,16 @@ mod tests {
 
     const DRIFT: Duration = Duration::from_mins(10);
 
-    fn seconds(tenants: usize, workloads: bool, drift: Duration) -> (u64, u64) {
-        let Pace { pass, look } = pace(tenants, workloads, drift);
+    fn seconds(tenants: usize, awaited: bool, drift: Duration) -> (u64, u64) {
+        let Pace { pass, look } = pace(tenants, awaited, drift);
         (pass.as_secs(), look.as_secs())
     }
 
     #[test]
     fn few_tenants_are_looked_at_soon_and_many_within_the_drift_interval() {
-        for workloads in [false, true] {
-            assert_eq!(seconds(0, workloads, DRIFT), (10, 60));
-            assert_eq!(seconds(20, workloads, DRIFT), (10, 60));
+        for awaited in [false, true] {
+            assert_eq!(seconds(0, awaited, DRIFT), (10, 60));
+            assert_eq!(seconds(20, awaited, DRIFT), (10, 60));
         }
         assert_eq!(seconds(300, false, DRIFT), (150, 180));
         assert_eq!(seconds(300, true, DRIFT), (30, 180));

@@ -140,11 +140,11 @@ async fn end(
 /// How often this placement is looked at while nothing happens.
 fn pace(ctx: &Ctx, tenant: &TenantPlacement) -> Pace {
     let tenants = ctx.stores.placements.count();
-    domicile_core::pace::pace(
-        tenants,
-        !tenant.workloads().is_empty(),
-        ctx.settings.drift(),
-    )
+    let credentials = tenant.credentials();
+    let retiring = credentials.is_some_and(|known| known.retiring.is_some());
+    let given = tenant.spec.credentials.password_secret_ref.is_some();
+    let awaited = retiring || given || !tenant.workloads().is_empty();
+    domicile_core::pace::pace(tenants, awaited, ctx.settings.drift())
 }
 
 fn is_ours(tenant: &TenantPlacement) -> bool {
