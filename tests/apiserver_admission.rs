@@ -9,7 +9,7 @@
 use domicile_api::conditions::ConditionType;
 use domicile_api::{FailoverPolicy, Region};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -37,7 +37,8 @@ fn the_apiserver_keeps_tenants_within_their_law() {
     a_law_without_the_home_is_refused(&world);
     a_standby_outside_the_law_of_a_tenant_is_refused(&world);
     a_tenant_is_kept_off_a_server_with_a_copy_abroad(&world);
-    for name in ["acme", "globex"] {
+    a_home_that_was_the_default_stays_the_home(&world);
+    for name in ["acme", "globex", "initech"] {
         world.delete(SPACE, name);
         world.await_gone(SPACE, name);
     }
@@ -164,12 +165,58 @@ fn a_tenant_is_kept_off_a_server_with_a_copy_abroad(world: &World) {
     );
     let policies: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
     let now = DeleteParams::default();
+    its_policy_may_be_made_again(world);
     let deleted = world.running.block_on(policies.delete("us-east", &now));
     drop(deleted.unwrap());
     world.running.until("the policy is gone", SOON, || {
         let found = world.running.block_on(policies.get_opt("us-east"));
         found.unwrap().is_none().then_some(())
     });
+}
+
+/// The copy that its tenant wants no more is there already; another one would be new.
+fn its_policy_may_be_made_again(world: &World) {
+    let regions: Api<Region> = Api::all(world.running.admin.clone());
+    world.running.until("the Region tells where", SOON, || {
+        let region = world.running.block_on(regions.get("us-east")).unwrap();
+        let servers = region.status?.database_servers;
+        let closed = servers.first().map(|server| server.closed_to.clone());
+        (closed? == ["eu-central", "eu-west"]).then_some(())
+    });
+    world.running.until("another standby is refused", SOON, || {
+        refuse_policy(world, "us-east", &["eu-central", "eu-west"])
+    });
+    assert_eq!(refuse_policy(world, "us-east", &["eu-central"]), None);
+}
+
+fn a_home_that_was_the_default_stays_the_home(world: &World) {
+    let make_default = |name: &str, host: &str, law: &str, default: bool| {
+        let mut region = region(name, law, host, &format!("{name}-admin"));
+        region["spec"]["default"] = default.into();
+        world.apply(&region);
+    };
+    make_default("eu-west", WEST, "EU", true);
+    let mut spec = json!({ "tenantID": "initech" });
+    world.apply(&tenant("initech", &spec));
+    world.await_ready(SPACE, "initech", "True", "Placed");
+    make_default("eu-west", WEST, "EU", false);
+    make_default("us-east", EAST, "US", true);
+    spec["allowedJurisdictions"] = json!(["EU", "CH"]);
+    world.apply(&tenant("initech", &spec));
+    spec["allowedJurisdictions"] = json!(["US"]);
+    let told = world
+        .running
+        .until("the law of the home is asked", SOON, || {
+            let patch = Patch::Merge(json!({ "spec": spec }));
+            let dry = PatchParams {
+                dry_run: true,
+                ..PatchParams::default()
+            };
+            let api = world.placements(SPACE);
+            let patched = world.running.block_on(api.patch("initech", &dry, &patch));
+            patched.err().map(|error| error.to_string())
+        });
+    assert!(told.contains("EU") && told.contains("eu-west"), "{told}");
 }
 
 /// Why the API server refuses a placement; none when it would take it. Nothing is stored.
@@ -181,7 +228,9 @@ fn refusal(world: &World, placement: &Value) -> Option<String> {
 }
 
 fn refuse_policy(world: &World, primary: &str, standbys: &[&str]) -> Option<String> {
-    let policy = serde_json::from_value(policy(primary, standbys)).unwrap();
+    let mut policy = policy(primary, standbys);
+    policy["metadata"]["name"] = "another".into();
+    let policy = serde_json::from_value(policy).unwrap();
     let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
     let created = world.running.block_on(api.create(&dry(), &policy));
     created.err().map(|error| error.to_string())

@@ -14,6 +14,8 @@ const SHORTEST_PASS: Duration = Duration::from_secs(10);
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 /// However many there are: a workload that was just made does not start without its variables.
 const LONGEST_WHERE_AWAITED: Duration = Duration::from_mins(1);
+/// A controller lets nothing rest for more than five minutes, a fifth of jitter included.
+const LONGEST_PASS: Duration = Duration::from_secs(250);
 
 /// How long one tenant is believed to be as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +32,19 @@ pub struct Pace {
 pub fn pace(tenants: usize, awaited: bool, drift: Duration) -> Pace {
     let tenants = u32::try_from(tenants).unwrap_or(u32::MAX);
     let drift = drift.max(SHORTEST_LOOK);
-    let between =
-        |each: Duration, shortest, longest| each.saturating_mul(tenants).clamp(shortest, longest);
+    // A look takes place in a pass, so that the two together must fit.
+    let (pass_limit, look_limit) = (LONGEST_PASS.min(drift / 4), drift * 2 / 3);
+    let between = |each: Duration, shortest: Duration, longest: Duration| {
+        each.saturating_mul(tenants).max(shortest).min(longest)
+    };
     Pace {
         pass: if awaited {
-            between(PASS_WHERE_AWAITED, SHORTEST_PASS, LONGEST_WHERE_AWAITED)
+            let limit = LONGEST_WHERE_AWAITED.min(pass_limit);
+            between(PASS_WHERE_AWAITED, SHORTEST_PASS, limit)
         } else {
-            between(PASS, SHORTEST_PASS, drift)
+            between(PASS, SHORTEST_PASS, pass_limit)
         },
-        look: between(LOOK, SHORTEST_LOOK, drift),
+        look: between(LOOK, SHORTEST_LOOK, look_limit),
     }
 }
 
@@ -59,18 +65,23 @@ mod tests {
             assert_eq!(seconds(0, awaited, DRIFT), (10, 60));
             assert_eq!(seconds(20, awaited, DRIFT), (10, 60));
         }
-        assert_eq!(seconds(300, false, DRIFT), (150, 180));
+        assert_eq!(seconds(200, false, DRIFT), (100, 120));
         assert_eq!(seconds(300, true, DRIFT), (30, 180));
-        assert_eq!(seconds(1000, true, DRIFT), (60, 600));
-        assert_eq!(seconds(usize::MAX, false, DRIFT), (600, 600));
+        assert_eq!(seconds(1000, true, DRIFT), (60, 400));
+        assert_eq!(seconds(usize::MAX, false, DRIFT), (150, 400));
+        assert_eq!(seconds(usize::MAX, false, DRIFT * 6), (250, 2400));
     }
 
     #[test]
-    fn a_longer_interval_costs_less_and_none_is_too_short() {
-        assert_eq!(
-            seconds(10_000, false, Duration::from_hours(1)),
-            (3600, 3600)
-        );
-        assert_eq!(seconds(10_000, true, Duration::ZERO), (60, 60));
+    fn a_look_and_the_longest_rest_before_it_fit_into_the_drift_interval() {
+        for drift in [60, 61, 250, 600, 86_400].map(Duration::from_secs) {
+            for tenants in [0, 20, 120, 400, 1000, 100_000] {
+                for awaited in [false, true] {
+                    let Pace { pass, look } = pace(tenants, awaited, drift);
+                    assert!(look + pass * 6 / 5 <= drift, "{tenants} {drift:?}");
+                }
+            }
+        }
+        assert_eq!(seconds(10_000, true, Duration::ZERO), (15, 40));
     }
 }

@@ -30,6 +30,19 @@ pub(super) struct Inputs {
     pub(super) unlisted: BTreeSet<String>,
 }
 
+impl Inputs {
+    /// Whether a look for these answers for `later` ones too. While a server is suspected no logins
+    /// are closed, and that alone makes no look due: it would wait for the server to answer.
+    fn covers(&self, later: &Self) -> bool {
+        let idle = later.idle.or(self.idle);
+        let later = Self {
+            idle,
+            ..later.clone()
+        };
+        *self == later
+    }
+}
+
 /// What is remembered of all tenants, by UID.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -58,7 +71,7 @@ impl Memory {
         let passed = |at: &Mono| Duration::from_millis(now.since(*at));
         let tenants = self.lock();
         let looked = tenants.get(uid).and_then(|tenant| tenant.looked.as_ref());
-        looked.is_none_or(|(before, at)| before != inputs || passed(at) >= fresh)
+        looked.is_none_or(|(before, at)| !before.covers(inputs) || passed(at) >= fresh)
     }
 
     /// The database was found, or made, as it should be, but for what is `missing`.
@@ -173,6 +186,19 @@ mod tests {
         assert!(memory.due("u", &inputs(2), FRESH, Mono(1)));
         memory.doubt("u");
         assert!(memory.due("u", &inputs(1), FRESH, Mono(1)));
+    }
+
+    #[test]
+    fn a_suspicion_makes_no_look_due_and_a_look_in_one_does_not_count_as_closing() {
+        let closing = Inputs {
+            idle: Some(Slot::B),
+            ..inputs(1)
+        };
+        let memory = Memory::default();
+        memory.looked("u", closing.clone(), None, Mono(0));
+        assert!(!memory.due("u", &inputs(1), FRESH, Mono(1)));
+        memory.looked("u", inputs(1), None, Mono(2));
+        assert!(memory.due("u", &closing, FRESH, Mono(3)));
     }
 
     #[test]

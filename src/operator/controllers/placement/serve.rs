@@ -42,6 +42,7 @@ pub(super) async fn serve(
     claim(ctx, tenant, &seat, progress).await?;
     let (place, held) = ((&**tenant, &seat, &endpoint), (&secrets, live.as_ref()));
     tokio::select! {
+        biased;
         done = provide((ctx, memory), place, held, progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     }

@@ -73,7 +73,7 @@ impl Target<'_> {
     fn idle(&self, chosen: &Chosen) -> Option<Slot> {
         let known = self.tenant.credentials()?;
         let settled = chosen.slot == self.tenant.active_slot() && known.retiring.is_none();
-        settled.then(|| chosen.slot.other())
+        (settled && self.seat.steady).then(|| chosen.slot.other())
     }
 
     /// Whether the tenant is served as its status records it: what differs on the server then was
@@ -149,8 +149,7 @@ impl Target<'_> {
             store.write(write, progress).await?;
             return Ok(Look::Logins);
         }
-        let idle = self.idle(chosen).filter(|_| seat.steady);
-        let plan = database::plan(tenant, seat, idle);
+        let plan = database::plan(tenant, seat, self.idle(chosen));
         let looked = database::make(store.ctx, &server, (tenant, &plan), seat, progress).await?;
         let missing = inside::tell((tenant, seat), looked, self.was_settled(), progress);
         if missing.is_none() {

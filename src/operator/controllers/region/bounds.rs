@@ -29,9 +29,12 @@ pub fn bounds(
 ) -> BTreeMap<String, Bounds> {
     let views = regions.iter().map(|region| region_view(region)).collect();
     let laws = laws(&views, placements);
+    let active = active(placements);
     let of = |server: &str| {
-        let closed =
-            placement::closed(held.on(server).into_iter().map(|uid| laws.get(uid)), &views);
+        let held = held.on(server);
+        let mut closed = placement::closed(held.iter().map(|uid| laws.get(*uid)), &views);
+        // Where tenants are served from, their policy must be able to be made anew.
+        closed.retain(|region| !held.iter().any(|uid| active.get(*uid) == Some(region)));
         Bounds {
             copies: copies(&ServerId::new(region.name_any(), server), policies, &views),
             closed_to: closed
@@ -45,15 +48,32 @@ pub fn bounds(
     servers.map(|s| (s.name.clone(), of(&s.name))).collect()
 }
 
-/// What each tenant allows, by UID. Absent where its home is not known.
+/// What each tenant allows, by UID. Absent where neither it nor its home says so.
 fn laws(
     regions: &BTreeMap<RegionName, RegionView>,
     placements: &[Arc<TenantPlacement>],
 ) -> BTreeMap<String, BTreeSet<Jurisdiction>> {
     let of = |tenant: &Arc<TenantPlacement>| {
-        let home = tenant.status.as_ref()?.home_region.as_deref()?;
-        let home = regions.get(&RegionName::from(home))?;
-        Some((tenant.uid()?, law(tenant, &home.jurisdiction)))
+        let home = tenant
+            .status
+            .as_ref()
+            .and_then(|status| status.home_region.as_deref());
+        let home = home.and_then(|home| regions.get(&RegionName::from(home)));
+        let law = match (home, &tenant.spec.allowed_jurisdictions) {
+            (Some(home), _) => law(tenant, &home.jurisdiction),
+            (None, Some(names)) => names.iter().map(Jurisdiction::new).collect(),
+            (None, None) => return None,
+        };
+        Some((tenant.uid()?, law))
+    };
+    placements.iter().filter_map(of).collect()
+}
+
+/// The region that serves each tenant, by UID.
+fn active(placements: &[Arc<TenantPlacement>]) -> BTreeMap<String, RegionName> {
+    let of = |tenant: &Arc<TenantPlacement>| {
+        let active = tenant.status.as_ref()?.active_region.clone()?;
+        Some((tenant.uid()?, RegionName::new(active)))
     };
     placements.iter().filter_map(of).collect()
 }
