@@ -171,12 +171,7 @@ pub(super) fn recorded(
         last_rotated,
         next_rotation: next(tenant, last_rotated.or(created)),
         retiring_role,
-        answered_request: served
-            .answered
-            .clone()
-            // The pass that rotated ended before it could record what it answered.
-            .or_else(|| tenant.rotation_request().filter(|_| turned))
-            .or(known.answered_request),
+        answered_request: served.answered.clone().or(known.answered_request),
     }
 }
 
