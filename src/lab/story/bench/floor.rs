@@ -1,7 +1,7 @@
 //! What the SQL of a placement costs by itself: the statements that the operator issued for one
 //! tenant, issued again for others by one session that does nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
@@ -83,16 +83,14 @@ fn parse(log: &str, tenant: &str) -> Vec<Statement> {
         open = parsed.is_some();
         found.extend(parsed);
     }
-    let mut ours: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
-    for (place, (pid, one)) in found.iter().enumerate() {
-        let (_, named) = ours.entry(pid).or_insert((place, false));
-        *named |= one.sql.contains(tenant) || one.database.contains(tenant);
-    }
-    // One session after another: what two did at once cannot be done by one.
-    let begun = |pid: &str| ours.get(pid).copied().unwrap_or_default();
-    found.retain(|(pid, _)| begun(pid).1);
-    found.sort_by_key(|(pid, _)| begun(pid).0);
-    found.into_iter().map(|(_, one)| one).collect()
+    let ours: BTreeSet<&str> = found
+        .iter()
+        .filter(|(_, one)| one.sql.contains(tenant) || one.database.contains(tenant))
+        .map(|(pid, _)| *pid)
+        .collect();
+    let all = found.into_iter();
+    all.filter_map(|(pid, one)| ours.contains(pid).then_some(one))
+        .collect()
 }
 
 /// The statements for another tenant, as `psql` takes them.
@@ -102,11 +100,12 @@ fn script(statements: &[Statement], number: usize) -> String {
     let mut script = String::from("\\set QUIET on\n");
     let mut connected = "postgres";
     for Statement { database, sql } in statements {
-        // What a session left open ended with it. Writing to a string cannot fail.
-        if sql.starts_with("BEGIN") {
-            script += "ROLLBACK;\n";
+        // The operator makes a database beside the session that holds the authority row.
+        if sql.starts_with("CREATE DATABASE") {
+            script += "COMMIT;\n";
         }
         if database != connected {
+            // Writing to a string cannot fail, here and below.
             let _ = writeln!(script, "\\connect {}", database.replace(MODEL, &name));
             connected = database;
         }
