@@ -15,10 +15,11 @@ use domicile_lab::lab::find_program;
 use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
 use domicile_lab::regions::{How, RegionStatus};
+use domicile_lab::story::bench;
 use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
 
-use stories::SoakArguments;
+use stories::{Measure, SoakArguments};
 
 /// Real servers for demo and tests, on one Linux machine as root: Kubernetes with a node that
 /// runs pods, and PostgreSQL in three regions.
@@ -222,10 +223,12 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
         }
         Verb::Soak { soak, made } => stories::soak(places, made.setup(), soak, &made.repository),
         Verb::BenchFailover { databases, made } => {
-            stories::bench_failover(places, made.setup(), &databases, &made.repository)
+            let measured: (Measure, &[usize]) = (bench::failover::run, &databases);
+            stories::bench(places, made.setup(), measured, &made.repository)
         }
         Verb::Bench { tenants, made } => {
-            stories::bench(places, made.setup(), &tenants, &made.repository)
+            let measured: (Measure, &[usize]) = (bench::tenants::run, &tenants);
+            stories::bench(places, made.setup(), measured, &made.repository)
         }
         Verb::Down => {
             heed_signals()?;

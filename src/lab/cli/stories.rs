@@ -89,33 +89,19 @@ pub(super) fn soak(
     Ok(code(well))
 }
 
-pub(super) fn bench_failover(
-    places: Places,
-    setup: Setup,
-    numbers: &[usize],
-    repository: &Path,
-) -> Result<ExitCode> {
-    heed_signals()?;
-    let (options, parts) = begin(places, setup, repository, true)?;
-    let say = &mut |line: &str| println!("{line}");
-    let rows = story::bench::failover::run(&options, &parts, numbers, say)?;
-    for line in story::bench::failover::table(&rows) {
-        println!("{line}");
-    }
-    Ok(ExitCode::SUCCESS)
-}
+/// Measures some numbers, each in a lab of its own, and answers what is to be printed.
+pub(super) type Measure =
+    fn(&Options, &Parts, &[usize], &mut dyn FnMut(&str)) -> Result<Vec<String>>;
 
 pub(super) fn bench(
     places: Places,
     setup: Setup,
-    numbers: &[usize],
+    (measure, numbers): (Measure, &[usize]),
     repository: &Path,
 ) -> Result<ExitCode> {
     heed_signals()?;
     let (options, parts) = begin(places, setup, repository, true)?;
-    let say = &mut |line: &str| println!("{line}");
-    let rows = story::bench::tenants::run(&options, &parts, numbers, say)?;
-    for line in story::bench::tenants::table(&rows) {
+    for line in measure(&options, &parts, numbers, &mut |line| println!("{line}"))? {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)

@@ -8,19 +8,19 @@ use crate::story::stage::Stage;
 
 /// What something took, by each of what it was divided by. Leases are left out, heartbeats too.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cost {
+pub(super) struct Cost {
     /// Writes to the API server but of events.
-    pub writes: f64,
+    pub(super) writes: f64,
     /// Events.
-    pub events: f64,
+    pub(super) events: f64,
     /// Reads of the API server, with watches that ended.
-    pub reads: f64,
+    pub(super) reads: f64,
     /// Sessions that were opened on the database server, by whomever.
-    pub sessions: f64,
+    pub(super) sessions: f64,
     /// Transactions of the database server that wrote.
-    pub transactions: f64,
+    pub(super) transactions: f64,
     /// Processor time of the operator's processes, in seconds.
-    pub cpu: f64,
+    pub(super) cpu: f64,
 }
 
 /// A moment from which, or until which, costs count.

@@ -31,40 +31,41 @@ const STEADY: Duration = Duration::from_secs(10);
 /// What one lab measured, in seconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+struct Row {
     /// Tenants of the lost server, each with a database of its own; two of them write.
-    pub databases: usize,
+    databases: usize,
     /// Making and wiring the databases that were added, all of them.
-    pub provisioned: f64,
+    provisioned: f64,
     /// The failover, until the writers' first rows.
-    pub failover: Recovery,
+    failover: Recovery,
     /// From the decision until every Secret points at the new primary.
-    pub all_repointed: f64,
+    all_repointed: f64,
     /// The killed server's start, until it answers.
-    pub restart: f64,
+    restart: f64,
     /// Its rejoining by `pg_rewind`, until it streams.
-    pub rewind: f64,
+    rewind: f64,
     /// Longest time without an acknowledged row in the planned move home.
-    pub switchover_gap: f64,
+    switchover_gap: f64,
     /// The planned move home, from the operation until all Secrets point home.
-    pub all_home: f64,
+    all_home: f64,
 }
 
-/// Measures each number of databases, in order. Errors: a lab cannot be had, or a move did not
-/// happen; the lab is down then as well.
+/// Measures each number of databases, in order, and answers the table. Errors: a lab cannot be had, or a
+/// move did not happen; the lab is down then as well.
 pub fn run(
     options: &Options,
     parts: &Parts,
     numbers: &[usize],
     say: &mut dyn FnMut(&str),
-) -> Result<Vec<Row>> {
-    each(options, numbers, say, |number, say| {
+) -> Result<Vec<String>> {
+    let rows = each(options, numbers, say, |number, say| {
         measure(options, parts.clone(), number, say)
-    })
+    })?;
+    Ok(table(&rows))
 }
 
 /// The rows as a table in Markdown.
-pub fn table(rows: &[Row]) -> Vec<String> {
+fn table(rows: &[Row]) -> Vec<String> {
     let names = [
         "databases",
         "made",

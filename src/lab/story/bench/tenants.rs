@@ -21,42 +21,43 @@ const WINDOW: Duration = Duration::from_mins(2);
 
 /// What one lab measured. Times are in seconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+struct Row {
     /// Placements, each with a database of its own.
-    pub placements: usize,
+    placements: usize,
     /// From the call of `kubectl apply` until the last one was ready.
-    pub wall: f64,
+    wall: f64,
     /// The statements of one placement alone, by a session that does nothing else.
-    pub floor: f64,
+    floor: f64,
     /// From its creation until a placement was ready, when all are made at once.
-    pub ready: Times,
+    ready: Times,
     /// The same, when it is made alone.
-    pub alone: Times,
+    alone: Times,
     /// What placing took of the API server, the server and the machine, each by the placements.
-    pub placing: Cost,
+    placing: Cost,
     /// The most memory that a process of the operator held, in MiB.
-    pub peak: f64,
+    peak: f64,
     /// What a minute took in which nothing happened.
-    pub calm: Cost,
+    calm: Cost,
     /// Memory of the operator's largest process then, in MiB.
-    pub resident: f64,
+    resident: f64,
 }
 
-/// Measures each number of placements, in order. Errors: a lab cannot be had, or a placement was
-/// not ready in time; the lab is down then as well.
+/// Measures each number of placements, in order, and answers the tables. Errors: a lab cannot be had, or
+/// a placement was not ready in time; the lab is down then as well.
 pub fn run(
     options: &Options,
     parts: &Parts,
     numbers: &[usize],
     say: &mut dyn FnMut(&str),
-) -> Result<Vec<Row>> {
-    each(options, numbers, say, |number, say| {
+) -> Result<Vec<String>> {
+    let rows = each(options, numbers, say, |number, say| {
         measure(options, parts.clone(), number, say)
-    })
+    })?;
+    Ok(table(&rows))
 }
 
 /// The rows as two tables in Markdown: placing, and being left alone.
-pub fn table(rows: &[Row]) -> Vec<String> {
+fn table(rows: &[Row]) -> Vec<String> {
     let placing = [
         "placements",
         "wall",

@@ -94,3 +94,65 @@ fn copies(
     });
     known.take(MAX_REGIONS).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use domicile_core::placement::{Holder, held};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn region(name: &str, jurisdiction: &str) -> Arc<Region> {
+        let region = json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "Region", "metadata": { "name": name },
+            "spec": { "key": "K", "jurisdiction": jurisdiction, "databaseServers": [{
+                "name": "main", "host": "h", "tls": { "caSecretRef": { "name": "ca" } },
+                "adminSecretRef": { "name": "admin" },
+            }]},
+        });
+        Arc::new(serde_json::from_value(region).unwrap())
+    }
+
+    /// What eu-west/main is closed to for one tenant of it.
+    fn closed_to(allowed: &Value, home: &str, active: &str) -> Vec<String> {
+        let tenant = json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
+            "metadata": { "name": "acme", "uid": "u" },
+            "spec": { "tenantID": "acme", "allowedJurisdictions": allowed },
+            "status": { "homeRegion": home, "activeRegion": active, "server": "main" },
+        });
+        let tenant = Arc::new(serde_json::from_value(tenant).unwrap());
+        let regions = [
+            region("eu-west", "EU"),
+            region("eu-central", "EU"),
+            region("us-east", "US"),
+        ];
+        let holder = Holder {
+            uid: "u".into(),
+            home: Some(RegionName::new("eu-west")),
+            server: ServerId::new("eu-west", "main"),
+        };
+        let held = held(&RegionName::new("eu-west"), "", &[holder], &[]);
+        let bounds = bounds(&regions[0], &held, &[], (&regions, &[tenant]));
+        bounds["main"].closed_to.clone()
+    }
+
+    #[test]
+    fn a_server_is_closed_to_what_one_tenant_does_not_allow() {
+        assert_eq!(closed_to(&Value::Null, "eu-west", "eu-west"), ["us-east"]);
+        let both = json!(["EU", "US"]);
+        assert!(closed_to(&both, "eu-west", "eu-west").is_empty());
+    }
+
+    #[test]
+    fn where_a_tenant_is_served_its_policy_can_be_made_anew() {
+        assert!(closed_to(&Value::Null, "eu-west", "us-east").is_empty());
+    }
+
+    #[test]
+    fn a_law_that_is_said_counts_without_its_home_and_an_unknown_one_allows_nothing() {
+        assert_eq!(closed_to(&json!(["EU"]), "gone", "eu-west"), ["us-east"]);
+        let unknown = closed_to(&Value::Null, "gone", "eu-west");
+        assert_eq!(unknown, ["eu-central", "us-east"]);
+    }
+}
