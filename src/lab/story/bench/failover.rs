@@ -50,8 +50,9 @@ struct Row {
     all_home: f64,
 }
 
-/// Measures each number of databases, in order, and answers the table. Errors: a lab cannot be had, or a
-/// move did not happen; the lab is down then as well.
+/// Measures each number of databases, in order, and answers the table.
+///
+/// Errors: a lab cannot be had, or a move did not happen; the lab is down then as well.
 pub fn run(
     options: &Options,
     parts: &Parts,

@@ -42,8 +42,9 @@ struct Row {
     resident: f64,
 }
 
-/// Measures each number of placements, in order, and answers the tables. Errors: a lab cannot be had, or
-/// a placement was not ready in time; the lab is down then as well.
+/// Measures each number of placements, in order, and answers the tables.
+///
+/// Errors: a lab cannot be had, or a placement was not ready in time; the lab is down then as well.
 pub fn run(
     options: &Options,
     parts: &Parts,
