@@ -17,6 +17,8 @@ use serde_json::json;
 mod address;
 #[path = "apiserver_placement/capacity.rs"]
 mod capacity;
+#[path = "apiserver_placement/crowd.rs"]
+mod crowd;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
 #[path = "apiserver_placement/injection.rs"]
@@ -79,6 +81,7 @@ fn tenants_are_placed_and_let_go() {
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
+    crowd::a_server_that_is_silent_holds_up_its_own_tenants_alone(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
     inside::schemas_and_extensions_are_made_as_the_server_allows(&world);

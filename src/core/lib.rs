@@ -15,3 +15,4 @@ pub mod pace;
 pub mod placement;
 pub mod rotation;
 pub mod time;
+pub mod turns;

@@ -27,6 +27,7 @@ use crate::servers::Servers;
 use crate::service_bindings::ServiceBindings;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
+use crate::turns::ServerTurns;
 
 /// What every controller is given. One per process.
 pub struct Ctx {
@@ -52,6 +53,8 @@ pub struct Ctx {
     pub metrics: Metrics,
     /// When failed objects are tried again.
     pub backoff: Backoff,
+    /// Who works on which database server.
+    pub turns: ServerTurns,
     /// Asks for reconciles.
     pub wake: Wake,
     /// Signs of life of the loops.

@@ -19,6 +19,7 @@ pub mod service_bindings;
 pub mod settings;
 pub mod stores;
 pub mod telemetry;
+pub mod turns;
 
 /// The custom resource definitions, as YAML documents.
 pub fn crds() -> Result<String, domicile_api::crd::SchemaError> {

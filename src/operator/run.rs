@@ -28,6 +28,7 @@ use crate::service_bindings::{self, ServiceBindings};
 use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
+use crate::turns::ServerTurns;
 
 #[cfg(test)]
 mod tests;
@@ -113,6 +114,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         events: recorder,
         metrics: Metrics::default(),
         backoff: Backoff::default(),
+        turns: ServerTurns::default(),
         wake: Wake::default(),
         pulse: Pulse::default(),
         stop: Stop::default(),

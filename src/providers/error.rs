@@ -6,6 +6,9 @@ use domicile_core::facts::{Authority, Epoch};
 use domicile_core::health::ProbeFailure;
 use thiserror::Error;
 
+/// What is being done until there is a session.
+pub(crate) const LOGGING_IN: &str = "logging in";
+
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -257,6 +260,20 @@ impl EngineFailure {
 }
 
 impl ProviderError {
+    /// Whether the server let the caller wait in vain for a session. A statement that takes too
+    /// long is none: another one may hold it up.
+    pub fn is_silence(&self) -> bool {
+        let late = matches!(
+            self,
+            Self::TimedOut {
+                doing: LOGGING_IN,
+                ..
+            }
+        );
+        let unreachable = ProbeFailure::Unreachable;
+        late || matches!(self, Self::Connect { failure, .. } if *failure == unreachable)
+    }
+
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {

@@ -13,7 +13,7 @@ use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::ProviderError;
+use crate::error::{LOGGING_IN, ProviderError};
 
 /// What `pg_stat_activity` calls Domicile's own sessions.
 const APPLICATION_NAME: &str = "domicile";
@@ -158,7 +158,7 @@ impl Session {
         limit: Duration,
         deadline: Instant,
     ) -> Result<Self, ProviderError> {
-        let doing = "logging in";
+        let doing = LOGGING_IN;
         let server = connector.name.clone();
         let config = connector.config(who, limit);
         // Boxed: it is large, and every effect holds one or more of them.

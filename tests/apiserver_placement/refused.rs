@@ -305,7 +305,7 @@ fn expect(world: &World, name: &str, reason: &str) {
 }
 
 /// Deletes a placement with its database.
-fn drop_placement(world: &World, name: &str) {
+pub(super) fn drop_placement(world: &World, name: &str) {
     let patch = json!({ "spec": { "reclaimPolicy": "Delete", "deletionProtection": false } });
     world.patch(SPACE, name, &patch);
     world.delete(SPACE, name);

@@ -17,12 +17,13 @@ use tracing::info;
 use super::error::{Halt, PlacementError};
 use super::observe::{Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
-use super::serve::{namespace, not_onboarded};
+use super::serve::{namespace, not_onboarded, turn};
 use super::{database, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
 use crate::orphans;
+use crate::turns::{self, Turn};
 
 /// Longest time for dropping a database with all that is in it.
 const DROP: Duration = Duration::from_mins(1);
@@ -122,7 +123,7 @@ pub(super) async fn close_logins(
     let Some(slot) = retiring.filter(|_| recorded(tenant).is_some()) else {
         return forget(ctx, tenant).await;
     };
-    let (server, seat) = match reach(ctx, tenant, progress).await {
+    let (server, seat, _turn) = match reach(ctx, tenant, progress).await {
         Ok(reached) => reached,
         Err(Halt::Stop(stop)) => {
             return parting::leave_logins(ctx, tenant, slot, &stop.message).await;
@@ -147,7 +148,7 @@ async fn drop_database(
         // The server is recorded before anything is made on it.
         return Ok(());
     }
-    let (server, seat) = match reach(ctx, tenant, progress).await {
+    let (server, seat, mut turn) = match reach(ctx, tenant, progress).await {
         Ok(reached) => reached,
         Err(Halt::Stop(stop)) => return parting::leave_database(ctx, tenant, &stop).await,
         Err(other) => return Err(other),
@@ -156,6 +157,7 @@ async fn drop_database(
     let dropped = server
         .drop_tenant(&database::plan(tenant, &seat, None), seat.epoch)
         .await;
+    turn.heard(dropped.as_ref().map_or_else(turns::heard, |_| Some(true)));
     let Dropped { slots_left, .. } = dropped.map_err(|error| database::stop_for(&error))?;
     if !slots_left.is_empty() {
         let note = format!(
@@ -178,11 +180,11 @@ pub(super) async fn forget(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Ha
 }
 
 /// The server that answers for the tenant now, if it can be worked on.
-async fn reach(
-    ctx: &Ctx,
+async fn reach<'a>(
+    ctx: &'a Ctx,
     tenant: &TenantPlacement,
     progress: &mut Progress,
-) -> Result<(Generic, Seat), Halt> {
+) -> Result<(Generic, Seat, Turn<'a>), Halt> {
     let seat = seat(ctx, tenant, None, progress)?;
     let silent = |fact: &str| {
         let message = format!("{}: {fact}", seat.active);
@@ -195,7 +197,8 @@ async fn reach(
     }
     let opened = ctx.open(&seat.active, DROP).await;
     let server = opened.map_err(|error| silent(&error.message))?;
-    Ok((server, seat))
+    let turn = turn(ctx, tenant, &seat)?;
+    Ok((server, seat, turn))
 }
 
 async fn delete_secret(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Halt> {

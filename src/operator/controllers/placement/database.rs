@@ -20,6 +20,7 @@ use super::secret::{Chosen, Passwords, Usernames};
 use crate::context::Ctx;
 use crate::kube::events::Severity;
 use crate::orphans;
+use crate::turns;
 
 /// Longest time for making a tenant; `CREATE DATABASE` copies a template.
 pub(super) const MAKE: Duration = Duration::from_secs(30);
@@ -207,6 +208,7 @@ pub(super) fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, 
 }
 
 fn verified(seat: &Seat, progress: &mut Progress) {
+    progress.heard = Some(true);
     let message = format!(
         "a login on {} with the published credentials works",
         seat.active
@@ -251,6 +253,7 @@ fn until(class: Class) -> Until {
 
 /// A failed effect on the database, as the condition says it.
 pub(super) fn denied(error: &ProviderError, progress: &mut Progress) -> Stop {
+    progress.heard = turns::heard(error).or(progress.heard);
     progress.deny(ConditionType::DatabaseReady, stop_for(error))
 }
 
@@ -309,6 +312,7 @@ async fn observed(
 }
 
 fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {
+    progress.heard = turns::heard(error).or(progress.heard);
     let (reason, until) = if refused(error) {
         (Reason::LoginRefused, Until::Person)
     } else {

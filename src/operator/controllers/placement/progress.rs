@@ -89,6 +89,8 @@ pub(super) struct Progress {
     pub(super) taken_up: bool,
     /// The logins that were published before were closed.
     pub(super) retired: bool,
+    /// Whether the server answered, if it was asked.
+    pub(super) heard: Option<bool>,
     /// What happened, to be told once the status is stored.
     pub(super) told: Vec<(Severity, Reason, String)>,
 }
