@@ -1,5 +1,7 @@
 //! Time as an argument: a wall clock for people and files, a monotonic clock for durations.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// A reading of this process's monotonic clock, in milliseconds since the machine booted.
@@ -11,6 +13,13 @@ impl Mono {
     /// Milliseconds from `earlier` to `self`; 0 when `earlier` is later.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment that lies `ago` before, or the boot of the machine.
+    #[must_use]
+    pub fn before(self, ago: Duration) -> Self {
+        let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(ago))
     }
 }
 

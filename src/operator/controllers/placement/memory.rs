@@ -1,5 +1,5 @@
-//! When a tenant's database was last found as it should be. Lost at a restart, which costs one
-//! more look and nothing else.
+//! When a tenant's database was last found as it should be. Lost at a restart; then what the status
+//! tells of a settled tenant is believed until its next look, so that a restart is no burst.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,6 +72,20 @@ impl Memory {
         let tenants = self.lock();
         let looked = tenants.get(uid).and_then(|tenant| tenant.looked.as_ref());
         looked.is_none_or(|(before, at)| !before.covers(inputs) || passed(at) >= fresh)
+    }
+
+    /// Nothing is remembered of the tenant, and its status says that all was well: that is believed
+    /// as if it had been found `at` a moment that has passed.
+    pub(super) fn trust(&self, uid: &str, inputs: Inputs, at: Mono) {
+        let mut tenants = self.lock();
+        if !tenants.contains_key(uid) {
+            let looked = Some((inputs, at));
+            let remembered = Remembered {
+                looked,
+                ..Remembered::default()
+            };
+            tenants.insert(uid.to_owned(), remembered);
+        }
     }
 
     /// The database was found, or made, as it should be, but for what is `missing`.
@@ -186,6 +200,17 @@ mod tests {
         assert!(memory.due("u", &inputs(2), FRESH, Mono(1)));
         memory.doubt("u");
         assert!(memory.due("u", &inputs(1), FRESH, Mono(1)));
+    }
+
+    #[test]
+    fn a_status_is_trusted_where_nothing_else_is_known() {
+        let memory = Memory::default();
+        memory.trust("u", inputs(1), Mono(5));
+        assert!(!memory.due("u", &inputs(1), FRESH, Mono(60_004)));
+        assert!(memory.due("u", &inputs(1), FRESH, Mono(60_005)));
+        memory.doubt("u");
+        memory.trust("u", inputs(1), Mono(60_005));
+        assert!(memory.due("u", &inputs(1), FRESH, Mono(60_005)));
     }
 
     #[test]

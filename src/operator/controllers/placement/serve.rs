@@ -21,6 +21,9 @@ use super::store::{Store, secret_call};
 use super::target::{Look, Target};
 use super::{SOON, database, pace, report, rotate, workloads};
 use crate::context::Ctx;
+use crate::controllers::LONGEST_WAIT;
+use crate::kube::wake::Key;
+use crate::turns::Turn;
 
 /// Does all that is missing, in an order in which each interruption leaves something that the next
 /// pass completes. What was found is in `progress`; `tenant` is the object as last written.
@@ -40,12 +43,26 @@ pub(super) async fn serve(
     let endpoint = ctx.endpoint(&seat.active).await;
     let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
+    let mut turn = turn(ctx, tenant, &seat)?;
     let (place, held) = ((&**tenant, &seat, &endpoint), (&secrets, live.as_ref()));
-    tokio::select! {
+    let done = tokio::select! {
         biased;
         done = provide((ctx, memory), place, held, progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
-    }
+    };
+    turn.heard(progress.heard);
+    done
+}
+
+/// The placement's turn at its server, so that one that does not answer holds up its own tenants
+/// alone.
+pub(super) fn turn<'a>(
+    ctx: &'a Ctx,
+    tenant: &TenantPlacement,
+    seat: &Seat,
+) -> Result<Turn<'a>, Halt> {
+    let turn = ctx.turn(&seat.active, Key::of(tenant));
+    turn.ok_or(Halt::Later(LONGEST_WAIT))
 }
 
 /// Whatever moment it is dropped at, the next pass completes it.
@@ -81,8 +98,15 @@ async fn provide(
         secrets,
         tenant,
     };
+    let fresh = pace(ctx, tenant).look;
+    if target.stands(&inputs) {
+        // At a moment of its own, so that after a restart the looks do not come together.
+        let ago = fresh.mul_f64(rand::random());
+        let at = ctx.clock.mono().before(ago);
+        memory.trust(&uid, inputs.clone(), at);
+    }
     let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
-    let due = !enough && memory.due(&uid, &inputs, pace(ctx, tenant).look, ctx.clock.mono());
+    let due = !enough && memory.due(&uid, &inputs, fresh, ctx.clock.mono());
     if due || !matches!(write, Write::Nothing) {
         memory.doubt(&uid);
         match target.settle(&store, &chosen, write, progress).await {

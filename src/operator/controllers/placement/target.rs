@@ -96,6 +96,19 @@ impl Target<'_> {
         by_this_plan && self.as_recorded()
     }
 
+    /// Whether the status says that all of the tenant was found as it must be now, and nobody asks
+    /// for a look.
+    pub(super) fn stands(&self, inputs: &Inputs) -> bool {
+        let Some(status) = self.tenant.status.as_ref() else {
+            return false;
+        };
+        let placed = conditions::find(&status.conditions, ConditionType::Ready);
+        let placed = placed
+            .is_some_and(|ready| ready.status == "True" && ready.reason == Reason::Placed.as_str());
+        let same = status.secret_hash.as_deref() == Some(&inputs.secret_hash);
+        placed && same && inputs.asked.is_none() && self.was_settled()
+    }
+
     /// Records what the spec made in the database, and tells what it made once and lists no more.
     fn made(&self, progress: &mut Progress) {
         let now = DatabaseStatus {
