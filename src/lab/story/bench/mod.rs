@@ -6,6 +6,7 @@ pub mod failover;
 mod floor;
 mod ready;
 pub mod tenants;
+mod trouble;
 mod usage;
 
 use std::time::Duration;
@@ -75,10 +76,14 @@ fn make_room(stage: &Stage) -> Result<()> {
 
 /// A placement without workloads.
 fn placement(name: &str) -> Value {
+    in_region(name, HOME)
+}
+
+fn in_region(name: &str, region: &str) -> Value {
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
         "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"tenantID": name, "region": HOME},
+        "spec": {"tenantID": name, "region": region},
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::cost::{Cost, Mark};
 use super::ready::ReadyWatch;
+use super::trouble::{self, Trouble};
 use super::usage::Usage;
 use super::{NAMESPACE, await_placed, each, floor, make_room, markdown, placement};
 use crate::clock::monotonic;
@@ -40,6 +41,10 @@ struct Row {
     calm: Cost,
     /// Memory of the operator's largest process then, in MiB.
     resident: f64,
+    /// What a restart took, until a while after another process had begun to lead.
+    restart: Cost,
+    /// What trouble elsewhere does to placements of another region.
+    trouble: Trouble,
 }
 
 /// Measures each number of placements, in order, and answers the tables.
@@ -57,7 +62,7 @@ pub fn run(
     Ok(table(&rows))
 }
 
-/// The rows as two tables in Markdown: placing, and being left alone.
+/// The rows as three tables in Markdown: placing, being left alone, and trouble elsewhere.
 fn table(rows: &[Row]) -> Vec<String> {
     let placing = [
         "placements",
@@ -107,6 +112,9 @@ fn table(rows: &[Row]) -> Vec<String> {
         "SQL writes/min",
         "% of a core",
         "MiB",
+        "restart: reads",
+        "restart: writes",
+        "restart: sessions",
     ];
     let of_calm = |row: &Row| {
         let calm = row.calm;
@@ -117,13 +125,39 @@ fn table(rows: &[Row]) -> Vec<String> {
             calm.transactions,
             calm.cpu * 100.0 / 60.0,
             row.resident,
+            row.restart.reads,
+            row.restart.writes + row.restart.events,
+            row.restart.sessions,
         ];
         (row.placements, figures)
     };
     let mut lines = markdown(&placing, rows.iter().map(of_placing));
     lines.push(String::new());
     lines.extend(markdown(&calm, rows.iter().map(of_calm)));
+    lines.push(String::new());
+    lines.extend(markdown(&TROUBLE, rows.iter().map(of_trouble)));
     lines
+}
+
+const TROUBLE: [&str; 7] = [
+    "placements",
+    "alone p50",
+    "alone max",
+    "beside a bad one p50",
+    "beside a bad one max",
+    "beside a silent region p50",
+    "beside a silent region max",
+];
+
+fn of_trouble(row: &Row) -> (usize, Vec<f64>) {
+    let Trouble {
+        none,
+        tenant,
+        region,
+    } = row.trouble;
+    let times = [none, tenant, region].into_iter();
+    let figures = times.flat_map(|one| [one.p50, one.max]);
+    (row.placements, figures.collect())
 }
 
 fn measure(
@@ -137,15 +171,15 @@ fn measure(
     stage.scale_apps(0)?;
     make_room(&stage)?;
     std::thread::sleep(CALM);
-    let names: Vec<String> = (0..number).map(|one| format!("bench-{one:05}")).collect();
-    let placements: Vec<_> = names.iter().map(|name| placement(name)).collect();
+    let all: Vec<String> = (0..number).map(|one| format!("bench-{one:05}")).collect();
+    let placements: Vec<_> = all.iter().map(|name| placement(name)).collect();
     let watch = ReadyWatch::begin(&stage.objects, kinds::PLACEMENT, NAMESPACE)?;
     say("  placing them all");
     let (start, begun) = (Mark::now(&stage)?, monotonic()?);
     stage.apply(&placements)?;
     await_placed(&stage)?;
     let placing = Mark::now(&stage)?.since(&start, number as f64);
-    let (ready, last) = watch.times(&names)?;
+    let (ready, last) = watch.times(&all)?;
     say("  placing some alone");
     let names: Vec<String> = (0..ALONE).map(|one| format!("alone-{one:05}")).collect();
     for name in &names {
@@ -160,8 +194,15 @@ fn measure(
     std::thread::sleep(WINDOW);
     let calm = Mark::now(&stage)?.since(&start, WINDOW.as_secs_f64() / 60.0);
     let resident = Usage::now(stage.space())?.resident;
+    say("  a restart");
+    let start = Mark::now(&stage)?;
+    stage.renew_operator()?;
+    std::thread::sleep(CALM);
+    let restart = Mark::now(&stage)?.since(&start, 1.0);
     say("  the SQL alone");
     let floor = floor::measure(&stage)?;
+    say("  trouble elsewhere");
+    let trouble = trouble::measure(&stage, &watch, &all)?;
     Ok(Row {
         placements: number,
         wall: last.saturating_sub(begun) as f64 / 1e9,
@@ -172,5 +213,7 @@ fn measure(
         peak,
         calm,
         resident,
+        restart,
+        trouble,
     })
 }

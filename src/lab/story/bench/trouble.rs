@@ -1,0 +1,88 @@
+//! Whether trouble of one tenant, or of one region, slows the others: placements of another region
+//! that are made one after another beside it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::ready::ReadyWatch;
+use super::{HOME, NAMESPACE, await_placed, in_region};
+use crate::error::Result;
+use crate::regions::How;
+use crate::story::objects::{kinds, ready};
+use crate::story::stage::Stage;
+use crate::story::times::Times;
+
+const OTHER: &str = "us-east";
+/// Placements that are made one after another.
+const GOOD: usize = 20;
+const ONE_LIMIT: Duration = Duration::from_mins(2);
+
+/// How long placements of a region took, in seconds, beside what goes wrong elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    /// Nothing is wrong.
+    pub(super) none: Times,
+    /// One tenant, whose database somebody else has, is edited before each of them.
+    pub(super) tenant: Times,
+    /// The server of all measured tenants has begun to be silent, and each is to be looked at.
+    pub(super) region: Times,
+}
+
+/// Measures with the placements that there are, which are ready again afterwards.
+pub(super) fn measure(stage: &Stage, watch: &ReadyWatch, names: &[String]) -> Result<Trouble> {
+    let none = beside(stage, watch, "good", |_| Ok(()))?;
+    stage.sql(OTHER, "CREATE DATABASE tenant_bad")?;
+    stage.apply(&[in_region("bad", OTHER)])?;
+    let tenant = beside(stage, watch, "better", |one| ask(stage, "bad", one))?;
+    let bad = Some(NAMESPACE);
+    stage.objects.delete(kinds::PLACEMENT, bad, "bad", false)?;
+    // Slow to be noticed, so that it is long silent without being lost.
+    let slow = json!({ "spec": {
+        "paused": true,
+        "detection": { "intervalSeconds": 30, "timeoutSeconds": 10 },
+    }});
+    stage
+        .objects
+        .merge(kinds::POLICY, None, &stage.policy, &slow)?;
+    stage.lab.regions().lose(HOME, How::Freeze)?;
+    for name in names {
+        ask(stage, name, 0)?;
+    }
+    let region = beside(stage, watch, "best", |_| Ok(()))?;
+    stage.lab.regions().restore(HOME)?;
+    await_placed(stage)?;
+    Ok(Trouble {
+        none,
+        tenant,
+        region,
+    })
+}
+
+/// The times of some placements, each made when the one before is ready.
+fn beside(
+    stage: &Stage,
+    watch: &ReadyWatch,
+    prefix: &str,
+    before: impl Fn(usize) -> Result<()>,
+) -> Result<Times> {
+    let names: Vec<String> = (0..GOOD).map(|one| format!("{prefix}-{one:02}")).collect();
+    for (one, name) in names.iter().enumerate() {
+        before(one)?;
+        stage.apply(&[in_region(name, OTHER)])?;
+        let place = (kinds::PLACEMENT, Some(NAMESPACE), name.as_str());
+        stage.objects.wait(place, "ready", ONE_LIMIT, ready)?;
+    }
+    Ok(watch.times(&names)?.0)
+}
+
+/// Asks for a look at a placement.
+fn ask(stage: &Stage, name: &str, token: usize) -> Result<()> {
+    let asked = json!({ "metadata": { "annotations": {
+        "domicile.dev/reconcile-at": token.to_string(),
+    }}});
+    let changed = stage
+        .objects
+        .merge(kinds::PLACEMENT, Some(NAMESPACE), name, &asked);
+    changed.map(drop)
+}
