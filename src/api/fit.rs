@@ -34,6 +34,9 @@ words! {
         MetadataOnly,
         /// It keeps the tenants that it has and takes no new ones.
         Draining,
+        /// It is paused on purpose, such as a staging region at night: it takes no new tenants, its
+        /// silence is no outage, and no failover leads from or to it by itself.
+        Suspended,
     }
 }
 

@@ -1,5 +1,4 @@
 //! The list.
-
 use super::closed::reasons;
 
 reasons! {
@@ -86,6 +85,8 @@ reasons! {
     RegionPlanned,
     /// The Region keeps its tenants and takes no new ones.
     RegionDraining,
+    /// The Region is paused on purpose: it takes no tenants, and its silence is no outage.
+    RegionSuspended,
     /// The Region has no server of its own: another one holds its tenants.
     MetadataOnly,
     /// The Region's own servers hold the tenant.

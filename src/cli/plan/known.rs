@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{ConditionType, find};
 use domicile_api::convert::{major, policy_view, region_view};
+use domicile_api::fit::RegionState;
 use domicile_api::policy_status::{LeaseState, StreamState};
 use domicile_api::region::{DatabaseServerStatus, Reachable, ServerRole};
 use domicile_api::{FailoverPolicy, FailoverPolicyStatus, Region, TenantPlacement};
@@ -175,6 +176,7 @@ fn known(
     Known {
         server: server.clone(),
         jurisdiction: region.map(|region| Jurisdiction::new(&region.spec.jurisdiction)),
+        suspended: region.is_some_and(|region| region.spec.state == RegionState::Suspended),
         // What is unknown for a reason was tried, and did not answer.
         answers: match reachable {
             Reachable::True => true,

@@ -55,7 +55,13 @@ pub(super) fn steady(seen: &Observation) -> Outcome {
         wait
     };
     match active.verdict {
-        Verdict::Failing { .. } | Verdict::Down | Verdict::Recovering { .. } => suspicion(seen),
+        Verdict::Failing { .. } | Verdict::Down | Verdict::Recovering { .. } => {
+            if active.suspended {
+                let message = format!("{} is suspended and may be silent", seen.stored.active);
+                return Outcome::new(wait, "RegionSuspended", message);
+            }
+            suspicion(seen)
+        }
         Verdict::Unknown => Outcome::new(wait, "NotProbedYet", "waiting for the first probe"),
         Verdict::Refusing(failure) => Outcome::new(
             wait,

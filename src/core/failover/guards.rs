@@ -168,6 +168,11 @@ fn armed(seen: &Observation, ask: Question<'_>) -> Guard {
     let policy = &seen.settings;
     let result = if !ask.automatic {
         Ok("a person asked".to_owned())
+    } else if seen.active().is_some_and(|active| active.suspended) {
+        let active = &seen.stored.active;
+        Err(format!(
+            "Region {active} is suspended: its `spec.state` says so"
+        ))
     } else if policy.paused {
         Err("`spec.paused` is true; run: kubectl domicile resume".to_owned())
     } else if ask.kind == MoveKind::Failover && policy.mode == Mode::Manual {
@@ -194,7 +199,8 @@ fn second_vantage(seen: &Observation, ask: Question<'_>) -> Guard {
 
 fn not_isolated(seen: &Observation, ask: Question<'_>) -> Guard {
     let verdicts = || {
-        seen.servers.iter().map(|(r, s)| (r, s.verdict)).chain(
+        let mine = seen.servers.iter().filter(|(_, server)| !server.suspended);
+        mine.map(|(region, server)| (region, server.verdict)).chain(
             seen.others
                 .iter()
                 .map(|(region, verdict)| (region, *verdict)),

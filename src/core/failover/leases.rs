@@ -72,7 +72,7 @@ pub(super) fn unarmed(seen: &Observation, target: &RegionName) -> Option<String>
 /// What must be written so that the active region's agent may renew the lease for the stored
 /// epoch. `None` while all is as it should be, or the lease could not be read.
 pub(super) fn keep(seen: &Observation, active: &Facts) -> Option<Outcome> {
-    if waits_for_agent(seen, active) && !seen.settings.paused {
+    if waits_for_agent(seen, active) && !rests(seen) {
         return None;
     }
     let members = members(seen);
@@ -111,10 +111,15 @@ pub(super) fn keep(seen: &Observation, active: &Facts) -> Option<Outcome> {
     Some(Outcome::new(Answer::Work(step), reason, message))
 }
 
-/// The standbys that may be promoted on the end of the lease: none while the policy is paused. One
+/// Nobody is moved by itself, and so no server may fence itself.
+fn rests(seen: &Observation) -> bool {
+    seen.settings.paused || seen.active().is_some_and(|active| active.suspended)
+}
+
+/// The standbys that may be promoted on the end of the lease: none while the machine rests. One
 /// that is in stays in until it is down, so that a single failed read changes nothing.
 fn members(seen: &Observation) -> BTreeSet<RegionName> {
-    if seen.settings.paused {
+    if rests(seen) {
         return BTreeSet::new();
     }
     let before = seen.lease.there().map(|lease| &lease.record.members);
@@ -130,7 +135,7 @@ fn members(seen: &Observation) -> BTreeSet<RegionName> {
         let kept = before.is_some_and(|before| before.contains(region));
         let down = seen
             .server(region)
-            .is_none_or(|v| v.verdict == Verdict::Down);
+            .is_none_or(|view| view.suspended || view.verdict == Verdict::Down);
         standby_eligible(seen, ask).ok || (kept && !answers && !down)
     };
     let listed = seen.settings.servers().into_iter();

@@ -36,6 +36,8 @@ mod returning;
 mod scenarios;
 mod standby;
 mod state;
+#[cfg(test)]
+mod suspended;
 mod synchrony;
 mod vantages;
 

@@ -19,6 +19,8 @@ pub struct ServerView {
     pub server: ServerId,
     /// Its region's jurisdiction; absent when there is no such region.
     pub jurisdiction: Option<Jurisdiction>,
+    /// Its region is paused on purpose: its silence is no outage, and nobody moves there.
+    pub suspended: bool,
     /// What is believed of it.
     pub verdict: Verdict,
     /// Its last good read, however old.

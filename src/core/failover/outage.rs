@@ -15,7 +15,7 @@ pub(super) fn suspect(seen: &Observation, guards: &[Guard]) -> Outcome {
     let Some(active) = seen.active() else {
         return to_steady(seen, "RegionNotFound");
     };
-    if recovered(active) {
+    if is_over(active) {
         return to_steady(seen, "Recovered");
     }
     let confirmed = guards
@@ -47,7 +47,7 @@ pub(super) fn outage(
     guards: &[Guard],
     candidate: Option<&RegionName>,
 ) -> Outcome {
-    if seen.active().is_none_or(recovered) {
+    if seen.active().is_none_or(is_over) {
         return to_steady(seen, "Recovered");
     }
     let (Some(target), true) = (candidate, guards.iter().all(|g| g.ok)) else {
@@ -71,7 +71,7 @@ pub(super) fn outage(
 }
 
 pub(super) fn blocked(seen: &Observation, guards: &[Guard]) -> Outcome {
-    if seen.active().is_none_or(recovered) {
+    if seen.active().is_none_or(is_over) {
         return to_steady(seen, "Recovered");
     }
     let asked_already = seen.ended.contains(&seen.own_operation());
@@ -111,7 +111,7 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
             "there is no move to approve".into(),
         );
     };
-    if seen.active().is_none_or(recovered) {
+    if seen.active().is_none_or(is_over) {
         // The next outage asks under a name of its own.
         let stored = Stored {
             epoch: epoch_after(seen),
@@ -242,9 +242,9 @@ fn bearable(seen: &Observation, journal: &Journal, facts: &Facts) -> bool {
     answers || guards::loss_allowed(seen, loss, &journal.accept)
 }
 
-/// True when the active server counts as healthy again.
-fn recovered(active: &ServerView) -> bool {
-    active.verdict == Verdict::Up && active.live
+/// True when the active server counts as healthy again, or may be silent: its region is suspended.
+fn is_over(active: &ServerView) -> bool {
+    active.suspended || (active.verdict == Verdict::Up && active.live)
 }
 
 fn calm_again(seen: &Observation) -> Stored {

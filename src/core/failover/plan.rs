@@ -33,6 +33,8 @@ pub struct Known {
     pub server: ServerId,
     /// Its region's jurisdiction; absent when there is no such region.
     pub jurisdiction: Option<Jurisdiction>,
+    /// Its region is suspended.
+    pub suspended: bool,
     /// Whether it answers, as far as known. What is not known is taken for yes, and the caller
     /// says so.
     pub answers: bool,
@@ -300,6 +302,7 @@ fn imagined(
         let view = ServerView {
             server: known.server.clone(),
             jurisdiction: known.jurisdiction.clone(),
+            suspended: known.suspended,
             verdict: if gone { Verdict::Down } else { Verdict::Up },
             facts: (!gone).then(|| facts(known, active, bound(known), seen)),
             live: !gone,

@@ -23,6 +23,11 @@ fn standby_fit(seen: &Observation, ask: Question<'_>) -> Result<String, String> 
     if listed.promotion == Promotion::MustNot {
         return Err(format!("{target} is listed with `promotion: MustNot`"));
     }
+    if seen.server(target).is_some_and(|view| view.suspended) {
+        return Err(format!(
+            "Region {target} is suspended: its `spec.state` says so"
+        ));
+    }
     let Some(facts) = seen.server(target).and_then(ServerView::now) else {
         return Err(format!("{target} does not answer"));
     };

@@ -17,6 +17,8 @@ pub enum RegionState {
     MetadataOnly,
     /// It keeps the tenants that it has and takes no new ones.
     Draining,
+    /// It is paused on purpose: it takes no tenants, and its silence is no outage.
+    Suspended,
 }
 
 impl RegionState {
@@ -27,6 +29,7 @@ impl RegionState {
             Self::Planned => "Planned",
             Self::MetadataOnly => "MetadataOnly",
             Self::Draining => "Draining",
+            Self::Suspended => "Suspended",
         }
     }
 }
@@ -139,7 +142,7 @@ pub fn residence(
     };
     match view.state {
         RegionState::Active => return Ok(home.clone()),
-        RegionState::Planned | RegionState::Draining => {
+        RegionState::Planned | RegionState::Draining | RegionState::Suspended => {
             return Err(ResidenceError::Closed {
                 region: home.clone(),
                 state: view.state,
@@ -158,12 +161,13 @@ pub fn residence(
     }
     match other.state {
         RegionState::Active => Ok(name.clone()),
-        state @ (RegionState::Planned | RegionState::Draining | RegionState::MetadataOnly) => {
-            Err(ResidenceError::ServerClosed {
-                home: home.clone(),
-                served_by: name.clone(),
-                state,
-            })
-        }
+        state @ (RegionState::Planned
+        | RegionState::Draining
+        | RegionState::Suspended
+        | RegionState::MetadataOnly) => Err(ResidenceError::ServerClosed {
+            home: home.clone(),
+            served_by: name.clone(),
+            state,
+        }),
     }
 }

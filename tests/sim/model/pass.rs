@@ -64,6 +64,7 @@ impl World {
             let view = ServerView {
                 server: server(at),
                 jurisdiction: Some(Jurisdiction::new("EU")),
+                suspended: false,
                 verdict,
                 facts: seen.map(|seen| {
                     let at_ms = mono(seen.at, bounds.step_ms());

@@ -8,6 +8,7 @@ fn known(region: &str, role: Role) -> Known {
     Known {
         server: ServerId::new(region, "main"),
         jurisdiction: Some("EU".into()),
+        suspended: false,
         answers: true,
         follows: role == Role::Standby,
         role: Some(role),

@@ -23,7 +23,11 @@ fn place(
 #[test]
 fn a_region_that_is_not_active_takes_no_new_tenant_and_keeps_those_it_has() {
     let recorded = RegionName::new(HOME);
-    for state in [RegionState::Planned, RegionState::Draining] {
+    for state in [
+        RegionState::Planned,
+        RegionState::Draining,
+        RegionState::Suspended,
+    ] {
         let regions = home(state, "");
         let region = recorded.clone();
         let refused = place(&regions, &["EU"]);
@@ -68,6 +72,7 @@ proptest! {
         state in prop_oneof![
             Just(RegionState::Active), Just(RegionState::Planned),
             Just(RegionState::MetadataOnly), Just(RegionState::Draining),
+            Just(RegionState::Suspended),
         ],
         served_by in prop_oneof![Just(""), Just("eu-central"), Just("us-east"), Just("eu-west")],
         eu: bool, us: bool,

@@ -62,8 +62,13 @@ pub(super) fn describe(
 }
 
 fn primary(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
-    let verdict = seen.server(&next.active).map(|view| view.verdict);
+    let view = seen.server(&next.active);
+    let verdict = view.map(|view| view.verdict);
     let name = &next.active;
+    if view.is_some_and(|view| view.suspended) && verdict != Some(Verdict::Up) {
+        let message = format!("Region {name} is suspended, so that its silence is no outage");
+        return (Status::Unknown, Reason::RegionSuspended, message);
+    }
     match verdict {
         Some(Verdict::Up) => (
             Status::True,

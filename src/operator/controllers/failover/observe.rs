@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use domicile_api::Region;
 use domicile_api::conditions::{ConditionType, Reason, is_true};
 use domicile_api::convert::engine;
+use domicile_api::fit::RegionState;
 use domicile_api::meta::{TRIGGER_AUTOMATIC, TRIGGER_LABEL};
 use domicile_api::operation::{FailoverOperation, MoveType, OperationState};
 use domicile_api::placement::TenantPlacement;
@@ -115,6 +117,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
     let engine = region.as_ref().map_or(Engine::Sql, |region| {
         entry(region, &server).map_or(Engine::Sql, engine)
     });
+    let suspended = region.as_ref().is_some_and(|region| is_suspended(region));
     let jurisdiction = region.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone()));
     let sampled = sample.and_then(|s| s.facts.as_deref()).cloned();
     let pinned = sampled
@@ -135,6 +138,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
     ServerView {
         server,
         jurisdiction,
+        suspended,
         verdict,
         facts,
         live,
@@ -241,6 +245,11 @@ fn missing(ctx: &Ctx, id: &ServerId) -> Option<(Reason, String)> {
     })
 }
 
+fn is_suspended(region: &Region) -> bool {
+    region.spec.state == RegionState::Suspended
+}
+
+/// What is believed of all regions that are not the policy's.
 fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {
     let mine: BTreeSet<RegionName> = settings
         .servers()
@@ -248,8 +257,12 @@ fn others(ctx: &Ctx, settings: &Settings) -> BTreeMap<RegionName, Verdict> {
         .map(|s| s.server.region)
         .collect();
     let mut verdicts = BTreeMap::new();
+    let suspended = |region: &RegionName| {
+        let region = ctx.stores.regions.get(region.as_str());
+        region.is_some_and(|region| is_suspended(&region))
+    };
     for (id, sample) in ctx.samples.all() {
-        if mine.contains(&id.region) {
+        if mine.contains(&id.region) || suspended(&id.region) {
             continue;
         }
         let known = verdicts.entry(id.region).or_insert(sample.verdict);

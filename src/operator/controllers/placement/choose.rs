@@ -58,6 +58,10 @@ impl Absence {
                 state: RegionState::Draining,
                 ..
             } => (Until::Person, Reason::RegionDraining),
+            ResidenceError::Closed {
+                state: RegionState::Suspended,
+                ..
+            } => (Until::Mended, Reason::RegionSuspended),
             ResidenceError::Closed { .. } => (Until::Mended, Reason::RegionPlanned),
             ResidenceError::NotFound { .. } => (Until::Mended, Reason::RegionNotFound),
             ResidenceError::ServerClosed { .. } => (Until::Person, Reason::RegionNotReady),
@@ -223,7 +227,10 @@ fn effective(residence: &Residence<'_>, region: &RegionView, progress: &mut Prog
         RegionState::MetadataOnly => format!(
             "Region {home} is MetadataOnly: the servers of {name}, in {law}, hold the tenant"
         ),
-        RegionState::Active | RegionState::Planned | RegionState::Draining => format!(
+        RegionState::Active
+        | RegionState::Planned
+        | RegionState::Draining
+        | RegionState::Suspended => format!(
             "Region {home} is {} now, and the servers of {name}, in {law}, still hold the tenant: \
              a change of `spec.state` moves no data",
             view.state.as_str()

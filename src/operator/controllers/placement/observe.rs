@@ -10,7 +10,7 @@ use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
 use domicile_core::health::Verdict;
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
-use domicile_core::placement::{self, Hold, PolicyView, Recorded, Route};
+use domicile_core::placement::{self, Hold, PolicyView, Recorded, RegionState, Route};
 
 use super::choose::{Map, no_region, unseated};
 use super::error::Halt;
@@ -29,6 +29,8 @@ pub(super) struct Seat {
     /// The server that answers now.
     pub(super) active: ServerId,
     pub(super) active_key: String,
+    /// What its region is for; absent when there is no such region.
+    pub(super) state: Option<RegionState>,
     /// The server that the tenant has its place on.
     pub(super) place: ServerId,
     /// The extensions that tenants of that server may ask for.
@@ -107,6 +109,7 @@ pub(super) fn seat(
         jurisdiction: residence.view.jurisdiction.clone(),
         home: residence.home,
         active_key: key_of(ctx, &active.region)?,
+        state: map.regions.get(&active.region).map(|region| region.state),
         listed: listed.unwrap_or_default(),
         place: server,
         active,

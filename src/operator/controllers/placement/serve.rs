@@ -6,6 +6,7 @@ use std::time::Duration;
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::RenderError;
+use domicile_core::placement::RegionState;
 use domicile_providers::{Endpoint, Generic};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
@@ -262,11 +263,16 @@ fn ready(
 }
 
 fn not_ready(seat: &Seat, fact: &str, progress: &mut Progress) -> Stop {
+    let (reason, state) = if seat.state == Some(RegionState::Suspended) {
+        (Reason::RegionSuspended, "suspended by its `spec.state`")
+    } else {
+        (Reason::RegionNotReady, "not ready")
+    };
     let message = format!(
-        "Region {} is not ready: its database server {}: {fact}",
+        "Region {} is {state}: its database server {}: {fact}",
         seat.active.region, seat.active.server
     );
-    let stop = Stop::new(Until::Mended, Reason::RegionNotReady, message);
+    let stop = Stop::new(Until::Mended, reason, message);
     progress.deny(ConditionType::DatabaseReady, stop)
 }
 

@@ -302,6 +302,15 @@ fn whole(seen: &Observation, reachable: &Joint, rights: &Joint) -> Finding {
         let message = format!("{name}/{server} and {twin} have one address: remove one of them");
         return stalled(Reason::DuplicateServer, message);
     }
+    if seen.region.spec.state == RegionState::Suspended {
+        let message = "it takes no tenants, and silence of its servers is no outage, until \
+                       `spec.state` says otherwise";
+        return Finding {
+            summary: Summary::Ready,
+            reason: Reason::RegionSuspended,
+            message: message.to_owned(),
+        };
+    }
     match (reachable, rights) {
         (Joint::Fails { reason, message } | Joint::Open { reason, message }, _)
             if needs_a_person(*reason) =>
@@ -335,7 +344,7 @@ fn whole(seen: &Observation, reachable: &Joint, rights: &Joint) -> Finding {
 /// What the region is for, as its state says: the reason of `Ready`, and what is added to it.
 fn purpose(spec: &RegionSpec) -> (Reason, String) {
     match spec.state {
-        RegionState::Active => (Reason::Serving, String::new()),
+        RegionState::Active | RegionState::Suspended => (Reason::Serving, String::new()),
         RegionState::Planned => {
             let text = "; placements wait until `spec.state` is Active".to_owned();
             (Reason::RegionPlanned, text)

@@ -183,6 +183,19 @@ fn tenants_are_counted_by_plan_and_by_server() {
 }
 
 #[test]
+fn a_suspended_region_is_as_it_should_be_though_its_servers_are_silent() {
+    let silent = sample(Verdict::Down, Some(ProbeFailure::TimedOut));
+    for sample in [sample(Verdict::Up, None), silent] {
+        let mut seen = seen(Some(up()), Some(sample));
+        let mut region = Region::clone(&seen.region);
+        region.spec.state = serde_json::from_value(json!("Suspended")).unwrap();
+        seen.region = Arc::new(region);
+        let status = status(&seen).unwrap();
+        assert_eq!(ready(&status), ("True", "RegionSuspended"));
+    }
+}
+
+#[test]
 fn a_region_says_what_its_state_is_for_also_without_any_server() {
     for (state, reason, part) in [
         ("Planned", "RegionPlanned", "placements wait"),
