@@ -20,6 +20,7 @@ mod e2e {
     pub(crate) mod planned;
     pub(crate) mod receiver;
     pub(crate) mod settled;
+    pub(crate) mod suspended;
     pub(crate) mod veto;
     pub(crate) mod world;
 }
@@ -31,7 +32,9 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::{Engine, LabError, Postgres, Result};
 
 use e2e::world::World;
-use e2e::{asynchronous, copy, crash, leases, loss, outputs, patroni, planned, settled, veto};
+use e2e::{
+    asynchronous, copy, crash, leases, loss, outputs, patroni, planned, settled, suspended, veto,
+};
 
 /// A scenario: its name says the fact, its function returns what is worth telling.
 struct Scenario {
@@ -54,7 +57,7 @@ const fn scenario(
 }
 
 /// In this order: the last ones look at what all the others left.
-const SCENARIOS: [Scenario; 27] = [
+const SCENARIOS: [Scenario; 28] = [
     // Faults: 53.
     scenario(
         "killed_primary_loses_no_row_and_tenants_come_home",
@@ -90,6 +93,11 @@ const SCENARIOS: [Scenario; 27] = [
     ),
     // Faults: 74.
     scenario("live_stream_vetoes_a_failover", true, veto::live_stream),
+    scenario(
+        "suspended_region_may_be_silent_and_nobody_moves",
+        false,
+        suspended::silent,
+    ),
     // Faults: 64.
     scenario(
         "asynchronous_kill_moves_within_the_bound",

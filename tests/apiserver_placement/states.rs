@@ -31,6 +31,11 @@ pub(super) fn a_region_takes_tenants_while_it_is_active(world: &World) {
     world.poke("next-1", "draining");
     world.await_ready(SPACE, "next-1", "True", "Placed");
     assert!(world.can_log_in("eu-west", &world.secret("next-1-db").unwrap()));
+    world.apply(&of("eu-next", "Suspended", &servers));
+    world.await_region("eu-next", "RegionSuspended");
+    world.await_ready(SPACE, "next-2", "False", "RegionSuspended");
+    world.poke("next-1", "suspended");
+    world.await_ready(SPACE, "next-1", "True", "Placed");
     for name in ["next-1", "next-2"] {
         world.delete(SPACE, name);
         world.await_gone(SPACE, name);
