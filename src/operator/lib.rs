@@ -11,6 +11,7 @@ pub mod http;
 pub mod kube;
 pub mod leases;
 pub mod orphans;
+pub mod outlines;
 pub mod probes;
 pub mod rbac;
 pub mod run;

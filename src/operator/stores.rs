@@ -13,6 +13,7 @@ use kube::runtime::reflector::store::Writer;
 use crate::context::{Ctx, Stores};
 use crate::kube::cache::{Cache, Seen, Watched, follow};
 use crate::kube::wake::Key;
+use crate::outlines::Outlines;
 use crate::probes::plan::members;
 
 /// How often the filled caches say so.
@@ -75,7 +76,16 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         mappings: _,
     } = &ctx.stores;
     let client = || ctx.client.clone();
-    let on_region = |key: &Key, seen: &Seen<Region>, gone| region_changed(&ctx, key, seen, gone);
+    let outlines = Outlines::default();
+    let on_region = |key: &Key, seen: &Seen<Region>, gone: bool| {
+        own(gone, seen, key, &ctx, |key| {
+            ctx.wake.orphans.wake(key.clone());
+            ctx.wake.regions.wake(key);
+        });
+        if outlines.changed(key, (!gone).then_some(seen)) {
+            region_changed(&ctx, key);
+        }
+    };
     let on_placement = |key: &Key, seen: &Seen<TenantPlacement>, gone| {
         placement_changed(&ctx, key, seen, gone);
     };
@@ -148,14 +158,10 @@ async fn say_when_filled(ctx: &Ctx) {
 }
 
 /// What a region says concerns every other region too: there is one default.
-fn region_changed(ctx: &Ctx, key: &Key, seen: &Seen<Region>, gone: bool) {
+fn region_changed(ctx: &Ctx, key: &Key) {
     for region in ctx.stores.regions.all() {
         ctx.wake.region(&region.name_any());
     }
-    own(gone, seen, key, ctx, |key| {
-        ctx.wake.orphans.wake(key.clone());
-        ctx.wake.regions.wake(key);
-    });
     for policy in ctx.stores.policies.all() {
         if members(&policy)
             .iter()

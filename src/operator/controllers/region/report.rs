@@ -24,12 +24,9 @@ pub struct Edge {
     pub note: String,
 }
 
-/// Writes `status` unless it is there already, and then the events of its edges.
+/// Writes `status`, and then the events of its edges.
 pub async fn report(ctx: &Ctx, seen: &Observation, status: RegionStatus) -> Result<(), CasError> {
     let before = seen.region.status.clone().unwrap_or_default();
-    if before == status {
-        return Ok(());
-    }
     let edges = edges(&before, &status);
     let regions = &ctx.stores.regions;
     let written = write_status(ctx, regions, manager::REGION, &seen.region, status).await?;
