@@ -69,6 +69,8 @@ pub fn without_counts(mut status: RegionStatus) -> RegionStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -83,7 +85,8 @@ mod tests {
             }]},
             "status": status,
         });
-        Seen::Valid(serde_json::from_value(region).unwrap())
+        let region: Region = serde_json::from_value(region).unwrap();
+        Seen::Valid(Arc::new(region))
     }
 
     fn told(tenants: i32, closed: &str, reachable: &str) -> Seen<Region> {
