@@ -11,6 +11,7 @@ use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
 use domicile_core::placement;
 use domicile_providers::{Class, Generic, ProviderError, Settled, TenantPlan, scram_verifier};
+use futures::future::join_all;
 use secrecy::SecretString;
 use tracing::info;
 
@@ -106,7 +107,7 @@ pub(super) async fn make(
 }
 
 /// Logs in with each published credential. A refused one is set anew on the server, from what the
-/// Secret holds, and tried once more.
+/// Secret holds, and tried once more; a new one is not tried before.
 pub(super) async fn verify(
     server: &Generic,
     plan: &TenantPlan,
@@ -114,21 +115,19 @@ pub(super) async fn verify(
     (chosen, as_recorded): (&Chosen, bool),
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let slot = chosen.slot;
-    for (access, password) in published(&chosen.passwords) {
-        let attempt = log_in(server, seat, (access, slot), password).await;
-        let Err(error) = attempt else { continue };
-        if !refused(&error) {
-            return Err(not_verified(&error, seat, progress));
-        }
-        info!(server = %seat.active, database = %seat.database, "Setting a password anew");
-        let set = set_password(server, plan, seat, (access, slot), password);
-        set.await.map_err(|error| denied(&error, progress))?;
-        if let Err(error) = log_in(server, seat, (access, slot), password).await {
-            return Err(not_verified(&error, seat, progress));
-        }
-        if as_recorded && !chosen.fresh {
-            let login = seat.database.login(access, slot);
+    let proven = published(&chosen.passwords).map(|(access, password)| async move {
+        let login = (access, chosen.slot);
+        let proven = prove(server, plan, seat, (login, chosen.fresh), password).await;
+        (access, proven)
+    });
+    for (access, proven) in join_all(proven).await {
+        let set = match proven {
+            Ok(set) => set,
+            Err(Unproven::NotSet(error)) => return Err(denied(&error, progress)),
+            Err(Unproven::Refused(error)) => return Err(not_verified(&error, seat, progress)),
+        };
+        if set && as_recorded && !chosen.fresh {
+            let login = seat.database.login(access, chosen.slot);
             let note = format!(
                 "{} refused the published password of {login}; it is the Secret's again",
                 seat.active
@@ -138,6 +137,36 @@ pub(super) async fn verify(
     }
     verified(seat, progress);
     Ok(())
+}
+
+/// Why a login does not work.
+enum Unproven {
+    /// Its password could not be set.
+    NotSet(ProviderError),
+    /// The server does not take it.
+    Refused(ProviderError),
+}
+
+/// Logs in. True when the password had to be set for that.
+async fn prove(
+    server: &Generic,
+    plan: &TenantPlan,
+    seat: &Seat,
+    (login, fresh): ((Access, Slot), bool),
+    password: &SecretString,
+) -> Result<bool, Unproven> {
+    if !fresh {
+        match log_in(server, seat, login, password).await {
+            Ok(()) => return Ok(false),
+            Err(error) if refused(&error) => {}
+            Err(error) => return Err(Unproven::Refused(error)),
+        }
+        info!(server = %seat.active, database = %seat.database, "Setting a password anew");
+    }
+    let set = set_password(server, plan, seat, login, password).await;
+    set.map_err(Unproven::NotSet)?;
+    let proven = log_in(server, seat, login, password).await;
+    proven.map(|()| true).map_err(Unproven::Refused)
 }
 
 /// Gives a login a password and opens it.
@@ -162,11 +191,12 @@ pub(super) async fn works(
     chosen: &Chosen,
     progress: &mut Progress,
 ) -> bool {
-    for (access, password) in published(&chosen.passwords) {
+    let logins = published(&chosen.passwords).map(|(access, password)| {
         let login = (access, chosen.slot);
-        if log_in(server, seat, login, password).await.is_err() {
-            return false;
-        }
+        log_in(server, seat, login, password)
+    });
+    if join_all(logins).await.iter().any(Result::is_err) {
+        return false;
     }
     verified(seat, progress);
     let message = format!(
