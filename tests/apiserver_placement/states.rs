@@ -21,18 +21,13 @@ pub(super) fn a_region_takes_tenants_while_it_is_active(world: &World) {
     let home = (ConditionType::ResidencyEffective, "True", "HeldAtHome");
     world.await_condition(SPACE, "next-1", home);
 
-    world.apply(&of("eu-next", "Draining", &servers));
-    world.running.until("the region drains", super::SOON, || {
-        let seen = world.running.ctx.stores.regions.get("eu-next")?;
-        (seen.spec.state.as_str() == "Draining").then_some(())
-    });
+    put(world, "Draining", &servers);
     world.apply(&tenant("next-2", &dropped("next-2", "eu-next")));
     world.await_ready(SPACE, "next-2", "False", "RegionDraining");
     world.poke("next-1", "draining");
     world.await_ready(SPACE, "next-1", "True", "Placed");
     assert!(world.can_log_in("eu-west", &world.secret("next-1-db").unwrap()));
-    world.apply(&of("eu-next", "Suspended", &servers));
-    world.await_region("eu-next", "RegionSuspended");
+    put(world, "Suspended", &servers);
     world.await_ready(SPACE, "next-2", "False", "RegionSuspended");
     world.poke("next-1", "suspended");
     world.await_ready(SPACE, "next-1", "True", "Placed");
@@ -41,6 +36,15 @@ pub(super) fn a_region_takes_tenants_while_it_is_active(world: &World) {
         world.await_gone(SPACE, name);
     }
     super::refused::remove_region(world, "eu-next");
+}
+
+/// Gives the region a state, and waits until the operator has seen it.
+fn put(world: &World, state: &str, servers: &Value) {
+    world.apply(&of("eu-next", state, servers));
+    world.running.until(state, super::SOON, || {
+        let seen = world.running.ctx.stores.regions.get("eu-next")?;
+        (seen.spec.state.as_str() == state).then_some(())
+    });
 }
 
 pub(super) fn another_region_holds_the_tenants_of_one_without_servers(world: &World) {
