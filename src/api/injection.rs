@@ -28,7 +28,7 @@ pub struct InjectionSpec {
     pub mode: InjectionMode,
     /// `mountPath` is the folder of the containers that holds a file for each key of the Secret;
     /// `/var/run/secrets/domicile/` and the name of the Secret when absent. For `mode: Volume`
-    /// alone.
+    /// alone. `{{ ca-file }}` in `connection.keys` lies in it, whatever the mode is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 512), regex(pattern = schema::FOLDER))]
     pub mount_path: Option<String>,

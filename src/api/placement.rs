@@ -170,11 +170,17 @@ pub struct ConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub secret_name: Option<String>,
-    /// `keys` are added to the Service Binding keys: names and values are templates that may use
-    /// `{{ rw.uri }}`, `{{ ro.host }}`, `{{ region.key }}` and the like; only URIs are
-    /// percent-encoded. When absent:
-    /// `DATABASE_URL`, `DATABASE_URL_{{ region.key }}` and `DATABASE_REPLICA_URL`, for the `roles`
-    /// that there are.
+    /// `keys` are added to the Service Binding keys: names and values are templates. For the role
+    /// `rw`, and any other of `roles`: `{{ rw.host }}`, `{{ rw.port }}`, `{{ rw.database }}`,
+    /// `{{ rw.username }}`, `{{ rw.password }}`; with login and `sslmode=require` `{{ rw.uri }}`
+    /// and `{{ rw.jdbc-url }}`; with login and no parameters `{{ rw.uri-base }}`; what verifies the
+    /// server: `{{ rw.uri-file }}` with login, and `{{ rw.datasource-url-file }}` for JDBC, without
+    /// login, both against the file `{{ ca-file }}`; `{{ rw.datasource-url }}` for JDBC, without
+    /// login, which carries the first certificate of the authority. Further `{{ ca }}`, PEM,
+    /// `{{ region.name }}`, `{{ region.key }}` and `{{ region.jurisdiction }}`. `{{ ca-file }}` is
+    /// `certificates` in `injection.mountPath`. Only URIs and URLs are percent-encoded. When
+    /// absent: `DATABASE_URL`, `DATABASE_URL_{{ region.key }}` and `DATABASE_REPLICA_URL`, for the
+    /// `roles` that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::templates")]
     pub keys: Option<BTreeMap<String, String>>,

@@ -1,9 +1,10 @@
 //! The content of a tenant's Secret, from facts: Service Binding keys, the user's templates and the
 //! region variables.
 //!
-//! URIs say `sslmode=require`, because libpq verifies only against a CA *file*, which a string
-//! cannot carry. The keys `sslmode` (`verify-full`) and `certificates` carry what a client needs
-//! to verify the server.
+//! The keys of Service Binding say `sslmode=require`, because libpq verifies only against a CA
+//! *file*, which a string cannot carry; `sslmode` (`verify-full`) and `certificates` are what a
+//! client needs to verify the server. Templates have variables that verify, a few for the ways in
+//! which drivers take an authority (ADR 27); they add nothing to a Secret that does not use them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,6 +21,9 @@ pub use uri::password_in;
 
 /// The HTTP header that names the serving region, as told to workloads.
 pub const REGION_HEADER: &str = "X-Region";
+
+/// The key of the authority's certificate.
+const CERTIFICATES: &str = "certificates";
 
 /// Most bytes of a Secret's key.
 const MAX_KEY_BYTES: usize = 253;
@@ -39,6 +43,8 @@ pub struct Connection<'a> {
     pub read_only: Option<Login<'a>>,
     /// The CA certificate of the server, PEM.
     pub ca_pem: &'a str,
+    /// The folder in which workloads have the Secret's keys as files, if they have.
+    pub folder: &'a str,
     /// The tenant's home: what `region.*` means in templates and `DATABASE_REGION`. It does not
     /// change when the tenant moves, so no variable of a workload changes its name.
     pub home: Home<'a>,
@@ -48,6 +54,20 @@ pub struct Connection<'a> {
     pub keys: Option<&'a BTreeMap<String, String>>,
     /// Whether `spec.connection.include` has `RegionEnv`.
     pub region_env: bool,
+}
+
+impl Connection<'_> {
+    fn uri_base(&self, login: Login<'_>) -> String {
+        uri::base(self.host, self.port, self.database, login)
+    }
+
+    fn uri(&self, login: Login<'_>) -> String {
+        format!("{}?sslmode=require", self.uri_base(login))
+    }
+
+    fn jdbc_url(&self, login: Login<'_>) -> String {
+        uri::jdbc(self.host, self.port, self.database, login)
+    }
 }
 
 /// A login role and its password. Has no `Debug`: it holds a secret.
@@ -198,27 +218,18 @@ fn binding_keys(facts: &Connection<'_>) -> BTreeMap<String, Sensitive> {
     put("port", facts.port.to_string());
     put("database", facts.database.to_string());
     put("sslmode", "verify-full".into());
-    put("certificates", facts.ca_pem.into());
+    put(CERTIFICATES, facts.ca_pem.into());
     if let Some(login) = facts.read_write.or(facts.read_only) {
         put("username", login.username.into());
         put("password", login.password.into());
-        put(
-            "uri",
-            uri::libpq(facts.host, facts.port, facts.database, login),
-        );
-        put(
-            "jdbc-url",
-            uri::jdbc(facts.host, facts.port, facts.database, login),
-        );
+        put("uri", facts.uri(login));
+        put("jdbc-url", facts.jdbc_url(login));
     }
     if let Some(login) = facts.read_only {
         put("host-ro", facts.host.into());
         put("username-ro", login.username.into());
         put("password-ro", login.password.into());
-        put(
-            "uri-ro",
-            uri::libpq(facts.host, facts.port, facts.database, login),
-        );
+        put("uri-ro", facts.uri(login));
     }
     data
 }
@@ -237,17 +248,30 @@ fn template_variables(facts: &Connection<'_>) -> template::Variables {
     values.public("region.key", facts.home.key);
     values.public("region.jurisdiction", facts.home.jurisdiction);
     values.secret("ca", facts.ca_pem);
+    let ca_file = format!("{}/{CERTIFICATES}", facts.folder);
+    values.public("ca-file", &ca_file);
+    let by_file = uri::verified_by_file(&ca_file);
+    let by_text = uri::verified_by_text(facts.ca_pem);
+    let jdbc_base = uri::jdbc_base(facts.host, facts.port, facts.database);
     for login in [facts.read_write, facts.read_only].into_iter().flatten() {
-        let access = login.name;
-        values.public(&format!("{access}.host"), facts.host);
-        values.public(&format!("{access}.port"), &facts.port.to_string());
-        values.public(&format!("{access}.database"), facts.database.as_str());
-        values.public(&format!("{access}.username"), login.username);
-        values.secret(&format!("{access}.password"), login.password);
-        let libpq = uri::libpq(facts.host, facts.port, facts.database, login);
-        values.secret(&format!("{access}.uri"), &libpq);
-        let jdbc = uri::jdbc(facts.host, facts.port, facts.database, login);
-        values.secret(&format!("{access}.jdbc-url"), &jdbc);
+        let base = facts.uri_base(login);
+        let mut put = |variable: &str, value: &str| {
+            values.secret(&format!("{}.{variable}", login.name), value);
+        };
+        put("password", login.password);
+        put("uri", &facts.uri(login));
+        put("uri-base", &base);
+        put("uri-file", &format!("{base}?{by_file}"));
+        put("jdbc-url", &facts.jdbc_url(login));
+        put("datasource-url", &format!("{jdbc_base}?{by_text}"));
+        put("datasource-url-file", &format!("{jdbc_base}?{by_file}"));
+        let mut put = |variable: &str, value: &str| {
+            values.public(&format!("{}.{variable}", login.name), value);
+        };
+        put("host", facts.host);
+        put("port", &facts.port.to_string());
+        put("database", facts.database.as_str());
+        put("username", login.username);
     }
     values
 }

@@ -102,11 +102,13 @@ pub(super) fn a_template_that_cannot_be_rendered_names_its_field(world: &World) 
     }
     world.apply(&tenant(
         "keys",
-        &spec(json!({ "URL_{{ region.key }}": "{{ rw.jdbc-url }}" })),
+        &spec(json!({ "URL_{{ region.key }}": "{{ rw.jdbc-url }}", "FILE": "{{ ca-file }}" })),
     ));
     world.await_ready(SPACE, "keys", "True", "Placed");
     let data = world.secret("keys-db").unwrap();
     assert_eq!(data["URL_EU_WEST"], data["jdbc-url"]);
+    let file = "/var/run/secrets/domicile/keys-db/certificates";
+    assert_eq!(data["FILE"], file);
     assert!(!data.contains_key("DATABASE_URL"));
     drop_placement(world, "keys");
 }

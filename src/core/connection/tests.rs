@@ -29,6 +29,7 @@ fn facts<'a>(
             password: "s3cretRO",
         }),
         ca_pem: CA,
+        folder: "/run/db",
         home: Home {
             name: "eu-west",
             key: "EU_WEST",
@@ -207,6 +208,39 @@ fn every_variable_can_be_used() {
 }
 
 #[test]
+fn what_verifies_carries_the_authority_or_names_its_file() {
+    let template = "{{ ca-file }} {{ rw.uri-base }} {{ rw.uri-file }} {{ rw.datasource-url-file }}";
+    let pairs = [("A", template), ("B", "{{ ro.datasource-url }}")];
+    let (database, keys) = (database(), keys(&pairs));
+    let several = format!("Issued by: somebody\n{CA}{CA}");
+    for (ca_pem, folder) in [(CA, "/run/db"), (several.as_str(), "/run/a b&c")] {
+        let rendered = render(&Connection {
+            ca_pem,
+            folder,
+            ..facts(&database, Some(&keys))
+        })
+        .unwrap();
+        let server = "pg.example.net:5432/tenant_acme";
+        let base = format!("postgresql://tenant_acme_a:s3cretRW@{server}");
+        let path = folder
+            .replace('/', "%2F")
+            .replace(' ', "%20")
+            .replace('&', "%26");
+        let query = format!("sslmode=verify-full&sslrootcert={path}%2Fcertificates");
+        let jdbc = format!("jdbc:postgresql://{server}?{query}");
+        let expected = format!("{folder}/certificates {base} {base}?{query} {jdbc}");
+        assert_eq!(value(&rendered, "A"), expected);
+        // One certificate, and nothing before it: pgjdbc's factory reads no more.
+        let expected = format!(
+            "jdbc:postgresql://{server}?sslmode=verify-full\
+             &sslfactory=org.postgresql.ssl.SingleCertValidatingFactory\
+             &sslfactoryarg=-----BEGIN%20CERTIFICATE-----%0AAAAA%0A-----END%20CERTIFICATE-----"
+        );
+        assert_eq!(value(&rendered, "B"), expected);
+    }
+}
+
+#[test]
 fn a_login_of_another_name_is_known_by_it() {
     let database = database();
     let app = Login {
@@ -350,7 +384,7 @@ fn the_password_of_a_uri_is_what_was_put_in() {
             username: "tenant_a_a",
             password,
         };
-        let uri = uri::libpq("10.0.0.1", 5432, &database, login);
+        let uri = uri::base("10.0.0.1", 5432, &database, login);
         let told = password_in(&uri, "tenant_a_a");
         assert_eq!(told.as_deref(), Some(password));
         assert_eq!(password_in(&uri, "tenant_a_b"), None);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::Login;
 use crate::names::DatabaseName;
 
-/// `postgresql://user:password@host:port/database?sslmode=require`.
-pub(super) fn libpq(host: &str, port: u16, database: &DatabaseName, login: Login<'_>) -> String {
+/// `postgresql://user:password@host:port/database`, for what the caller adds.
+pub(super) fn base(host: &str, port: u16, database: &DatabaseName, login: Login<'_>) -> String {
     let Login {
         name: _,
         username,
@@ -14,7 +14,7 @@ pub(super) fn libpq(host: &str, port: u16, database: &DatabaseName, login: Login
     } = login;
     let (user, password) = (encode(username), encode(password));
     let (host, database) = (authority_host(host), encode(database.as_str()));
-    format!("postgresql://{user}:{password}@{host}:{port}/{database}?sslmode=require")
+    format!("postgresql://{user}:{password}@{host}:{port}/{database}")
 }
 
 /// `jdbc:postgresql://host:port/database?user=…&password=…&sslmode=require`.
@@ -25,12 +25,37 @@ pub(super) fn jdbc(host: &str, port: u16, database: &DatabaseName, login: Login<
         password,
     } = login;
     let (user, password) = (encode(username), encode(password));
-    let (host, database) = (authority_host(host), encode(database.as_str()));
-    let query = format!("user={user}&password={password}&sslmode=require");
-    format!("jdbc:postgresql://{host}:{port}/{database}?{query}")
+    let base = jdbc_base(host, port, database);
+    format!("{base}?user={user}&password={password}&sslmode=require")
 }
 
-/// The password in a URI that `libpq` made for this user; none when it is not one.
+/// `jdbc:postgresql://host:port/database`, for what the caller adds.
+pub(super) fn jdbc_base(host: &str, port: u16, database: &DatabaseName) -> String {
+    let (host, database) = (authority_host(host), encode(database.as_str()));
+    format!("jdbc:postgresql://{host}:{port}/{database}")
+}
+
+/// Parameters that libpq and pgjdbc read alike: verify against the authority in the file `path`.
+pub(super) fn verified_by_file(path: &str) -> String {
+    format!("sslmode=verify-full&sslrootcert={}", encode(path))
+}
+
+/// Parameters of pgjdbc: verify against the first certificate in `ca_pem`, which they carry. The
+/// factory reads one certificate, and only where the text begins with it.
+pub(super) fn verified_by_text(ca_pem: &str) -> String {
+    let factory = "org.postgresql.ssl.SingleCertValidatingFactory";
+    let certificate = encode(first_certificate(ca_pem));
+    format!("sslmode=verify-full&sslfactory={factory}&sslfactoryarg={certificate}")
+}
+
+fn first_certificate(pem: &str) -> &str {
+    const END: &str = "-----END CERTIFICATE-----";
+    let from = pem.find("-----BEGIN CERTIFICATE-----").unwrap_or(0);
+    let rest = &pem[from..];
+    rest.find(END).map_or(rest, |at| &rest[..at + END.len()])
+}
+
+/// The password in a URI that `base` began for this user; none when it is not one.
 pub fn password_in(uri: &str, username: &str) -> Option<String> {
     let (userinfo, _) = uri.strip_prefix("postgresql://")?.split_once('@')?;
     let encoded = userinfo

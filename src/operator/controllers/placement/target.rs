@@ -220,6 +220,7 @@ impl Target<'_> {
             read_write: writes.map(login(name(Privileges::ReadWrite))),
             read_only: reads.map(login(name(Privileges::ReadOnly))),
             ca_pem: &endpoint.ca_pem,
+            folder: &tenant.mount_path(),
             home: Home {
                 name: seat.home.as_str(),
                 key: &seat.home_key,

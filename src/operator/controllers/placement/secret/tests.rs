@@ -37,6 +37,7 @@ fn rendered_at(host: &str, passwords: &Passwords) -> Result<Rendered, RenderErro
             password,
         }),
         ca_pem: "CA",
+        folder: "/run/db",
         home: Home {
             name: "eu-west",
             key: "EU_WEST",
