@@ -219,6 +219,13 @@ fn a_spoiled_rule_or_shape_is_noticed() {
         &reference,
         with("path", json!({"type": "string"})),
     );
+    let password = at("spec.credentials.passwordSecretRef");
+    spoiled(
+        "A10",
+        "TenantPlacement",
+        &format!("{password}/properties"),
+        with("namespace", json!({"type": "string"})),
+    );
     let status = format!("{}/properties", at("status"));
     spoiled(
         "A11",
