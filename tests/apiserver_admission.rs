@@ -87,6 +87,7 @@ fn install(world: &World) -> Installed<'_> {
     Installed(world, objects)
 }
 
+/// Faults: 6.
 fn a_law_without_the_home_is_refused(world: &World) {
     let wrong = json!({
         "tenantID": "acme", "region": "us-east", "allowedJurisdictions": ["EU"],
@@ -103,6 +104,7 @@ fn a_law_without_the_home_is_refused(world: &World) {
     world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
+/// Faults: 90.
 fn a_region_that_holds_tenants_is_not_deleted(world: &World) {
     let regions: Api<Region> = Api::all(world.running.admin.clone());
     let refusal = |name: &str| {
@@ -123,6 +125,7 @@ fn a_region_that_holds_tenants_is_not_deleted(world: &World) {
     assert_eq!(refusal("us-east"), None);
 }
 
+/// Faults: 6.
 fn a_standby_outside_the_law_of_a_tenant_is_refused(world: &World) {
     let regions: Api<Region> = Api::all(world.running.admin.clone());
     world.running.until("the Region tells where", SOON, || {
@@ -140,6 +143,7 @@ fn a_standby_outside_the_law_of_a_tenant_is_refused(world: &World) {
     assert_eq!(refuse_policy(world, "eu-west", &["eu-central"]), None);
 }
 
+/// Faults: 6.
 fn a_tenant_is_kept_off_a_server_with_a_copy_abroad(world: &World) {
     // Nobody lives there yet, so nobody minds.
     world.apply(&policy("us-east", &["eu-central"]));

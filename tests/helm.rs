@@ -60,6 +60,7 @@ fn onboard_prints_what_the_chart_binds() {
     }
 }
 
+/// Faults: 20.
 #[test]
 fn no_right_is_a_wildcard_and_secrets_are_never_cluster_wide() {
     let rendered = render(&["tenantNamespaces={tenant-acme}"]);
@@ -89,6 +90,8 @@ fn no_right_is_a_wildcard_and_secrets_are_never_cluster_wide() {
 
 /// What the operator remembers lies in statuses. Nobody gets a right to them by the roles that
 /// Kubernetes collects for those who work in a namespace.
+///
+/// Faults: 23.
 #[test]
 fn the_operator_alone_writes_what_it_relies_on() {
     let rendered = render(&["tenantNamespaces={tenant-acme}"]);

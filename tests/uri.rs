@@ -72,6 +72,7 @@ fn reads_back(host: &str, port: u16, username: &str, password: &str) {
     assert_eq!(read.get_ssl_mode(), SslMode::Require, "{uri}");
 }
 
+/// Faults: 15.
 #[test]
 fn what_would_be_more_than_a_value_stays_one() {
     for nasty in NASTY {
@@ -86,6 +87,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Hosts are of the letters that the schema of a Region takes.
+    ///
+    /// Faults: 15.
     #[test]
     fn a_client_reads_back_any_login_of_any_server(
         host in "[A-Za-z0-9]([A-Za-z0-9.-]{0,40}[A-Za-z0-9])?", port in 1..=u16::MAX,

@@ -246,6 +246,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Faults: 2, 13.
     #[test]
     fn reserved_and_odd_names_are_refused() {
         for bad in [
@@ -280,6 +281,8 @@ mod tests {
     }
 
     /// What `_` and `-` make of an ID is the same: the mark in the database tells whose it is.
+    ///
+    /// Faults: 1.
     #[test]
     fn the_longest_id_fits_and_ids_that_meet_get_one_name() {
         let longest = DatabaseName::for_tenant(&"a".repeat(50)).unwrap();
@@ -296,6 +299,7 @@ mod tests {
     }
 
     proptest! {
+        /// Faults: 1.
         #[test]
         fn every_accepted_name_keeps_its_roles_within_the_limit(
             name in "[a-z][a-z0-9_]{0,70}|.{0,90}",
@@ -312,6 +316,7 @@ mod tests {
             }
         }
 
+        /// Faults: 13.
         #[test]
         fn a_quoted_identifier_ends_only_at_its_end(name in "[^\0]{0,40}") {
             let quoted = quote_identifier(&name);

@@ -8,6 +8,7 @@ use crate::world::{World, on_both_versions};
 
 on_both_versions!(libpq_logs_in_with_what_was_put_in);
 
+/// Faults: 15.
 async fn libpq_logs_in_with_what_was_put_in(binaries: &Binaries) {
     let world = World::new(binaries);
     world.sql("postgres", "CREATE DATABASE acme");

@@ -142,6 +142,7 @@ fn promise(journal: &Journal) -> impl PartialEq + std::fmt::Debug {
 }
 
 proptest! {
+    /// Faults: 5, 11.
     #[test]
     fn a_move_keeps_its_promise_however_its_policy_is_edited(
         before in under_way(), settings in edited(),
@@ -173,6 +174,7 @@ proptest! {
     }
 }
 
+/// Faults: 11.
 #[test]
 fn a_pause_in_a_move_stops_the_next_one_and_not_this_one() {
     let mut seen = moving(State::Promoting);
