@@ -11,7 +11,7 @@ TENANTS = 100,1000
 DATABASES = 2,100,1000
 
 # Tests that need no server.
-OFFLINE = --test house --test generated --test schema --test chart --test faults
+OFFLINE = --test house --test generated --test schema --test chart --test faults --test uri
 
 .PHONY: menu install demo test check soak bench bench-failover lab update sim model mutants-score faults
 

@@ -35,6 +35,7 @@ fn the_apiserver_keeps_tenants_within_their_law() {
         world.await_region(name, "Serving");
     }
     a_law_without_the_home_is_refused(&world);
+    a_region_that_holds_tenants_is_not_deleted(&world);
     a_standby_outside_the_law_of_a_tenant_is_refused(&world);
     a_tenant_is_kept_off_a_server_with_a_copy_abroad(&world);
     a_home_that_was_the_default_stays_the_home(&world);
@@ -66,7 +67,7 @@ fn install(world: &World) -> Installed<'_> {
     let arguments = [&["template", "domicile", chart][..], &only].concat();
     let rendered = world.running.lab.helm(&arguments).unwrap().stdout;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).unwrap();
-    assert_eq!(objects.len(), 4);
+    assert_eq!(objects.len(), 6);
     for object in &objects {
         world.apply(object);
     }
@@ -81,11 +82,12 @@ fn install(world: &World) -> Installed<'_> {
             assert_eq!(warnings, None, "{}", policy.name_any());
             status.and_then(|status| status.observed_generation) == policy.metadata.generation
         });
-        (policies.len() == 2 && read).then_some(())
+        (policies.len() == 3 && read).then_some(())
     });
     Installed(world, objects)
 }
 
+/// Faults: 6.
 fn a_law_without_the_home_is_refused(world: &World) {
     let wrong = json!({
         "tenantID": "acme", "region": "us-east", "allowedJurisdictions": ["EU"],
@@ -102,6 +104,28 @@ fn a_law_without_the_home_is_refused(world: &World) {
     world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
+/// Faults: 90.
+fn a_region_that_holds_tenants_is_not_deleted(world: &World) {
+    let regions: Api<Region> = Api::all(world.running.admin.clone());
+    let refusal = |name: &str| {
+        let dry = DeleteParams::default().dry_run();
+        let deleted = world.running.block_on(regions.delete(name, &dry));
+        deleted.err().map(|error| error.to_string())
+    };
+    let told = world
+        .running
+        .until("the Region is in use", SOON, || refusal("eu-west"));
+    for part in [
+        "Region eu-west is in use",
+        "1 TenantPlacements",
+        "status.tenants",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(refusal("us-east"), None);
+}
+
+/// Faults: 6.
 fn a_standby_outside_the_law_of_a_tenant_is_refused(world: &World) {
     let regions: Api<Region> = Api::all(world.running.admin.clone());
     world.running.until("the Region tells where", SOON, || {
@@ -119,6 +143,7 @@ fn a_standby_outside_the_law_of_a_tenant_is_refused(world: &World) {
     assert_eq!(refuse_policy(world, "eu-west", &["eu-central"]), None);
 }
 
+/// Faults: 6.
 fn a_tenant_is_kept_off_a_server_with_a_copy_abroad(world: &World) {
     // Nobody lives there yet, so nobody minds.
     world.apply(&policy("us-east", &["eu-central"]));

@@ -285,7 +285,7 @@ fn a_workload_that_is_no_longer_selected_is_released(world: &World) {
     });
 }
 
-/// Faults: 34.
+/// Faults: 21, 34.
 fn a_retained_placement_leaves_all_behind(world: &World) {
     world.delete(SPACE, "acme");
     world.await_gone(SPACE, "acme");

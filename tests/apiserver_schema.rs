@@ -20,12 +20,12 @@ use domicile_tests::operator::Running;
 fn the_apiserver_keeps_the_schemas() {
     let running = Running::start();
     running.block_on(async {
-        let client = &running.admin;
-        checks::prepare(client).await;
-        checks::examples_are_taken_without_a_warning(client).await;
-        checks::bad_objects_are_refused_by_field(client).await;
-        checks::immutable_fields_stay(client).await;
-        checks::status_and_selectors_work(client).await;
-        checks::clear(client).await;
+        let client = running.admin.clone();
+        checks::prepare(&client).await;
+        checks::examples_are_taken_without_a_warning(&client).await;
+        checks::bad_objects_are_refused_by_field(&client).await;
+        checks::immutable_fields_stay(&client).await;
+        checks::status_and_selectors_work(&client).await;
+        checks::clear(&client).await;
     });
 }

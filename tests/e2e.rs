@@ -163,6 +163,7 @@ const SCENARIOS: [Scenario; 28] = [
         crash::awaiting_approval,
     ),
     scenario("settled_world_costs_no_write", false, settled::nothing),
+    // Faults: 28.
     scenario(
         "no_secret_in_any_output_and_no_eu_row_abroad",
         true,

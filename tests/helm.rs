@@ -60,6 +60,7 @@ fn onboard_prints_what_the_chart_binds() {
     }
 }
 
+/// Faults: 20.
 #[test]
 fn no_right_is_a_wildcard_and_secrets_are_never_cluster_wide() {
     let rendered = render(&["tenantNamespaces={tenant-acme}"]);
@@ -85,6 +86,42 @@ fn no_right_is_a_wildcard_and_secrets_are_never_cluster_wide() {
         "{}",
         cluster_wide[0]
     );
+}
+
+/// What the operator remembers lies in statuses. Nobody gets a right to them by the roles that
+/// Kubernetes collects for those who work in a namespace.
+///
+/// Faults: 23.
+#[test]
+fn the_operator_alone_writes_what_it_relies_on() {
+    let rendered = render(&["tenantNamespaces={tenant-acme}"]);
+    let roles = || of_kind(&rendered, "ClusterRole").chain(of_kind(&rendered, "Role"));
+    let mut writers = BTreeSet::new();
+    for role in roles() {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            let verbs = rule["verbs"].to_string();
+            let writes = verbs.contains("update") || verbs.contains("patch");
+            let ours = rule["apiGroups"] == serde_json::json!(["domicile.dev"]);
+            let resources = rule["resources"].as_array().into_iter().flatten();
+            let resources = resources.filter_map(Value::as_str);
+            let told = resources.filter(|one| one.ends_with("/status") && ours && writes);
+            writers.extend(told.map(|one| format!("{name} {one}")));
+        }
+    }
+    let expected = [
+        "domicile failoveroperations/status",
+        "domicile failoverpolicies/status",
+        "domicile regions/status",
+        "domicile tenantplacements/status",
+        "domicile-approver failoveroperations/status",
+    ];
+    assert_eq!(writers, expected.map(str::to_owned).into());
+    let collected = roles().filter(|role| {
+        let labels = role["metadata"]["labels"].to_string();
+        labels.contains("rbac.authorization.k8s.io/aggregate-to-")
+    });
+    assert_eq!(collected.count(), 0);
 }
 
 #[test]
@@ -214,7 +251,7 @@ fn optional_parts_come_and_go() {
 fn admission_is_asked_about_our_kinds_alone_and_can_be_left_out() {
     let all = render(&[]);
     let policies: Vec<_> = of_kind(&all, "ValidatingAdmissionPolicy").collect();
-    assert_eq!(policies.len(), 2);
+    assert_eq!(policies.len(), 3);
     for policy in policies {
         let rules = policy["spec"]["matchConstraints"]["resourceRules"].as_array();
         for rule in rules.unwrap() {

@@ -34,5 +34,7 @@ mod standby;
 mod stopped;
 #[path = "providers/tenant.rs"]
 mod tenant;
+#[path = "providers/uri.rs"]
+mod uri;
 #[path = "providers/world.rs"]
 mod world;

@@ -110,16 +110,22 @@ pub struct KubeconfigSecretRef {
 /// One database server: PostgreSQL 15 or newer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "self.isolation != 'Dedicated' || !has(self.maxTenants) || self.maxTenants <= 1",
-    "`maxTenants` must not be more than 1 when `isolation` is `Dedicated`",
-)])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "self.isolation != 'Dedicated' || !has(self.maxTenants) || self.maxTenants <= 1",
+        "`maxTenants` must not be more than 1 when `isolation` is `Dedicated`",
+    ),
+    (
+        "!isIP(self.host) || !ip(self.host).isLinkLocalUnicast()",
+        "`host` must not be a link-local address: it leads to another place from each machine",
+    ),
+])))]
 pub struct DatabaseServer {
     /// `name` is what policies call the server.
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
     pub name: String,
-    /// `host` is the name or address that the operator and the tenants connect to. The server's
-    /// certificate must carry it.
+    /// `host` is the name or address that the operator and the tenants connect to, and no
+    /// link-local one. The server's certificate must carry it.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
     pub host: String,
     /// `port` is the server's TCP port.

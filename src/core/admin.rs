@@ -38,6 +38,7 @@ CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION {quoted};
 mod tests {
     use super::admin_sql;
 
+    /// Faults: 13, 16.
     #[test]
     fn the_login_is_never_a_superuser_and_its_name_is_quoted() {
         let sql = admin_sql("do\"mi'cile");

@@ -237,6 +237,7 @@ const RULES: &[Rule] = &[
 mod tests {
     use super::*;
 
+    /// Faults: 20.
     #[test]
     fn nothing_is_a_wildcard_and_secrets_are_never_listed_or_cluster_wide() {
         for rule in rules() {

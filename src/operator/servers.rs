@@ -333,6 +333,7 @@ mod tests {
         }
     }
 
+    /// Faults: 28.
     #[test]
     fn a_bad_secret_is_named_and_its_content_is_not() {
         let of = "Server eu/main";

@@ -209,6 +209,7 @@ mod tests {
         }
     }
 
+    /// Faults: 28.
     #[test]
     fn no_level_of_the_log_shows_a_statement() {
         for filter in ["debug", "trace", "tokio_postgres::simple_query=trace,debug"] {

@@ -10,6 +10,7 @@ use super::world::{EAST, SPACE, WEST, World, admin_secret, region, tenant};
 /// A password that may appear nowhere.
 const CANARY: &str = "canary-5e1f00dc0de";
 
+/// Faults: 3.
 pub(super) fn a_placement_without_any_region_waits(world: &World) {
     world.apply(&tenant("early", &json!({ "tenantID": "early" })));
     expect(world, "early", "NoDefaultRegion");
@@ -27,7 +28,7 @@ pub(super) fn a_placement_without_any_region_waits(world: &World) {
     assert!(!world.database_exists("eu-west", "tenant_named"));
 }
 
-/// Faults: 40.
+/// Faults: 9, 20, 40.
 pub(super) fn each_bad_placement_has_its_own_reason(world: &World) {
     // Two defaults are none.
     for (name, law, host) in [("eu-west", "EU", WEST), ("us-east", "US", EAST)] {
@@ -113,6 +114,7 @@ pub(super) fn a_template_that_cannot_be_rendered_names_its_field(world: &World) 
     drop_placement(world, "keys");
 }
 
+/// Faults: 21.
 pub(super) fn a_foreign_secret_is_left_alone_and_nothing_is_made(world: &World) {
     let mine = json!({
         "apiVersion": "v1", "kind": "Secret",
@@ -130,6 +132,7 @@ pub(super) fn a_foreign_secret_is_left_alone_and_nothing_is_made(world: &World) 
     assert!(!world.database_exists("eu-west", "tenant_greedy"));
 }
 
+/// Faults: 10.
 pub(super) fn a_database_belongs_to_who_came_first(world: &World) {
     let spec = |id: &str| {
         json!({
@@ -227,6 +230,7 @@ pub(super) fn an_operator_without_rights_leaves_nothing_behind(world: &World) {
     }
 }
 
+/// Faults: 6, 9.
 pub(super) fn a_standby_abroad_keeps_a_tenant_out(world: &World) {
     world.apply(&json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
@@ -273,6 +277,7 @@ pub(super) fn a_standby_abroad_keeps_a_tenant_out(world: &World) {
     world.await_condition(SPACE, "acme", inside);
 }
 
+/// Faults: 28.
 pub(super) fn no_output_holds_a_password(world: &World) {
     let data = world.secret("acme-db").unwrap();
     let everything = world.everything();
@@ -286,7 +291,7 @@ pub(super) fn no_output_holds_a_password(world: &World) {
     assert!(!log.contains(&data["password"]));
 }
 
-fn dropped(id: &str) -> Value {
+pub(super) fn dropped(id: &str) -> Value {
     json!({
         "tenantID": id, "region": "eu-west",
         "reclaimPolicy": "Delete", "deletionProtection": false,
@@ -301,7 +306,7 @@ fn refused(world: &World, name: &str, spec: &Value, reason: &str) {
     world.await_gone(SPACE, name);
 }
 
-fn expect(world: &World, name: &str, reason: &str) {
+pub(super) fn expect(world: &World, name: &str, reason: &str) {
     world.await_ready(SPACE, name, "False", reason);
     world.await_event(SPACE, name, reason);
 }

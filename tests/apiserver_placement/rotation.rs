@@ -40,6 +40,7 @@ pub(super) fn a_password_changed_on_the_server_is_set_back_and_told(world: &Worl
     world.await_event(SPACE, "acme", "PasswordChangedOutside");
 }
 
+/// Faults: 85, 87.
 pub(super) fn no_login_ever_fails(world: &World) {
     // No kubelet makes the new pods ready here, and a rolling update would keep the old ones.
     let strategy = json!({ "spec": { "strategy": { "type": "Recreate", "rollingUpdate": null } } });
@@ -89,6 +90,8 @@ fn a_second_request_waits_for_the_logins_before(world: &World) {
 }
 
 /// A backup of an older Secret is applied: what was closed stays so.
+///
+/// Faults: 23.
 pub(super) fn an_old_secret_that_is_put_back_revives_nothing(world: &World) {
     let before = known_now(world);
     assert_eq!(before.retiring_role, None);
@@ -118,6 +121,7 @@ pub(super) fn an_old_secret_that_is_put_back_revives_nothing(world: &World) {
     world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
+/// Faults: 87.
 pub(super) fn the_overlap_ends_though_a_session_is_left(world: &World) {
     await_known(world, "only one slot is open", |known| {
         known.retiring_role.is_none()
@@ -140,6 +144,7 @@ pub(super) fn the_overlap_ends_though_a_session_is_left(world: &World) {
     end_sessions(world);
 }
 
+/// Faults: 85.
 pub(super) fn the_calendar_rotates(world: &World) {
     let before = world.secret("acme-db").unwrap();
     let known = known_now(world);
@@ -156,6 +161,8 @@ pub(super) fn the_calendar_rotates(world: &World) {
 }
 
 /// As after a kill between the Secret and the status, and between the server and the Secret.
+///
+/// Faults: 85.
 pub(super) fn a_rotation_that_was_cut_is_completed(world: &World) {
     let data = world.secret("acme-db").unwrap();
     let now = known_now(world);
@@ -193,6 +200,8 @@ pub(super) fn a_rotation_that_was_cut_is_completed(world: &World) {
 }
 
 /// A tenant that is served stays so while the password cannot be had.
+///
+/// Faults: 85.
 pub(super) fn a_password_is_taken_from_another_secret(world: &World) {
     let credentials = json!({ "rotation": null, "passwordSecretRef": { "name": "vault" } });
     let patch = json!({ "spec": { "credentials": credentials } });

@@ -12,7 +12,7 @@ use super::{SOON, apply, events};
 
 /// It says so on the object, and the other objects are served as before.
 ///
-/// Faults: 49.
+/// Faults: 12, 49.
 pub(super) fn an_unreadable_object_is_marked_and_stops_no_other(running: &Running) {
     let modes = ["Automatic", "SemiAutomatic", "Manual", "Telepathic"];
     allow_modes(running, &modes);

@@ -38,6 +38,8 @@ pub(crate) fn good(kind: &str) -> Value {
 pub(crate) fn bad() -> Vec<Case> {
     let mut cases: Vec<Case> = serde_saphyr::from_str(include_str!("bad.yaml")).unwrap();
     cases.extend(servers());
+    // Where clouds tell a machine its secrets, and the like of IPv6.
+    cases.extend(["169.254.169.254", "fe80::1"].map(link_local));
     cases.extend(oversized());
     cases
 }
@@ -112,8 +114,11 @@ pub(crate) fn immutables() -> Vec<Case> {
 }
 
 /// Changes of stored objects that must be taken.
-pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 9] {
+pub(crate) fn mutables() -> [(&'static str, &'static str, Value); 10] {
+    let mut elsewhere = server("a");
+    elsewhere["host"] = json!("fd00::1");
     [
+        ("Region", "databaseServers", json!([elsewhere])),
         (
             "Region",
             "databaseServers",
@@ -202,6 +207,13 @@ fn servers() -> Vec<Case> {
     ]
 }
 
+fn link_local(host: &str) -> Case {
+    let mut server = server("a");
+    server["host"] = json!(host);
+    let told = "`host` must not be a link-local address";
+    owned(("Region", "databaseServers", json!([server]), told))
+}
+
 /// One more than each limit, and the 80 characters that nobody should survive.
 fn oversized() -> Vec<Case> {
     let text = |length: usize| json!("a".repeat(length));
@@ -210,7 +222,12 @@ fn oversized() -> Vec<Case> {
     let keys = json!({"keys": keys});
     let long_key = json!({"keys": {"A": text(1025)}});
     let servers: Vec<_> = (0..17).map(|n| server(&format!("s{n}"))).collect();
-    let standbys: Vec<_> = (0..9).map(|n| place(&format!("r{n}"))).collect();
+    let standbys = |count: usize| -> Value {
+        (0..count)
+            .map(|n| place(&format!("r{n}")))
+            .collect::<Vec<_>>()
+            .into()
+    };
     [
         ("TenantPlacement", "tenantID", text(51), "spec.tenantID"),
         ("TenantPlacement", "tenantID", text(80), "spec.tenantID"),
@@ -246,10 +263,11 @@ fn oversized() -> Vec<Case> {
             json!(servers),
             "spec.databaseServers",
         ),
+        ("FailoverPolicy", "standbys", standbys(9), "spec.standbys"),
         (
             "FailoverPolicy",
             "standbys",
-            json!(standbys),
+            standbys(10_000),
             "spec.standbys",
         ),
         ("FailoverOperation", "reason", text(257), "spec.reason"),

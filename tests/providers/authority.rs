@@ -94,6 +94,7 @@ async fn a_stale_epoch_is_refused_by_every_effect(binaries: &Binaries) {
     assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
 }
 
+/// Faults: 23, 86.
 async fn an_epoch_that_does_not_hold_gives_no_login_and_no_password(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -156,7 +157,7 @@ async fn a_drain_shuts_the_door_and_ends_nobody(binaries: &Binaries) {
     assert_eq!(found.open_logins, 0);
 }
 
-/// Faults: 71.
+/// Faults: 71, 87.
 async fn a_fence_leaves_no_session_and_no_login(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();

@@ -19,7 +19,7 @@ on_both_versions!(
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'acme%')
                          + (SELECT count(*) FROM pg_database WHERE datname LIKE 'acme%')";
 
-/// Faults: 70.
+/// Faults: 17, 70.
 async fn what_a_tenant_left_or_set_does_not_block_a_drop(binaries: &Binaries) {
     let world = World::with(binaries, &[("max_prepared_transactions", "8")]);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));
@@ -87,7 +87,7 @@ async fn what_a_tenant_left_or_set_does_not_block_a_drop(binaries: &Binaries) {
     place(&provider, &plan("acme", "u2"), 0).await;
 }
 
-/// Faults: 70.
+/// Faults: 17, 70.
 async fn a_subscription_of_the_tenant_goes_and_its_far_slot_is_told(binaries: &Binaries) {
     let world = World::new(binaries);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));
@@ -170,7 +170,7 @@ async fn a_slot_that_another_server_is_fed_from_goes(binaries: &Binaries) {
     );
 }
 
-/// Faults: 70.
+/// Faults: 17, 70.
 async fn a_session_of_a_superuser_is_named_and_nothing_is_touched(binaries: &Binaries) {
     let world = World::new(binaries);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));

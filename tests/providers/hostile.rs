@@ -24,6 +24,7 @@ const HOSTILE: [&str; 6] = [
     "u\n; DROP SCHEMA domicile CASCADE",
 ];
 
+/// Faults: 13.
 async fn hostile_names_stay_names(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -89,6 +90,7 @@ SET ROLE NONE;
 ALTER ROLE acme_a SET search_path = public, pg_catalog;
 ";
 
+/// Faults: 16.
 async fn what_a_tenant_plants_is_not_run_by_the_operator(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -129,6 +131,7 @@ async fn what_a_tenant_plants_is_not_run_by_the_operator(binaries: &Binaries) {
     assert_eq!(world.sql("acme", caught), "0");
 }
 
+/// Faults: 16.
 async fn what_a_tenant_sets_does_not_reach_the_operator(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -157,6 +160,7 @@ async fn what_a_tenant_sets_does_not_reach_the_operator(binaries: &Binaries) {
     }
 }
 
+/// Faults: 28.
 async fn no_password_reaches_the_log(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();

@@ -36,6 +36,7 @@ async fn actors_at_once_make_one_tenant(binaries: &Binaries) {
     assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
 }
 
+/// Faults: 18.
 async fn what_was_taken_away_comes_back(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -151,6 +152,7 @@ async fn a_call_cut_anywhere_is_completed_by_the_next(binaries: &Binaries) {
     panic!("200 messages were not enough");
 }
 
+/// Faults: 19.
 async fn nobody_else_connects_while_a_tenant_is_made(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();

@@ -17,6 +17,7 @@ use crate::world::{LIMIT, World, facts, place, plan};
 const WEST: &str = "eu-west";
 const CENTRAL: &str = "eu-central";
 
+/// Faults: 94.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn patroni_promotes_and_makes_what_came_back_a_standby_again() {
     // Only an earlier test could make it fail, and then a provider is there.

@@ -39,7 +39,7 @@ async fn failure(endpoint: Endpoint) -> ProbeFailure {
     }
 }
 
-/// Faults: 53, 57, 60, 61.
+/// Faults: 24, 25, 53, 57, 60, 61.
 async fn each_fault_has_its_own_reason(binaries: &Binaries) {
     let world = World::new(binaries);
     let right = world.endpoint(&world.primary);
@@ -174,6 +174,7 @@ async fn a_server_that_shuts_down_is_not_accepting(binaries: &Binaries) {
     });
 }
 
+/// Faults: 25, 28.
 async fn a_weak_login_method_gets_no_password(binaries: &Binaries) {
     let world = World::new(binaries);
     let hba = world.primary.spec().dir.join("conf/pg_hba.conf");

@@ -56,7 +56,7 @@ async fn an_address_that_swallows_everything_is_given_up_in_time(binaries: &Bina
     assert!(took > limit / 2 && took < limit, "{took:?}");
 }
 
-/// Faults: 55.
+/// Faults: 25, 55.
 async fn wherever_a_server_falls_silent_the_call_ends_in_time(binaries: &Binaries) {
     let world = World::new(binaries);
     world.provider().ensure_tables().await.unwrap();

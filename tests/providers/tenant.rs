@@ -126,6 +126,7 @@ async fn a_settled_tenant_costs_no_write(binaries: &Binaries) {
     assert_eq!(world.next_transaction(), before);
 }
 
+/// Faults: 1, 10, 22.
 async fn what_belongs_to_others_is_left_alone(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
@@ -266,6 +267,7 @@ async fn an_access_that_is_not_planned_is_shut(binaries: &Binaries) {
     assert!(world.as_tenant("acme_ro_a", "acme", "SELECT 1").is_ok());
 }
 
+/// Faults: 87.
 async fn an_idle_login_is_shut_and_sessions_are_counted_by_slot(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();

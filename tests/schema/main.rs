@@ -36,6 +36,7 @@ fn at(fields: &str) -> String {
     format!("/spec/versions/0/schema/openAPIV3Schema/properties/{fields}")
 }
 
+/// Faults: 7, 8, 20.
 #[test]
 fn every_crd_keeps_the_conventions() {
     let found: Vec<_> = crds().iter().flat_map(rules::violations).collect();
@@ -218,6 +219,13 @@ fn a_spoiled_rule_or_shape_is_noticed() {
         operation,
         &reference,
         with("path", json!({"type": "string"})),
+    );
+    let password = at("spec.credentials.passwordSecretRef");
+    spoiled(
+        "A10",
+        "TenantPlacement",
+        &format!("{password}/properties"),
+        with("namespace", json!({"type": "string"})),
     );
     let status = format!("{}/properties", at("status"));
     spoiled(

@@ -18,6 +18,7 @@ const FORMATS: &[&str] = &["int32", "int64", "date-time"];
 pub(crate) fn violations(crd: &Value) -> Vec<String> {
     let nodes = nodes(crd);
     let kind = crd["spec"]["names"]["kind"].as_str().unwrap_or_default();
+    let namespaced = crd["spec"]["scope"] == "Namespaced";
     let mut found = Vec::new();
     for node in &nodes {
         let place = format!("{kind} {}", node.path);
@@ -28,7 +29,7 @@ pub(crate) fn violations(crd: &Value) -> Vec<String> {
         formats(node).into_iter().for_each(&mut note);
         units(node).into_iter().for_each(&mut note);
         messages(node).into_iter().for_each(&mut note);
-        references(node).into_iter().for_each(&mut note);
+        references(node, namespaced).into_iter().for_each(&mut note);
         shapes(node).into_iter().for_each(&mut note);
     }
     let mut note = |(rule, what): (&str, String)| found.push(format!("{rule} {kind}: {what}"));
@@ -192,8 +193,9 @@ fn messages(node: &Node<'_>) -> Found {
         .collect()
 }
 
-/// A10: a reference is a name, and nothing more than what finds it.
-fn references(node: &Node<'_>) -> Found {
+/// A10: a reference is a name, and nothing more than what finds it. What lies in a namespace refers
+/// to nothing outside of it.
+fn references(node: &Node<'_>, namespaced: bool) -> Found {
     if !node.name.ends_with("Ref") {
         return Vec::new();
     }
@@ -201,6 +203,9 @@ fn references(node: &Node<'_>) -> Found {
     let mut found = Vec::new();
     if !strings(&node.schema["required"]).any(|field| field == "name") {
         found.push(("A10", "does not require a name".to_owned()));
+    }
+    if namespaced && node.schema["properties"]["namespace"].is_object() {
+        found.push(("A10", "leads into another namespace".to_owned()));
     }
     for field in node.schema["properties"].as_object().into_iter().flatten() {
         if !allowed.contains(&field.0.as_str()) {

@@ -321,7 +321,7 @@ fn status() -> Value {
     })
 }
 
-/// Faults: 49.
+/// Faults: 12, 49.
 #[test]
 fn an_unknown_word_is_an_error_and_never_a_default() {
     assert!(serde_json::from_value::<FailoverPolicyStatus>(status()).is_ok());
@@ -333,6 +333,7 @@ fn an_unknown_word_is_an_error_and_never_a_default() {
     }
 }
 
+/// Faults: 5.
 #[test]
 fn a_value_out_of_range_is_an_error_that_names_the_field() {
     for (pointer, bad) in [("/epoch", json!(-1)), ("/journal/timeline", json!(-1))] {
@@ -344,6 +345,7 @@ fn a_value_out_of_range_is_an_error_that_names_the_field() {
     }
 }
 
+/// Faults: 12.
 #[test]
 fn a_status_of_which_parts_are_lost_is_an_error_but_an_empty_one_is_new() {
     assert_eq!(FailoverPolicyStatus::default().stored(), Ok(None));

@@ -290,7 +290,7 @@ fn a_primary_without_a_free_slot_lives_and_ends_an_automatic_failover() {
     }
 }
 
-/// Faults: 63.
+/// Faults: 63, 96.
 #[test]
 fn a_standby_that_somebody_promoted_in_an_outage_is_never_fenced() {
     let mut seen = outage();

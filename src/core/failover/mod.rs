@@ -11,6 +11,8 @@ mod decide;
 mod dump;
 #[cfg(test)]
 mod dumping;
+#[cfg(test)]
+mod edited;
 mod expiry;
 #[cfg(test)]
 mod fixtures;

@@ -49,7 +49,7 @@ fn a_refused_login_is_no_outage() {
     assert_eq!(decision.reason, "CredentialsDenied");
 }
 
-/// Faults: 64, 82, 84.
+/// Faults: 6, 64, 82, 84.
 #[test]
 fn each_guard_blocks_alone() {
     type Spoil = fn(&mut Observation);
@@ -83,6 +83,7 @@ fn each_guard_blocks_alone() {
     }
 }
 
+/// Faults: 6.
 #[test]
 fn nothing_an_operation_accepts_leaves_the_jurisdiction() {
     let mut seen = outage();
@@ -176,7 +177,7 @@ fn an_approval_that_nobody_gave_in_time_blocks() {
     assert_eq!(state_after(&seen), State::Blocked);
 }
 
-/// Faults: 63.
+/// Faults: 63, 96.
 #[test]
 fn two_servers_with_the_right_of_one_epoch_halt() {
     let mut seen = calm();
@@ -239,6 +240,7 @@ fn a_claim_waits_until_the_standby_holds_what_came_before_it() {
     assert!(!raised(&seen));
 }
 
+/// Faults: 92, 96.
 #[test]
 fn a_new_policy_takes_up_what_the_servers_hold_and_never_guesses() {
     let seen = calm();
@@ -252,6 +254,7 @@ fn a_new_policy_takes_up_what_the_servers_hold_and_never_guesses() {
     assert!(adopt(&seen.settings, &two, None, seen.now).is_err());
 }
 
+/// Faults: 96.
 #[test]
 fn what_an_engine_may_relax_by_itself_is_never_claimed() {
     let mut seen = calm();
@@ -309,7 +312,7 @@ fn a_broken_stream_alone_moves_nobody_and_relaxes_nothing() {
     }
 }
 
-/// Faults: 58, 63.
+/// Faults: 58, 63, 96.
 #[test]
 fn an_active_server_that_became_a_standby_halts_and_is_no_outage() {
     let mut seen = calm();

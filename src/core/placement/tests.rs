@@ -234,6 +234,7 @@ fn an_unknown_state_and_a_foreign_region_hold() {
     );
 }
 
+/// Faults: 12.
 #[test]
 fn a_policy_that_forgot_its_epoch_is_not_followed() {
     let forgetful = policy(Some(State::Steady), "eu-west", "eu-central");
@@ -248,6 +249,7 @@ fn a_policy_that_forgot_its_epoch_is_not_followed() {
     );
 }
 
+/// Faults: 92.
 #[test]
 fn a_tenant_that_was_moved_does_not_go_home_because_its_policy_is_gone() {
     let recorded = Recorded {
@@ -332,6 +334,7 @@ fn nothing_is_dropped_unless_it_was_asked_for_twice() {
 }
 
 proptest! {
+    /// Faults: 6.
     #[test]
     fn a_chosen_server_never_has_a_standby_outside_the_law(
         standbys in proptest::collection::vec(
@@ -351,6 +354,7 @@ proptest! {
         }
     }
 
+    /// Faults: 23.
     #[test]
     fn a_route_never_presents_an_epoch_below_the_recorded_one(
         state in proptest::sample::select(State::ALL.to_vec()), seen in 0_i64..12, row in 0_i64..12,

@@ -62,6 +62,7 @@ fn each_request_is_answered_once() {
     assert_eq!(step(&answered, &wish(), sight(1)), Step::Rest);
 }
 
+/// Faults: 87.
 #[test]
 fn logins_before_are_closed_when_unused_and_taken_up_or_when_the_overlap_ends() {
     let before = known(0, Some(Slot::A));
@@ -113,6 +114,7 @@ fn a_request_waits_for_the_logins_before() {
 }
 
 proptest! {
+    /// Faults: 86.
     #[test]
     fn nothing_changes_while_the_server_moves(
         since in 0..10_000_000_i64, now in 0..100_000_000_i64, open: bool, taken_up: u64,
@@ -126,6 +128,7 @@ proptest! {
         prop_assert_eq!(step(&credentials, &wish, sight), Step::Rest);
     }
 
+    /// Faults: 87.
     #[test]
     fn what_may_be_in_use_is_never_closed_before_its_time(
         since in 0..10_000_000_i64, now in 0..100_000_000_i64, overlap_seconds in 0..100_000_u32,

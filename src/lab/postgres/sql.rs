@@ -38,6 +38,11 @@ impl Server {
         )
     }
 
+    /// Runs SQL with a connection string alone, as a tenant's workload does.
+    pub fn uri_sql(&self, uri: &str, sql: &str) -> Result<String> {
+        self.psql(uri, None, sql)
+    }
+
     /// A connection string (libpq) for `user`, without database and password.
     pub(crate) fn conninfo(&self, user: &str) -> String {
         let trust = self.spec.dir.join("tls/trust.crt");

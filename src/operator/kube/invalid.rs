@@ -107,7 +107,7 @@ fn cut(error: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Faults: 49.
+    /// Faults: 12, 49.
     #[test]
     fn an_unreadable_object_is_marked_once_and_keeps_its_status() {
         let mut data = json!({ "status": { "epoch": 7, "conditions": [

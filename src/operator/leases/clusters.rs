@@ -158,6 +158,7 @@ mod tests {
         }
     }
 
+    /// Faults: 28.
     #[tokio::test]
     async fn a_malformed_kubeconfig_is_not_quoted() {
         let error = connect(&RegionName::new("eu"), &"canary: [".to_owned().into()).await;

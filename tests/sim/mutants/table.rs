@@ -43,6 +43,7 @@ pub(super) const DECISIONS: [Mutant; 24] = [
         old::mixes_clocks,
         &["I5"],
     ),
+    // Faults: 6.
     decides("does not look at the law", old::ignores_the_law, &["I4"]),
     decides(
         "forgets to spend an epoch",

@@ -184,7 +184,7 @@ fn a_password_of_another_login_is_not_taken_over() {
     assert_eq!(texts(&chosen).1, Some(RO));
 }
 
-/// Faults: 46.
+/// Faults: 21, 23, 46.
 #[test]
 fn a_secret_of_somebody_else_and_a_newer_one_are_refused() {
     let secret = live();

@@ -85,6 +85,7 @@ mod tests {
         serde_json::from_value(json!({ "status": { "containerStatuses": [status] } })).unwrap()
     }
 
+    /// Faults: 87.
     #[test]
     fn a_container_that_started_before_has_the_old_secret() {
         let running = pod(&json!({ "running": { "startedAt": at(10).to_string() } }));
