@@ -49,6 +49,7 @@ fn uri(host: &str, port: u16, username: &str, password: &str) -> String {
         read_write: Some(login),
         read_only: None,
         ca_pem: "",
+        folder: "/run/db",
         home,
         serving_key: "EU_WEST",
         keys: None,
