@@ -36,6 +36,7 @@ async fn libpq_logs_in_with_what_was_put_in(binaries: &Binaries) {
             read_write: Some(login),
             read_only: None,
             ca_pem: "",
+            folder: "/run/db",
             home: Home {
                 name: "eu-west",
                 key: "EU_WEST",
