@@ -46,13 +46,13 @@ impl Client {
         }
     }
 
-    /// A command that ends within a minute and knows nothing of this process, not even its home.
+    /// A command that ends, on a starved machine too, and knows nothing of this process, not even its home.
     pub(crate) fn command(self, home: &Path) -> Command {
         let mut command = Command::new("timeout");
         command.env_clear().current_dir(home).stdin(Stdio::null());
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         // Java reads variables in the encoding of the locale.
-        command.env("HOME", home).env("LANG", "C.UTF-8").arg("60");
+        command.env("HOME", home).env("LANG", "C.UTF-8").arg("300");
         match self {
             Self::Libpq => command.arg(libpq()),
             Self::LibpqVariables => command.arg(libpq()).arg("variables"),
