@@ -19,6 +19,10 @@ mod address;
 mod capacity;
 #[path = "apiserver_placement/crowd.rs"]
 mod crowd;
+#[path = "apiserver_placement/forged.rs"]
+mod forged;
+#[path = "apiserver_placement/gone.rs"]
+mod gone;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
 #[path = "apiserver_placement/injection.rs"]
@@ -78,6 +82,11 @@ fn tenants_are_placed_and_let_go() {
     refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);
     refused::a_database_belongs_to_who_came_first(&world);
     refused::an_operator_without_rights_leaves_nothing_behind(&world);
+    forged::a_workload_of_another_namespace_is_not_selected(&world);
+    forged::what_a_secret_says_of_itself_neither_gives_nor_takes(&world);
+    forged::a_forged_memory_changes_nothing_on_the_server(&world);
+    gone::a_region_that_is_deleted_leaves_its_tenants_as_they_are(&world);
+    gone::a_placement_that_is_deleted_while_it_is_made_leaves_nothing(&world);
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
