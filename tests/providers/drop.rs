@@ -19,7 +19,7 @@ on_both_versions!(
 const LEFT: &str = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'acme%')
                          + (SELECT count(*) FROM pg_database WHERE datname LIKE 'acme%')";
 
-/// Faults: 70.
+/// Faults: 17, 70.
 async fn what_a_tenant_left_or_set_does_not_block_a_drop(binaries: &Binaries) {
     let world = World::with(binaries, &[("max_prepared_transactions", "8")]);
     let (provider, acme) = (world.provider(), plan("acme", "u1"));
