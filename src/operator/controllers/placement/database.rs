@@ -18,7 +18,6 @@ use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::secret::{Chosen, Passwords, Usernames};
 use crate::context::Ctx;
-use crate::kube::events::Severity;
 use crate::orphans;
 
 /// Longest time for making a tenant; `CREATE DATABASE` copies a template.
@@ -104,41 +103,6 @@ pub(super) async fn make(
     Ok(settled)
 }
 
-/// Logs in with each published credential. A refused one is set anew on the server, from what the
-/// Secret holds, and tried once more.
-pub(super) async fn verify(
-    server: &Generic,
-    plan: &TenantPlan,
-    seat: &Seat,
-    (chosen, as_recorded): (&Chosen, bool),
-    progress: &mut Progress,
-) -> Result<(), Stop> {
-    let slot = chosen.slot;
-    for (access, password) in published(&chosen.passwords) {
-        let attempt = log_in(server, seat, (access, slot), password).await;
-        let Err(error) = attempt else { continue };
-        if !refused(&error) {
-            return Err(not_verified(&error, seat, progress));
-        }
-        info!(server = %seat.active, database = %seat.database, "Setting a password anew");
-        let set = set_password(server, plan, seat, (access, slot), password);
-        set.await.map_err(|error| denied(&error, progress))?;
-        if let Err(error) = log_in(server, seat, (access, slot), password).await {
-            return Err(not_verified(&error, seat, progress));
-        }
-        if as_recorded && !chosen.fresh {
-            let login = seat.database.login(access, slot);
-            let note = format!(
-                "{} refused the published password of {login}; it is the Secret's again",
-                seat.active
-            );
-            progress.tell(Severity::Warning, Reason::PasswordChangedOutside, note);
-        }
-    }
-    verified(seat, progress);
-    Ok(())
-}
-
 /// Gives a login a password and opens it.
 pub(super) async fn set_password(
     server: &Generic,
@@ -206,7 +170,7 @@ pub(super) fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, 
     given.filter_map(|(access, password)| Some((access, password.as_ref()?)))
 }
 
-fn verified(seat: &Seat, progress: &mut Progress) {
+pub(super) fn verified(seat: &Seat, progress: &mut Progress) {
     let message = format!(
         "a login on {} with the published credentials works",
         seat.active
@@ -308,7 +272,7 @@ async fn observed(
     progress.deny(ConditionType::DatabaseReady, stop)
 }
 
-fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {
+pub(super) fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {
     let (reason, until) = if refused(error) {
         (Reason::LoginRefused, Until::Person)
     } else {
@@ -324,7 +288,7 @@ fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> 
     )
 }
 
-fn refused(error: &ProviderError) -> bool {
+pub(super) fn refused(error: &ProviderError) -> bool {
     matches!(
         error,
         ProviderError::Connect {

@@ -80,6 +80,7 @@ async fn provide(
         ctx,
         secrets,
         tenant,
+        live_hash: secret::told_hash(live),
     };
     let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
     let due = !enough && memory.due(&uid, &inputs, pace(ctx, tenant).look, ctx.clock.mono());
@@ -101,7 +102,12 @@ async fn provide(
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
-    rotate::turn(&target, &store, live, &chosen, progress).await
+    rotate::turn(&target, &store, live, &chosen, progress).await?;
+    // The tenant is pointed at its server all the same: nobody's move waits for a password.
+    progress
+        .locked_out
+        .clone()
+        .map_or(Ok(()), |stop| Err(stop.into()))
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so
