@@ -8,8 +8,9 @@ use domicile_core::facts::Epoch;
 use domicile_core::health::Probe;
 use domicile_core::time::Mono;
 use domicile_lab::postgres::{ADMIN, Binaries};
+use domicile_providers::Generic;
 
-use crate::world::{World, facts, on_both_versions, place, plan, verifiers};
+use crate::world::{World, eventually, facts, on_both_versions, place, plan, verifiers};
 
 on_both_versions!(
     without_a_right_what_it_is_for_fails_and_is_told,
@@ -100,19 +101,25 @@ async fn without_a_right_what_it_is_for_fails_and_is_told(binaries: &Binaries) {
         provider.take_authority(Epoch(0)).await.unwrap();
     }
     place(&provider, &plan("after", "u9"), 0).await;
-    // Without these a server cannot even be told from another.
+    // Everybody has these by default. Where that was taken away, the login's own right counts, and
+    // without it a server cannot even be told from another.
+    let runtime = tokio::runtime::Handle::current();
+    let failed = |of: &Generic| {
+        let probe = tokio::task::block_in_place(|| runtime.block_on(of.probe(Mono(1))));
+        matches!(probe, Probe::Failed(..))
+    };
     for (function, of) in [
         ("pg_control_system()", &provider),
         ("pg_control_checkpoint()", &there),
     ] {
-        let revoke = format!("REVOKE EXECUTE ON FUNCTION {function} FROM domicile_admin");
-        world.sql("postgres", &revoke);
-        standby
-            .await_streaming(&world.primary, Duration::from_secs(5))
-            .unwrap();
-        let probe = of.probe(Mono(1)).await;
-        assert!(matches!(probe, Probe::Failed(..)), "{function}");
+        let revoke = |from| format!("REVOKE EXECUTE ON FUNCTION {function} FROM {from}");
+        world.sql("postgres", &revoke("PUBLIC"));
+        assert!(!failed(of), "{function}");
+        world.sql("postgres", &revoke("domicile_admin"));
+        // The standby hears of it a moment later.
+        eventually(function, || failed(of));
         world.sql("postgres", &admin_sql(ADMIN));
+        eventually(function, || !failed(of));
     }
     println!("{} rights taken away one by one", RIGHTS.len() + 2);
 }
@@ -155,7 +162,7 @@ async fn the_login_may_do_nothing_that_is_not_on_its_list(binaries: &Binaries) {
     let elsewhere = "SELECT pg_sleep(9)";
     std::thread::scope(|scope| {
         let session = scope.spawn(|| world.primary.superuser_sql("template1", elsewhere));
-        crate::world::eventually("a session of a superuser is there", || {
+        eventually("a session of a superuser is there", || {
             let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'template1'";
             world.sql("postgres", sql) == "1"
         });

@@ -18,7 +18,7 @@ use check::{Found, compare, kind, parse};
 use names::{Random, hostile};
 
 /// Specs of a plain run: as many as fit in some twenty seconds.
-const SPECS: u64 = 20_000;
+const SPECS: u64 = 10_000;
 
 /// Of so many specs one has its questions checked, too: they are long.
 const ASKED: u64 = 64;
