@@ -13,7 +13,7 @@ DATABASES = 2,100,1000
 # Tests that need no server.
 OFFLINE = --test house --test generated --test schema --test chart --test faults --test uri
 
-.PHONY: menu install demo test check soak bench bench-failover lab update sim model mutants-score faults
+.PHONY: menu install demo test check soak bench bench-failover lab update sim model mutants-score faults fuzz
 
 menu:
 	@echo "make demo    the whole story on real servers, with times (Linux, root)"
@@ -21,7 +21,7 @@ menu:
 	@echo "make soak    faults one after another while tenants write; CYCLES=300 for a night"
 	@echo "make bench   what tenants cost: placed at once, one by one, and left alone"
 	@echo "make bench-failover  how a failover grows with the databases of a server"
-	@echo "make check   what needs no server; also: make sim, make model, make lab, make update"
+	@echo "make check   what needs no server; also: make sim, make model, make fuzz, make lab, make update"
 	@echo "make faults  docs/faults.md: each fault, its tests, and what they said when they last ran"
 
 install:
@@ -61,6 +61,12 @@ sim:
 # Every order of what can happen in a small world; DEEP=1 for a larger one, which takes minutes.
 model:
 	cargo test --locked -p domicile-sim --test model -- $(if $(DEEP),DEEP)
+
+# A million specs, each with the statements that are built from it, by PostgreSQL's own parser: half an
+# hour. SEED=n begins elsewhere.
+SPECS = 1000000
+fuzz:
+	SPECS=$(SPECS) cargo test --locked -p domicile-providers --lib fuzz -- --nocapture
 
 # How many small changes of core its own tests notice: each 32nd of all. Needs cargo-mutants 27.
 SHARD = 0/32

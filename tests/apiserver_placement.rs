@@ -17,6 +17,8 @@ use serde_json::json;
 mod address;
 #[path = "apiserver_placement/capacity.rs"]
 mod capacity;
+#[path = "apiserver_placement/changed.rs"]
+mod changed;
 #[path = "apiserver_placement/crowd.rs"]
 mod crowd;
 #[path = "apiserver_placement/forged.rs"]
@@ -67,7 +69,7 @@ fn tenants_are_placed_and_let_go() {
     a_secret_edited_by_hand_is_put_back(&world);
     a_deleted_secret_comes_back_with_credentials_that_work(&world);
     immutable::a_secret_that_cannot_be_changed_is_told(&world);
-    rotation::a_password_changed_on_the_server_is_set_back_and_told(&world);
+    rotation::a_password_changed_on_the_server_is_told_and_left(&world);
     a_field_of_somebody_else_is_left_alone(&world);
     a_workload_that_is_no_longer_selected_is_released(&world);
     rotation::no_login_ever_fails(&world);

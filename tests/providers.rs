@@ -3,13 +3,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on must fail"
+    clippy::print_stdout,
+    reason = "a test that cannot go on must fail, and figures are told"
 )]
 
 #[path = "providers/authority.rs"]
 mod authority;
 #[path = "providers/drop.rs"]
 mod drop;
+#[path = "providers/hostile/held.rs"]
+mod held;
 #[path = "providers/hostile.rs"]
 mod hostile;
 #[path = "providers/inside.rs"]
@@ -18,14 +21,22 @@ mod inside;
 mod making;
 #[path = "providers/patroni.rs"]
 mod patroni;
+#[path = "providers/hostile/planted.rs"]
+mod planted;
+#[path = "providers/hostile/privileges.rs"]
+mod privileges;
 #[path = "providers/probe.rs"]
 mod probe;
 #[path = "providers/promotion.rs"]
 mod promotion;
+#[path = "providers/hostile/reach.rs"]
+mod reach;
 #[path = "providers/relay.rs"]
 mod relay;
 #[path = "providers/seat.rs"]
 mod seat;
+#[path = "providers/hostile/settings.rs"]
+mod settings;
 #[path = "providers/silence.rs"]
 mod silence;
 #[path = "providers/standby.rs"]

@@ -19,7 +19,7 @@ pub struct DatabaseSpec {
         regex(pattern = "^[a-z][a-z0-9_]*$"),
         extend("x-kubernetes-validations" = rules(&[(
             "!self.startsWith('pg_') && !(self in ['postgres', 'template0', 'template1', \
-             'public', 'domicile', 'root'])",
+             'public', 'domicile', 'root', 'none'])",
             "`database.name` must not be a name that PostgreSQL or Domicile uses itself",
         )]))
     )]

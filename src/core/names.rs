@@ -8,14 +8,15 @@ pub const MAX_IDENTIFIER_BYTES: usize = 63;
 /// Longest database name that leaves room for the longest role suffix (`_ro_a`), in bytes.
 pub const MAX_DATABASE_BYTES: usize = MAX_IDENTIFIER_BYTES - 5;
 
-/// Database names that a server or its tools already use.
-const RESERVED: [&str; 6] = [
+/// Database names that a server or its tools already use; no role can be called `none`.
+const RESERVED: [&str; 7] = [
     "postgres",
     "template0",
     "template1",
     "public",
     "domicile",
     "root",
+    "none",
 ];
 
 macro_rules! name_type {

@@ -15,6 +15,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{LOGGING_IN, ProviderError};
 
+mod startup;
+
+use startup::options;
+pub(crate) use startup::{HELD_UP, Hosted};
+
 /// What `pg_stat_activity` calls Domicile's own sessions.
 const APPLICATION_NAME: &str = "domicile";
 
@@ -53,6 +58,8 @@ pub(crate) struct Identity<'a> {
     /// Whether the session's commits wait for no standby. Without it, a fence hangs exactly when
     /// the standby is cut off.
     pub(crate) local_commit: bool,
+    /// The tenant's database that the session is in, if it is in one.
+    pub(crate) hosted: Option<Hosted>,
 }
 
 /// How to reach one server: made once, used for each session.
@@ -117,26 +124,6 @@ impl Connector {
             .options(options(who, limit));
         config
     }
-}
-
-/// Settings that come with the startup packet hold from before the first statement and win over
-/// what a tenant set for its database.
-fn options(who: &Identity<'_>, limit: Duration) -> String {
-    let ms = limit.as_millis();
-    let mut options = format!(
-        "-c search_path=pg_catalog,pg_temp -c statement_timeout={ms} -c lock_timeout={} \
-         -c idle_in_transaction_session_timeout={ms} -c default_transaction_read_only=off \
-         -c client_min_messages=warning",
-        (ms / 3).max(1),
-    );
-    if let Some(role) = who.role {
-        options.push_str(" -c role=");
-        options.push_str(role);
-    }
-    if who.local_commit {
-        options.push_str(" -c synchronous_commit=local");
-    }
-    options
 }
 
 /// A session. Dropped, it is gone at once; what it had in flight is rolled back by the server.

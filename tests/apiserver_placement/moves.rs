@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
+use super::changed;
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
 
 const CENTRAL: &str = "10.77.0.2";
@@ -44,9 +45,13 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     assert_eq!(world.secret("mover-db").unwrap(), home);
 
     let left = retain(world);
+    changed::place(world);
     intrude(world);
+    let kept = changed::change(world);
     operate(world, "there", "Switchover", "eu-central");
     let away = serves(world, "eu-central", CENTRAL, &home);
+    changed::is_left(world, &kept, CENTRAL);
+    changed::remove(world);
     let message = "a login on the former server still works";
     assert!(!world.can_log_in("eu-west", &home), "{message}");
 

@@ -1,9 +1,10 @@
-//! Credentials: set back when they were changed outside, and changing places while a client logs in
-//! with every Secret that it may have read.
+//! Credentials: left as they are when somebody changed them, and changing places while a client
+//! logs in with every Secret that it may have read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domicile_api::conditions::ConditionType;
 use domicile_api::credentials::{CredentialsStatus, RoleSlot};
 use domicile_api::meta::ROTATE_AT;
 use kube::api::{Patch, PatchParams};
@@ -17,27 +18,56 @@ type Data = BTreeMap<String, String>;
 /// A session that its login holds until it is ended: the client itself is gone before.
 const HELD: &str = "SELECT pg_sleep(300)";
 
-/// As after a crash between the Secret and the server: the Secret is what holds.
+/// As after a crash before a login was opened, too: what nobody set is set.
 ///
 /// Faults: 44.
-pub(super) fn a_password_changed_on_the_server_is_set_back_and_told(world: &World) {
+pub(super) fn a_password_changed_on_the_server_is_told_and_left(world: &World) {
     let data = world.secret("acme-db").unwrap();
+    what_nobody_else_set_is_put_right(world, &data);
+    let kept = "SELECT rolpassword FROM pg_authid WHERE rolname = 'tenant_acme_a'";
+    let other = "ALTER ROLE tenant_acme_a PASSWORD 'other'";
+    world.sql("eu-west", other);
+    let changed = world.sql("eu-west", kept);
+    world.poke("acme", other);
+    let told = (
+        ConditionType::CredentialsCurrent,
+        "False",
+        "PasswordChangedOutside",
+    );
+    world.await_condition(SPACE, "acme", told);
+    world.await_ready(SPACE, "acme", "False", "PasswordChangedOutside");
+    world.await_event(SPACE, "acme", "PasswordChangedOutside");
+    // Neither a further look nor what it mends meanwhile touches it.
+    world.sql("eu-west", "ALTER ROLE tenant_acme_ro_a NOLOGIN");
+    world.poke("acme", "once more");
+    let reader = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'tenant_acme_ro_a'";
+    world.running.until("the reader is opened", SOON, || {
+        (world.sql("eu-west", reader) == "t").then_some(())
+    });
+    assert_eq!(world.sql("eu-west", kept), changed);
+    assert_eq!(world.secret("acme-db").unwrap(), data);
+    // It is changed back.
+    let back = format!("ALTER ROLE tenant_acme_a PASSWORD '{}'", data["password"]);
+    world.sql("eu-west", &back);
+    world.poke("acme", "changed back");
+    world.await_ready(SPACE, "acme", "True", "Placed");
+    assert_eq!(world.secret("acme-db").unwrap(), data);
+}
+
+/// A login that was closed, or that is not there any more, holds nobody's password.
+fn what_nobody_else_set_is_put_right(world: &World, data: &Data) {
     for sql in [
-        "ALTER ROLE tenant_acme_a PASSWORD 'other'",
-        "ALTER ROLE tenant_acme_ro_a NOLOGIN",
-        "ALTER ROLE tenant_acme_a PASSWORD NULL",
+        "ALTER ROLE tenant_acme_a NOLOGIN",
+        "DROP OWNED BY tenant_acme_a; DROP ROLE tenant_acme_a",
+        "ALTER ROLE tenant_acme_a NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'",
     ] {
         world.sql("eu-west", sql);
         world.poke("acme", sql);
-        let reader = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'tenant_acme_ro_a'";
         world.running.until(sql, SOON, || {
-            let well = world.can_log_in("eu-west", &data) && world.sql("eu-west", reader) == "t";
-            well.then_some(())
+            world.can_log_in("eu-west", data).then_some(())
         });
     }
     world.await_ready(SPACE, "acme", "True", "Placed");
-    assert_eq!(world.secret("acme-db").unwrap(), data);
-    world.await_event(SPACE, "acme", "PasswordChangedOutside");
 }
 
 /// Faults: 85, 87.

@@ -141,7 +141,7 @@ reasons! {
     RotationFailed,
     /// The logins that were published before are closed.
     LoginRetired,
-    /// The password of a published login was changed on the server, and set back.
+    /// The server refuses the password of a published login, which it accepted before; it is left.
     PasswordChangedOutside,
     /// The Secret that the password is taken from, or its key, is not there.
     PasswordSecretNotFound,

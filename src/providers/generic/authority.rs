@@ -12,7 +12,7 @@ use super::Generic;
 use super::sql::{SESSIONS, TENANTS};
 use crate::applied::Applied;
 use crate::error::{Class, ProviderError};
-use crate::session::{Session, parsed, text, truth};
+use crate::session::{HELD_UP, Session, parsed, text, truth};
 
 /// Between two looks at what is left to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -52,8 +52,15 @@ impl Generic {
     /// # Errors
     /// `Stale` when the server is at a newer epoch.
     pub async fn drain(&self, epoch: Epoch) -> Result<Applied, ProviderError> {
-        let session = self.effects(self.deadline()).await?;
-        let applied = shut(&session, epoch).await?;
+        let deadline = self.deadline();
+        let session = self.effects(deadline).await?;
+        let applied = loop {
+            match shut(&session, epoch).await {
+                // One tenant must not hold up the others' move.
+                Err(error) if held_up(&error) => self.release_roles(&session, deadline).await?,
+                other => break other?,
+            }
+        };
         session.close().await;
         Ok(applied)
     }
@@ -64,7 +71,7 @@ impl Generic {
     /// `Stale` when the server is at a newer epoch.
     pub async fn fence(&self, epoch: Epoch) -> Result<Fenced, ProviderError> {
         let session = self.effects(self.deadline()).await?;
-        let fenced = fence_in(&session, epoch).await?;
+        let fenced = self.fence_in(&session, epoch).await?;
         session.close().await;
         Ok(fenced)
     }
@@ -75,30 +82,41 @@ impl Generic {
     /// # Errors
     /// `Stale` when the server is at a newer epoch.
     pub async fn take_authority(&self, epoch: Epoch) -> Result<Applied, ProviderError> {
-        let doing = "giving the right to write";
-        let session = self.effects(self.deadline()).await?;
-        let wanted = Authority {
-            epoch,
-            writable: true,
+        let deadline = self.deadline();
+        let session = self.effects(deadline).await?;
+        let applied = loop {
+            match open(&session, epoch).await {
+                Err(error) if held_up(&error) => self.release_roles(&session, deadline).await?,
+                other => break other?,
+            }
         };
-        let closed = format!(
-            "WITH {TENANTS} SELECT rolname FROM logins
-             WHERE NOT rolcanlogin AND credentialed ORDER BY rolname"
-        );
-        let found = confirm(&session, epoch).await?;
-        let settled = found == wanted && session.rows(doing, &closed).await?.is_empty();
-        if !settled {
-            lock(&session, epoch, Need::NotNewer).await?;
-            let mut sql = vec![set_row(wanted)];
-            sql.extend(each_login(&session.rows(doing, &closed).await?, "LOGIN"));
-            sql.push("COMMIT".into());
-            session.run(doing, &sql.join("; ")).await?;
-        }
         session.close().await;
-        Ok(if settled {
-            Applied::Already
-        } else {
-            Applied::Done
+        Ok(applied)
+    }
+
+    /// A fence in a session that is there already.
+    pub(super) async fn fence_in(
+        &self,
+        session: &Session,
+        epoch: Epoch,
+    ) -> Result<Fenced, ProviderError> {
+        let applied = loop {
+            match shut(session, epoch).await {
+                // A tenant that changes its own role, and whose commit waits for a cut standby,
+                // holds the lock that is needed; ending it frees that.
+                Err(error) if held_up(&error) => {
+                    confirm(session, epoch).await?;
+                    if end_sessions(session).await? == 0 {
+                        self.release_roles(session, session.deadline).await?;
+                    }
+                }
+                other => break other?,
+            }
+        };
+        let sessions_left = end_all_sessions(session).await?;
+        Ok(Fenced {
+            applied,
+            sessions_left,
         })
     }
 
@@ -111,45 +129,17 @@ impl Generic {
         let session = self.effects(self.deadline()).await?;
         confirm(&session, beat.epoch).await?;
         lock(&session, beat.epoch, Need::Writable).await?;
-        let Heartbeat {
-            sequence,
-            leader,
-            at,
-            epoch,
-        } = beat;
-        let (leader, at) = (quote_literal(leader), at.0 as i64);
-        let sql = format!(
-            "INSERT INTO {SCHEMA}.heartbeat AS h (id, sequence, leader, at_ms, epoch)
-             VALUES (true, {sequence}, {leader}, {at}, {epoch})
-             ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence,
-               leader = excluded.leader, at_ms = excluded.at_ms, epoch = excluded.epoch; COMMIT"
-        );
-        session.run(doing, &sql).await?;
+        session
+            .run(doing, &format!("{}; COMMIT", beat_sql(beat)))
+            .await?;
         session.close().await;
         Ok(())
     }
 }
 
-/// A fence in a session that is there already.
-pub(super) async fn fence_in(session: &Session, epoch: Epoch) -> Result<Fenced, ProviderError> {
-    let doing = "preparing a fence";
-    session.run(doing, "SET lock_timeout = '500ms'").await?;
-    let applied = loop {
-        match shut(session, epoch).await {
-            // A tenant that changes its own role, and whose commit waits for a cut standby, holds
-            // the lock that is needed; ending it frees that.
-            Err(error @ ProviderError::Sql { .. }) if error.class() == Class::Transient => {
-                confirm(session, epoch).await?;
-                end_sessions(session).await?;
-            }
-            other => break other?,
-        }
-    };
-    let sessions_left = end_all_sessions(session).await?;
-    Ok(Fenced {
-        applied,
-        sessions_left,
-    })
+/// Whether somebody else's lock, or a like thing that ends by itself, is in the way.
+pub(super) fn held_up(error: &ProviderError) -> bool {
+    matches!(error, ProviderError::Sql { .. }) && error.class() == Class::Transient
 }
 
 /// What the row must say for an effect to go on.
@@ -162,6 +152,7 @@ pub(super) enum Need {
 }
 
 /// Begins a transaction and locks the row in it, so that no other effect happens until its end.
+/// From then on it waits for nobody's locks for long: everybody else waits for it.
 pub(super) async fn lock(
     session: &Session,
     epoch: Epoch,
@@ -169,10 +160,12 @@ pub(super) async fn lock(
 ) -> Result<Authority, ProviderError> {
     let sql = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;
-         SELECT epoch, writable FROM {SCHEMA}.authority FOR UPDATE"
+         SELECT epoch, writable FROM {SCHEMA}.authority FOR UPDATE;
+         SET LOCAL lock_timeout = {}",
+        HELD_UP.as_millis()
     );
-    let rows = session.rows("locking the authority row", &sql).await?;
-    let found = rows.first().and_then(authority);
+    let results = session.query("locking the authority row", &sql).await?;
+    let found = results.iter().flatten().find_map(authority);
     let checked = check(session, found, epoch, need);
     if checked.is_err() {
         roll_back(session).await;
@@ -264,7 +257,23 @@ async fn make_tables(session: &Session) -> Result<(), ProviderError> {
     session.run("making the tables of Domicile", &sql).await
 }
 
-fn set_row(row: Authority) -> String {
+pub(super) fn beat_sql(beat: &Heartbeat) -> String {
+    let Heartbeat {
+        sequence,
+        leader,
+        at,
+        epoch,
+    } = beat;
+    let (leader, at) = (quote_literal(leader), at.0 as i64);
+    format!(
+        "INSERT INTO {SCHEMA}.heartbeat AS h (id, sequence, leader, at_ms, epoch)
+         VALUES (true, {sequence}, {leader}, {at}, {epoch})
+         ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence,
+           leader = excluded.leader, at_ms = excluded.at_ms, epoch = excluded.epoch"
+    )
+}
+
+pub(super) fn set_row(row: Authority) -> String {
     let Authority { epoch, writable } = row;
     format!(
         "UPDATE {SCHEMA}.authority SET epoch = {epoch}, writable = {writable}
@@ -273,10 +282,29 @@ fn set_row(row: Authority) -> String {
 }
 
 fn each_login<'a>(rows: &'a [SimpleQueryRow], verb: &'a str) -> impl Iterator<Item = String> + 'a {
-    rows.iter().map(move |row| {
-        let login = quote_identifier(text(row, "rolname").unwrap_or_default());
-        format!("ALTER ROLE {login} {verb}")
-    })
+    let named = |row| text(row, "rolname").unwrap_or_default();
+    rows.iter().map(move |row| login_sql(named(row), verb))
+}
+
+pub(super) fn login_sql(login: &str, verb: &str) -> String {
+    format!("ALTER ROLE {} {verb}", quote_identifier(login))
+}
+
+async fn open(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError> {
+    let doing = "giving the right to write";
+    let wanted = Authority {
+        epoch,
+        writable: true,
+    };
+    let closed = format!(
+        "WITH {TENANTS} SELECT rolname FROM logins
+         WHERE NOT rolcanlogin AND credentialed ORDER BY rolname"
+    );
+    let found = confirm(session, epoch).await?;
+    if found == wanted && session.rows(doing, &closed).await?.is_empty() {
+        return Ok(Applied::Already);
+    }
+    set(session, (doing, &closed, "LOGIN"), wanted).await
 }
 
 async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError> {
@@ -291,10 +319,19 @@ async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError>
     if found == wanted && session.rows(doing, &open).await?.is_empty() {
         return Ok(Applied::Already);
     }
+    set(session, (doing, &open, "NOLOGIN"), wanted).await
+}
+
+/// Sets the row, and each of the logins, in one transaction.
+async fn set(
+    session: &Session,
+    (doing, logins, verb): (&'static str, &str, &str),
+    wanted: Authority,
+) -> Result<Applied, ProviderError> {
     let attempt = async {
-        lock(session, epoch, Need::NotNewer).await?;
+        lock(session, wanted.epoch, Need::NotNewer).await?;
         let mut sql = vec![set_row(wanted)];
-        sql.extend(each_login(&session.rows(doing, &open).await?, "NOLOGIN"));
+        sql.extend(each_login(&session.rows(doing, logins).await?, verb));
         sql.push("COMMIT".into());
         session.run(doing, &sql.join("; ")).await
     };

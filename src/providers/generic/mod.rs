@@ -3,6 +3,7 @@
 mod authority;
 mod probe;
 mod promotion;
+mod release;
 mod returned;
 mod seat;
 mod sql;
@@ -21,7 +22,7 @@ pub use seat::Seat;
 pub use tenant::{Dropped, HeldTenant, Login, Refused, Settled, TenantPlan, Why};
 
 use crate::error::ProviderError;
-use crate::session::{Connector, Endpoint, Identity, Session, text};
+use crate::session::{Connector, Endpoint, Hosted, Identity, Session, text, truth};
 
 /// One PostgreSQL server. Holds no connection: each call opens its own and closes it, within the
 /// deadline, which covers connecting, TLS, login and all statements of the call together.
@@ -88,9 +89,7 @@ impl Generic {
 
     /// A session whose commits wait for no standby.
     async fn effects(&self, deadline: Instant) -> Result<Session, ProviderError> {
-        let session = self
-            .session(MAINTENANCE_DATABASE, "none", true, deadline)
-            .await?;
+        let session = self.session(true, deadline).await?;
         self.recognise(&session).await?;
         Ok(session)
     }
@@ -118,20 +117,50 @@ impl Generic {
         })
     }
 
+    /// A session in the maintenance database, as the login itself.
     async fn session(
         &self,
-        database: &str,
-        role: &str,
         local_commit: bool,
         deadline: Instant,
     ) -> Result<Session, ProviderError> {
-        let (username, password) = (self.username.as_str(), &self.password);
+        let who = Identity {
+            database: MAINTENANCE_DATABASE,
+            username: &self.username,
+            password: &self.password,
+            role: Some("none"),
+            local_commit,
+            hosted: None,
+        };
+        Session::open(&self.connector, &who, self.limit, deadline).await
+    }
+
+    /// A session in a database that others rule, as `role`, whose commits wait for no standby.
+    /// `guard` is a session elsewhere on the same server.
+    async fn hosted(
+        &self,
+        guard: &Session,
+        database: &str,
+        role: &str,
+        deadline: Instant,
+    ) -> Result<Session, ProviderError> {
+        let major = guard.major;
+        let mut triggers_off = false;
+        if major >= 17 {
+            let doing = "asking whether event triggers can be turned off";
+            let sql = "SELECT has_parameter_privilege('event_triggers', 'SET') AS may";
+            let rows = guard.rows(doing, sql).await?;
+            triggers_off = rows.first().is_some_and(|row| truth(row, "may"));
+        }
         let who = Identity {
             database,
-            username,
-            password,
+            username: &self.username,
+            password: &self.password,
             role: Some(role),
-            local_commit,
+            local_commit: true,
+            hosted: Some(Hosted {
+                major,
+                triggers_off,
+            }),
         };
         Session::open(&self.connector, &who, self.limit, deadline).await
     }

@@ -1,6 +1,6 @@
 //! One read of a server: all facts from one session, in two round trips after the login.
 
-use domicile_core::admin::{MAINTENANCE_DATABASE, SCHEMA};
+use domicile_core::admin::SCHEMA;
 use domicile_core::facts::{Facts, Heartbeat, Receiver, Role, Sender, Synchrony};
 use domicile_core::health::Probe;
 use domicile_core::time::Mono;
@@ -39,9 +39,7 @@ impl Generic {
     async fn read(&self, now: Mono, began: Instant) -> Result<Facts, ProviderError> {
         let deadline = self.deadline();
         // With the server's own `synchronous_commit`, for that is one of the facts.
-        let session = self
-            .session(MAINTENANCE_DATABASE, "none", false, deadline)
-            .await?;
+        let session = self.session(false, deadline).await?;
         let read = read_in(&session, now, began).await;
         session.close().await;
         read

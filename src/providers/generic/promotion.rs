@@ -112,15 +112,18 @@ async fn set_names(session: &Session, names: &str) -> Result<Applied, ProviderEr
     if names_are(session, names).await? {
         return Ok(Applied::Already);
     }
-    let names_sql = quote_literal(names);
-    let sql = format!("ALTER SYSTEM SET synchronous_standby_names = {names_sql}");
-    session.run(doing, &sql).await?;
+    session.run(doing, &names_sql(names)).await?;
     session.run(doing, "SELECT pg_reload_conf()").await?;
     let mut pace = interval(LOOK_AGAIN);
     while !names_are(session, names).await? {
         pace.tick().await;
     }
     Ok(Applied::Done)
+}
+
+pub(super) fn names_sql(names: &str) -> String {
+    let names = quote_literal(names);
+    format!("ALTER SYSTEM SET synchronous_standby_names = {names}")
 }
 
 async fn names_are(session: &Session, names: &str) -> Result<bool, ProviderError> {

@@ -8,7 +8,7 @@ use domicile_core::time::Mono;
 use tokio::time::Instant;
 
 use super::Generic;
-use super::authority::{Fenced, fence_in};
+use super::authority::Fenced;
 use super::probe::read_in;
 use crate::error::ProviderError;
 use crate::session::{Session, truth};
@@ -19,6 +19,7 @@ const DOING: &str = "taking the agent's seat";
 
 /// A held seat. Dropped, or silent for its idle time, it is free for the next replica.
 pub struct Seat {
+    server: Generic,
     session: Session,
     limit: Duration,
     idle: Duration,
@@ -46,6 +47,7 @@ impl Generic {
         let rows = session.rows(DOING, &sql).await?;
         if rows.first().is_some_and(|row| truth(row, "taken")) {
             return Ok(Some(Seat {
+                server: self.clone(),
                 session,
                 limit: self.limit,
                 idle,
@@ -93,7 +95,7 @@ impl Seat {
     /// `Stale` when the server is at a newer epoch; as [`Generic::fence`] otherwise.
     pub async fn fence(&mut self, epoch: Epoch, limit: Duration) -> Result<Fenced, ProviderError> {
         self.session.deadline = Instant::now() + limit;
-        let fenced = fence_in(&self.session, epoch).await?;
+        let fenced = self.server.fence_in(&self.session, epoch).await?;
         self.answered = Instant::now();
         Ok(fenced)
     }

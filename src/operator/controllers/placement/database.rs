@@ -19,7 +19,6 @@ use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::secret::{Chosen, Passwords, Usernames};
 use crate::context::Ctx;
-use crate::kube::events::Severity;
 use crate::orphans;
 use crate::turns;
 
@@ -106,69 +105,6 @@ pub(super) async fn make(
     Ok(settled)
 }
 
-/// Logs in with each published credential. A refused one is set anew on the server, from what the
-/// Secret holds, and tried once more; a new one is not tried before.
-pub(super) async fn verify(
-    server: &Generic,
-    plan: &TenantPlan,
-    seat: &Seat,
-    (chosen, as_recorded): (&Chosen, bool),
-    progress: &mut Progress,
-) -> Result<(), Stop> {
-    let proven = published(&chosen.passwords).map(|(access, password)| async move {
-        let login = (access, chosen.slot);
-        let proven = prove(server, plan, seat, (login, chosen.fresh), password).await;
-        (access, proven)
-    });
-    for (access, proven) in join_all(proven).await {
-        let set = match proven {
-            Ok(set) => set,
-            Err(Unproven::NotSet(error)) => return Err(denied(&error, progress)),
-            Err(Unproven::Refused(error)) => return Err(not_verified(&error, seat, progress)),
-        };
-        if set && as_recorded && !chosen.fresh {
-            let login = seat.database.login(access, chosen.slot);
-            let note = format!(
-                "{} refused the published password of {login}; it is the Secret's again",
-                seat.active
-            );
-            progress.tell(Severity::Warning, Reason::PasswordChangedOutside, note);
-        }
-    }
-    verified(seat, progress);
-    Ok(())
-}
-
-/// Why a login does not work.
-enum Unproven {
-    /// Its password could not be set.
-    NotSet(ProviderError),
-    /// The server does not take it.
-    Refused(ProviderError),
-}
-
-/// Logs in. True when the password had to be set for that.
-async fn prove(
-    server: &Generic,
-    plan: &TenantPlan,
-    seat: &Seat,
-    (login, fresh): ((Access, Slot), bool),
-    password: &SecretString,
-) -> Result<bool, Unproven> {
-    if !fresh {
-        match log_in(server, seat, login, password).await {
-            Ok(()) => return Ok(false),
-            Err(error) if refused(&error) => {}
-            Err(error) => return Err(Unproven::Refused(error)),
-        }
-        info!(server = %seat.active, database = %seat.database, "Setting a password anew");
-    }
-    let set = set_password(server, plan, seat, login, password).await;
-    set.map_err(Unproven::NotSet)?;
-    let proven = log_in(server, seat, login, password).await;
-    proven.map(|()| true).map_err(Unproven::Refused)
-}
-
 /// Gives a login a password and opens it.
 pub(super) async fn set_password(
     server: &Generic,
@@ -237,7 +173,7 @@ pub(super) fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, 
     given.filter_map(|(access, password)| Some((access, password.as_ref()?)))
 }
 
-fn verified(seat: &Seat, progress: &mut Progress) {
+pub(super) fn verified(seat: &Seat, progress: &mut Progress) {
     progress.heard = Some(true);
     let message = format!(
         "a login on {} with the published credentials works",
@@ -341,7 +277,7 @@ async fn observed(
     progress.deny(ConditionType::DatabaseReady, stop)
 }
 
-fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {
+pub(super) fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> Stop {
     progress.heard = turns::heard(error).or(progress.heard);
     let (reason, until) = if refused(error) {
         (Reason::LoginRefused, Until::Person)
@@ -358,7 +294,7 @@ fn not_verified(error: &ProviderError, seat: &Seat, progress: &mut Progress) -> 
     )
 }
 
-fn refused(error: &ProviderError) -> bool {
+pub(super) fn refused(error: &ProviderError) -> bool {
     matches!(
         error,
         ProviderError::Connect {

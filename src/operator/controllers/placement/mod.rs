@@ -33,6 +33,7 @@ mod secret;
 mod serve;
 mod store;
 mod target;
+mod verify;
 mod workloads;
 
 use error::{Halt, PlacementError};

@@ -79,6 +79,8 @@ pub(super) struct Progress {
     pub(super) findings: BTreeMap<ConditionType, Finding>,
     /// Why the pass ended early.
     pub(super) stop: Option<Stop>,
+    /// All is in place, but for a password that somebody changed on the server.
+    pub(super) locked_out: Option<Stop>,
     /// The tenant is served, and yet a person must do something.
     pub(super) notice: Option<(Reason, String)>,
     /// Workloads are still rolling.

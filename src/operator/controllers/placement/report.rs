@@ -219,7 +219,7 @@ fn conditions_after(
     match (&progress.stop, &progress.notice) {
         (Some(stop), _) => {
             // What stops a tenant that is served all the same does not make it unready.
-            let ready = progress.served.is_some();
+            let ready = progress.served.is_some() && progress.locked_out.is_none();
             let summary = match stop.until {
                 Until::Mended if stop.reason == Reason::Provisioning => {
                     Summary::Reconciling { ready }

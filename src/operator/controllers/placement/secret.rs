@@ -148,7 +148,7 @@ pub(super) fn choose_passwords(
         let key = if own { get(live, "password-ro") } else { None };
         candidates(key, get(live, "uri-ro"), user, given)
     });
-    let vouched = live.and_then(|live| annotation(live, meta::SECRET_HASH));
+    let vouched = told_hash(live);
     for read_write in options(main.as_ref()) {
         for read_only in options(reader.as_ref()) {
             let passwords = Passwords {
@@ -235,6 +235,11 @@ pub(super) fn write(live: Option<&Secret>, identity: &Identity, rendered: &Rende
 /// Since when the Secret has had its present content, as far as it tells.
 pub(super) fn published(live: Option<&Secret>) -> Option<Timestamp> {
     annotation(live?, meta::PUBLISHED_AT)?.parse().ok()
+}
+
+/// The hash that the Secret says its content has.
+pub(super) fn told_hash(live: Option<&Secret>) -> Option<&str> {
+    annotation(live?, meta::SECRET_HASH)
 }
 
 fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {

@@ -98,6 +98,7 @@ async fn provide(
         ctx,
         secrets,
         tenant,
+        live_hash: secret::told_hash(live),
     };
     let fresh = pace(ctx, tenant).look;
     if target.stands(&inputs) {
@@ -126,7 +127,12 @@ async fn provide(
     let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
-    rotate::turn(&target, &store, live, &chosen, progress).await
+    rotate::turn(&target, &store, live, &chosen, progress).await?;
+    // The tenant is pointed at its server all the same: nobody's move waits for a password.
+    progress
+        .locked_out
+        .clone()
+        .map_or(Ok(()), |stop| Err(stop.into()))
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so

@@ -23,6 +23,8 @@ pub(super) struct Store<'a> {
     pub(super) ctx: &'a Ctx,
     pub(super) secrets: &'a Api<Secret>,
     pub(super) tenant: &'a TenantPlacement,
+    /// The hash that the Secret had, by its own account.
+    pub(super) live_hash: Option<&'a str>,
 }
 
 impl Store<'_> {
@@ -31,6 +33,7 @@ impl Store<'_> {
             ctx,
             secrets,
             tenant,
+            live_hash: _,
         } = self;
         let field_manager = Some(meta::manager::SECRET.to_owned());
         let written = match write {

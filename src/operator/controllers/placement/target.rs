@@ -19,7 +19,8 @@ use super::progress::{Progress, Served};
 use super::secret::{self, Chosen, Identity, Passwords, Source, Write};
 use super::serve::namespace;
 use super::store::Store;
-use super::{database, inside};
+use super::verify::{Evidence, Known};
+use super::{database, inside, verify};
 
 /// How much of the database was looked at.
 pub(super) enum Look {
@@ -82,6 +83,19 @@ impl Target<'_> {
         let status = self.tenant.status.as_ref();
         let here = recorded(self.tenant) == Some((self.seat.active.clone(), self.seat.epoch));
         here && self.seat.steady && status.is_some_and(|status| status.credentials.is_some())
+    }
+
+    /// What is known of the published passwords.
+    fn known(&self, store: &Store<'_>, chosen: &Chosen) -> Known {
+        let status = self.tenant.status.as_ref();
+        let recorded_hash = status.and_then(|status| status.secret_hash.as_deref());
+        let here = recorded(self.tenant) == Some((self.seat.active.clone(), self.seat.epoch));
+        Known::of(Evidence {
+            fresh: chosen.fresh,
+            as_recorded: store.live_hash.is_some() && store.live_hash == recorded_hash,
+            untouched: chosen.source == Source::Vouched,
+            moved: !here,
+        })
     }
 
     /// Whether the database was found as planned before, by the plan that holds now: what differs
@@ -176,7 +190,8 @@ impl Target<'_> {
             (Write::Nothing, write)
         };
         store.write(before, progress).await?;
-        database::verify(&server, &plan, seat, (chosen, self.as_recorded()), progress).await?;
+        let known = self.known(store, chosen);
+        verify::verify(&server, &plan, seat, (chosen, known), progress).await?;
         store.write(after, progress).await?;
         Ok(Look::All(missing))
     }

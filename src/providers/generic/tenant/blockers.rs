@@ -7,6 +7,7 @@ use domicile_core::names::{quote_identifier, quote_literal};
 
 use super::TenantPlan;
 use crate::error::ProviderError;
+use crate::generic::release::rolled_back;
 use crate::session::{Session, text};
 
 /// Between two looks at what is in the way.
@@ -39,6 +40,8 @@ pub(super) struct Blocker {
     pub(super) name: String,
     /// The role that holds it.
     pub(super) holder: String,
+    /// The database that it is in.
+    pub(super) database: String,
     /// The replication slot that a subscription has on the other server.
     pub(super) slot: Option<String>,
 }
@@ -57,35 +60,15 @@ impl fmt::Display for Blocker {
     }
 }
 
-/// Looks for what is in the way. A slot that nobody is fed from goes with the database.
+/// Looks for what is in the way: in the database, and prepared transactions of `roles` anywhere. A
+/// slot that nobody is fed from goes with the database.
 pub(super) async fn look(
     session: &Session,
     plan: &TenantPlan,
+    roles: &[&str],
 ) -> Result<Vec<Blocker>, ProviderError> {
     let doing = "looking for what blocks a drop";
-    let database = quote_literal(plan.database.as_str());
-    let sql = format!(
-        "SELECT * FROM (
-  SELECT 'transaction' AS kind, gid AS name, owner::text AS holder, NULL::text AS slot
-  FROM pg_prepared_xacts WHERE database = {database}
-  UNION ALL
-  SELECT 'subscription', s.subname, r.rolname, s.subslotname::text
-  FROM pg_subscription s
-  JOIN pg_database d ON d.oid = s.subdbid JOIN pg_roles r ON r.oid = s.subowner
-  WHERE d.datname = {database}
-  UNION ALL
-  SELECT CASE WHEN u.rolsuper THEN 'superslot' ELSE 'slot' END, s.slot_name,
-    coalesce(u.rolname, ''), NULL
-  FROM pg_replication_slots s
-  LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid LEFT JOIN pg_roles u ON u.oid = a.usesysid
-  WHERE s.database = {database} AND s.active
-  UNION ALL
-  SELECT 'session', a.pid::text, u.rolname, NULL
-  FROM pg_stat_activity a JOIN pg_roles u ON u.oid = a.usesysid
-  WHERE a.datname = {database} AND u.rolsuper AND a.backend_type = 'client backend'
-) AS blockers ORDER BY kind, name LIMIT {LIMIT}"
-    );
-    let rows = session.rows(doing, &sql).await?;
+    let rows = session.rows(doing, &looking(plan, roles)).await?;
     let column = |row, name| text(row, name).unwrap_or_default().to_owned();
     let blocker = |row| {
         Some(Blocker {
@@ -98,22 +81,51 @@ pub(super) async fn look(
             },
             name: column(row, "name"),
             holder: column(row, "holder"),
+            database: column(row, "database"),
             slot: text(row, "slot").map(str::to_owned),
         })
     };
     Ok(rows.iter().filter_map(blocker).collect())
 }
 
+pub(super) fn looking(plan: &TenantPlan, roles: &[&str]) -> String {
+    let database = quote_literal(plan.database.as_str());
+    let roles = listed(roles);
+    format!(
+        "SELECT * FROM (
+  SELECT 'transaction' AS kind, gid AS name, owner::text AS holder, database::text,
+    NULL::text AS slot
+  FROM pg_prepared_xacts WHERE database = {database} OR owner::text = ANY ({roles})
+  UNION ALL
+  SELECT 'subscription', s.subname, r.rolname, d.datname, s.subslotname::text
+  FROM pg_subscription s
+  JOIN pg_database d ON d.oid = s.subdbid JOIN pg_roles r ON r.oid = s.subowner
+  WHERE d.datname = {database}
+  UNION ALL
+  SELECT CASE WHEN u.rolsuper THEN 'superslot' ELSE 'slot' END, s.slot_name,
+    coalesce(u.rolname, ''), s.database, NULL
+  FROM pg_replication_slots s
+  LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid LEFT JOIN pg_roles u ON u.oid = a.usesysid
+  WHERE s.database = {database} AND s.active
+  UNION ALL
+  SELECT 'session', a.pid::text, u.rolname, a.datname, NULL
+  FROM pg_stat_activity a JOIN pg_roles u ON u.oid = a.usesysid
+  WHERE a.datname = {database} AND u.rolsuper AND a.backend_type = 'client backend'
+) AS blockers ORDER BY kind, name LIMIT {LIMIT}"
+    )
+}
+
+/// Names as an array of texts.
+pub(super) fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
+    format!("ARRAY[{}]::text[]", names.join(", "))
+}
+
 /// Statements that end it, each by itself, run inside the database as its holder.
 pub(super) fn freed(blocker: &Blocker) -> Vec<String> {
     let name = quote_identifier(&blocker.name);
     match blocker.kind {
-        Kind::Transaction => {
-            vec![format!(
-                "ROLLBACK PREPARED {}",
-                quote_literal(&blocker.name)
-            )]
-        }
+        Kind::Transaction => vec![rolled_back(&blocker.name)],
         // Without its slot: the other server may be gone, or keep the answer back for ever.
         Kind::Subscription => vec![
             format!("ALTER SUBSCRIPTION {name} DISABLE"),

@@ -1,15 +1,19 @@
-//! One thing that is not as planned, and the statement that makes it so.
+//! One thing that is not as planned, and the statements that make it so.
 
-/// A statement, and what it puts right, in words.
+/// Statements, and what they put right, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
-    pub(super) sql: String,
+    pub(super) sql: Vec<String>,
     /// What differed. Without secrets.
     pub(super) what: String,
 }
 
 impl Change {
     pub(super) fn new(what: impl Into<String>, sql: impl Into<String>) -> Self {
+        Self::several(what, [sql.into()])
+    }
+
+    pub(super) fn several(what: impl Into<String>, sql: impl Into<Vec<String>>) -> Self {
         Self {
             sql: sql.into(),
             what: what.into(),
@@ -19,7 +23,8 @@ impl Change {
 
 /// The statements, as one text. Together they are one transaction.
 pub(super) fn script(changes: &[Change]) -> String {
-    let sql: Vec<&str> = changes.iter().map(|change| change.sql.as_str()).collect();
+    let sql = changes.iter().flat_map(|change| &change.sql);
+    let sql: Vec<&str> = sql.map(String::as_str).collect();
     sql.join("; ")
 }
 

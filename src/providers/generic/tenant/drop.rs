@@ -4,19 +4,23 @@ use domicile_core::facts::Epoch;
 use domicile_core::names::{quote_identifier, quote_literal};
 use tokio::time::Instant;
 
-use super::blockers::{Blocker, Kind, LOOK_AGAIN, freed, look};
+use super::blockers::{Blocker, Kind, LOOK_AGAIN, freed, listed, look};
 use super::state::{State, read};
 use super::{Dropped, TenantPlan, logins};
 use crate::applied::Applied;
 use crate::error::ProviderError;
 use crate::generic::Generic;
-use crate::generic::authority::{Need, check, confirm, lock, roll_back};
-use crate::session::Session;
+use crate::generic::authority::{Need, check, confirm, held_up, lock, roll_back};
+use crate::generic::release::joined;
+use crate::session::{HELD_UP, Session, text};
 
 const DOING: &str = "dropping a tenant";
 
 /// Looks at what is in the way until it must be gone, some seconds.
 const MAX_LOOKS: u32 = 50;
+
+/// Most databases of others in which rights of the tenant's roles are taken back at once.
+const MAX_ELSEWHERE: u32 = 64;
 
 /// Looks that a session of a superuser gets to end by itself.
 const PATIENT_LOOKS: u32 = 10;
@@ -69,24 +73,43 @@ impl Generic {
         let mut left = Vec::new();
         if let Some(found) = database.filter(|found| found.owner_marker == marker) {
             if found.half_dropped {
-                self.alone(DOING, &closing(plan, &state), deadline).await?;
+                self.shut(guard, plan, &state, deadline).await?;
             } else {
                 left = self.clear(guard, plan, &state, deadline).await?;
             }
-            let database = quote_identifier(plan.database.as_str());
-            let sql = format!("DROP DATABASE {database} WITH (FORCE)");
-            self.alone(DOING, &sql, deadline).await?;
+            self.alone(DOING, &dropped(plan), deadline).await?;
         } else {
-            self.alone(DOING, &closing(plan, &state), deadline).await?;
+            self.shut(guard, plan, &state, deadline).await?;
         }
+        self.disown(guard, plan, &state, deadline).await?;
         // What a tenant made in the maintenance database, such as a large object, goes with it.
-        let roles = ours(plan, &state).map(quote_identifier);
-        let mut sql: Vec<String> = roles
-            .map(|role| format!("DROP OWNED BY {role}; DROP ROLE {role}"))
-            .collect();
+        let mut sql = gone(&ours(plan, &state).collect::<Vec<_>>());
         sql.push("COMMIT".into());
         guard.run(DOING, &sql.join("; ")).await?;
         Ok(left)
+    }
+
+    /// Closes the tenant's roles when there is no database to clear.
+    async fn shut(
+        &self,
+        guard: &Session,
+        plan: &TenantPlan,
+        state: &State,
+        deadline: Instant,
+    ) -> Result<(), ProviderError> {
+        let roles: Vec<&str> = ours(plan, state).collect();
+        let join = joining(&roles, state.major).join("; ");
+        self.alone(DOING, &join, deadline).await?;
+        let sql = closing(&roles).join("; ");
+        if let Err(error) = self.alone(DOING, &sql, deadline).await {
+            if !held_up(&error) {
+                return Err(error);
+            }
+            end_sessions(guard, plan, state).await?;
+            self.release_roles(guard, deadline).await?;
+            self.alone(DOING, &sql, deadline).await?;
+        }
+        end_sessions(guard, plan, state).await
     }
 
     /// Ends what is in the way of a drop, and lets nobody in any more. Answers the replication
@@ -100,8 +123,9 @@ impl Generic {
     ) -> Result<Vec<String>, ProviderError> {
         let (mut left, mut opened) = (Vec::new(), false);
         let mut pace = tokio::time::interval(LOOK_AGAIN);
+        let roles: Vec<&str> = ours(plan, state).collect();
         for round in 0..MAX_LOOKS {
-            let found = look(guard, plan).await?;
+            let found = look(guard, plan, &roles).await?;
             let foreign = foreign(&found, plan, state);
             let ends_by_itself = found.iter().any(|b| b.kind == Kind::Session);
             if !foreign.is_empty() {
@@ -112,23 +136,30 @@ impl Generic {
                 return Err(blocked(guard, plan, &foreign));
             }
             let held: Vec<&Blocker> = found.iter().filter(|b| b.kind != Kind::Slot).collect();
-            let sql = [closing(plan, state), gate(plan, !held.is_empty())].join("; ");
-            self.alone(DOING, &sql, deadline).await?;
-            end_sessions(guard, plan).await?;
-            if found.is_empty() && opened {
+            let join = joining(&roles, state.major).join("; ");
+            self.alone(DOING, &join, deadline).await?;
+            let sql = [closing(&roles), gate(plan, !held.is_empty())].concat();
+            let sql = sql.join("; ");
+            // What the tenant itself holds locked is ended below, and then it can be closed.
+            let closed = match self.alone(DOING, &sql, deadline).await {
+                Err(error) if held_up(&error) => false,
+                other => other.map(|()| true)?,
+            };
+            end_sessions(guard, plan, state).await?;
+            if found.is_empty() && opened && closed {
                 return Ok(left);
             }
             // At least one look comes after the last session could begin anything.
-            opened = true;
+            opened = closed;
             for blocker in &held {
                 left.extend(blocker.slot.clone());
-                self.free(plan, blocker, deadline).await?;
+                self.free(guard, blocker, deadline).await?;
             }
             if held.len() < found.len() {
                 pace.tick().await;
             }
         }
-        let found = look(guard, plan).await?;
+        let found = look(guard, plan, &roles).await?;
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         Err(blocked(guard, plan, &found))
     }
@@ -136,12 +167,12 @@ impl Generic {
     /// Ends one thing that is in the way, as the role that holds it.
     async fn free(
         &self,
-        plan: &TenantPlan,
+        guard: &Session,
         blocker: &Blocker,
         deadline: Instant,
     ) -> Result<(), ProviderError> {
-        let (database, role) = (plan.database.as_str(), &blocker.holder);
-        let session = self.session(database, role, true, deadline).await?;
+        let (database, role) = (&blocker.database, &blocker.holder);
+        let session = self.hosted(guard, database, role, deadline).await?;
         // One by one: they refuse to be part of a transaction.
         for sql in freed(blocker) {
             session.run(DOING, &sql).await?;
@@ -149,6 +180,52 @@ impl Generic {
         session.close().await;
         Ok(())
     }
+
+    /// Takes back what others granted to the tenant's roles in their databases, and drops what
+    /// those roles own there, such as large objects: while any of it is there, no role can be
+    /// dropped.
+    async fn disown(
+        &self,
+        guard: &Session,
+        plan: &TenantPlan,
+        state: &State,
+        deadline: Instant,
+    ) -> Result<(), ProviderError> {
+        let roles: Vec<&str> = ours(plan, state).collect();
+        for row in guard.rows(DOING, &elsewhere(plan, &roles)).await? {
+            let database = text(&row, "datname").unwrap_or_default();
+            // As the login itself: it takes a grant back with the rights of who gave it.
+            let attempt = async {
+                let session = self.hosted(guard, database, "none", deadline).await?;
+                session.run(DOING, &disowned(&roles)).await?;
+                session.close().await;
+                Ok(())
+            };
+            attempt.await.map_err(|error: ProviderError| {
+                let by = format!("rights and objects of its roles in database {database:?}");
+                blocked(guard, plan, &[format!("{by} ({error})")])
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The databases beside the tenant's own and the maintenance database in which its roles hold
+/// rights or objects.
+pub(super) fn elsewhere(plan: &TenantPlan, roles: &[&str]) -> String {
+    let (own, roles) = (quote_literal(plan.database.as_str()), listed(roles));
+    format!(
+        "SELECT DISTINCT d.datname FROM pg_shdepend s
+         JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.refobjid
+         WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = ANY ({roles})
+           AND d.datname <> current_database() AND d.datname <> {own}
+         ORDER BY d.datname LIMIT {MAX_ELSEWHERE}"
+    )
+}
+
+pub(super) fn disowned(roles: &[&str]) -> String {
+    let roles: Vec<String> = roles.iter().map(|name| quote_identifier(name)).collect();
+    format!("DROP OWNED BY {}", roles.join(", "))
 }
 
 /// The tenant's roles that are there and carry its marker; logins first.
@@ -162,43 +239,62 @@ fn ours<'a>(plan: &'a TenantPlan, state: &'a State) -> impl Iterator<Item = &'a 
     })
 }
 
-/// Closes the tenant's logins, and makes Domicile's login a member of its roles, so that it may end
-/// what they hold.
-fn closing(plan: &TenantPlan, state: &State) -> String {
-    let with = if state.major >= 16 {
-        " WITH INHERIT TRUE, SET TRUE"
-    } else {
-        ""
-    };
-    let statements = ours(plan, state).map(|name| {
-        let role = quote_identifier(name);
-        format!("ALTER ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER{with}")
-    });
-    statements.collect::<Vec<_>>().join("; ")
+/// Makes Domicile's login a member of the tenant's roles, so that it may end what they hold.
+pub(super) fn joining(roles: &[&str], major: u32) -> Vec<String> {
+    roles.iter().map(|name| joined(name, major)).collect()
+}
+
+/// Closes the tenant's logins. It waits for nobody's locks for long.
+pub(super) fn closing(roles: &[&str]) -> Vec<String> {
+    let mut statements = vec![format!("SET lock_timeout = {}", HELD_UP.as_millis())];
+    let close = |name: &&str| format!("ALTER ROLE {} NOLOGIN", quote_identifier(name));
+    statements.extend(roles.iter().map(close));
+    statements
+}
+
+pub(super) fn dropped(plan: &TenantPlan) -> String {
+    let database = quote_identifier(plan.database.as_str());
+    format!("DROP DATABASE {database} WITH (FORCE)")
+}
+
+/// Ends the tenant's roles, with what they have in the maintenance database.
+pub(super) fn gone(roles: &[&str]) -> Vec<String> {
+    let roles = roles.iter().map(|name| quote_identifier(name));
+    roles
+        .flat_map(|role| [format!("DROP OWNED BY {role}"), format!("DROP ROLE {role}")])
+        .collect()
 }
 
 /// Undoes the settings of the database that keep it from being dropped, and opens it for
 /// Domicile's login alone, or for nobody: all others are closed.
-fn gate(plan: &TenantPlan, open: bool) -> String {
+pub(super) fn gate(plan: &TenantPlan, open: bool) -> Vec<String> {
     let database = quote_identifier(plan.database.as_str());
+    let alter = format!("ALTER DATABASE {database} IS_TEMPLATE false ALLOW_CONNECTIONS");
     if !open {
-        return format!("ALTER DATABASE {database} IS_TEMPLATE false ALLOW_CONNECTIONS false");
+        return vec![format!("{alter} false")];
     }
     let owner = quote_identifier(&plan.database.owner());
-    format!(
-        "ALTER DATABASE {database} IS_TEMPLATE false ALLOW_CONNECTIONS true CONNECTION LIMIT -1; \
-         GRANT CONNECT ON DATABASE {database} TO {owner}"
-    )
+    vec![
+        format!("{alter} true CONNECTION LIMIT -1"),
+        format!("GRANT CONNECT ON DATABASE {database} TO {owner}"),
+    ]
 }
 
 /// Ends all sessions in the database that Domicile's login may end, those that feed another server
-/// from a replication slot too.
-async fn end_sessions(guard: &Session, plan: &TenantPlan) -> Result<(), ProviderError> {
+/// from a replication slot too; and those of the tenant's roles elsewhere, which may hold locks on
+/// the database and on roles.
+async fn end_sessions(
+    guard: &Session,
+    plan: &TenantPlan,
+    state: &State,
+) -> Result<(), ProviderError> {
     let database = quote_literal(plan.database.as_str());
+    let roles = listed(&ours(plan, state).collect::<Vec<_>>());
     let sql = format!(
         "SELECT count(pg_terminate_backend(a.pid))
          FROM pg_stat_activity a JOIN pg_roles u ON u.oid = a.usesysid
-         WHERE a.datname = {database} AND NOT u.rolsuper AND a.pid <> pg_backend_pid()"
+         WHERE (a.datname = {database} OR u.rolname = ANY ({roles}))
+           AND NOT u.rolsuper AND a.pid <> pg_backend_pid()"
     );
     guard.run(DOING, &sql).await
 }

@@ -137,14 +137,8 @@ impl Generic {
     /// What keeps the server from answering.
     pub async fn sessions(&self, plan: &TenantPlan, slot: Slot) -> Result<u64, ProviderError> {
         let doing = "counting a tenant's sessions";
-        let names = logins(&plan.database).filter(|(_, of, _)| *of == slot);
-        let names: Vec<_> = names.map(|(_, _, name)| quote_literal(&name)).collect();
-        let sql = format!(
-            "SELECT count(*) AS held FROM pg_stat_activity WHERE usename IN ({})",
-            names.join(", ")
-        );
         let session = self.effects(self.deadline()).await?;
-        let rows = session.rows(doing, &sql).await?;
+        let rows = session.rows(doing, &sessions_sql(plan, slot)).await?;
         let held = rows.first().and_then(|row| parsed(row, "held"));
         let held = held.ok_or_else(|| session.odd(doing, "no number"))?;
         session.close().await;
@@ -168,6 +162,7 @@ impl Generic {
             password,
             role: None,
             local_commit: false,
+            hosted: None,
         };
         let deadline = self.deadline();
         let session = Session::open(&self.connector, &who, self.limit, deadline).await?;
@@ -215,7 +210,8 @@ impl Generic {
                     settled.mend(told(&changes));
                 }
                 Ok(Next::Alone(change)) => {
-                    self.alone(doing, &change.sql, deadline).await?;
+                    self.alone(doing, &script(std::slice::from_ref(&change)), deadline)
+                        .await?;
                     settled.mend([change.what]);
                 }
                 Ok(Next::Nothing) => settled.applied = Applied::Done,
@@ -237,12 +233,15 @@ impl Generic {
         settled: &mut Settled,
     ) -> Result<(), ProviderError> {
         let doing = "granting in a tenant's database";
-        // As the owner from the first moment: what a tenant planted there finds no rights to take.
+        // As the owner from the first moment, which is all that it needs. Nothing that a tenant
+        // planted there may run in it: it could go back to the login's own rights.
         let owner = plan.database.owner();
         let session = self
-            .session(plan.database.as_str(), &owner, true, deadline)
+            .hosted(guard, plan.database.as_str(), &owner, deadline)
             .await?;
-        let Changes { changes, left } = inside(plan, &read_inside(&session, plan).await?);
+        let found = read_inside(&session, plan).await?;
+        let trapped = !found.traps.is_empty();
+        let Changes { changes, left } = inside(plan, &found);
         settled.left = left;
         if !changes.is_empty() {
             lock(guard, epoch, Need::Writable).await?;
@@ -250,13 +249,13 @@ impl Generic {
             guard.run(doing, "COMMIT").await?;
             settled.mend(told(&changes));
         }
-        if !plan.extensions.is_empty() {
+        if !plan.extensions.is_empty() && !trapped {
             let offers = read_offers(&session, plan).await?;
             let (making, refused) = missing(plan, &offers);
             settled.refused = refused;
             for one in making {
                 lock(guard, epoch, Need::Writable).await?;
-                match self.make_extension(plan, &one, deadline).await? {
+                match self.make_extension(guard, plan, &one, deadline).await? {
                     Some(refused) => settled.refused.push(refused),
                     None => settled.mend([format!("extension {} was not there", one.extension)]),
                 }
@@ -280,6 +279,15 @@ impl Generic {
         session.close().await;
         Ok(())
     }
+}
+
+pub(super) fn sessions_sql(plan: &TenantPlan, slot: Slot) -> String {
+    let names = logins(&plan.database).filter(|(_, of, _)| *of == slot);
+    let names: Vec<_> = names.map(|(_, _, name)| quote_literal(&name)).collect();
+    format!(
+        "SELECT count(*) AS held FROM pg_stat_activity WHERE usename IN ({})",
+        names.join(", ")
+    )
 }
 
 /// The statements, and the end of the transaction that the lock began.

@@ -37,25 +37,26 @@ pub enum Why {
 /// What the server has of an extension.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Offer {
-    installed: bool,
-    /// A role that may create in the database may make it.
-    trusted: bool,
+    pub(super) installed: bool,
+    /// A role that may create in the database may make it: it is trusted, or needs no superuser.
+    /// The script of the latter runs with its maker's rights, in a schema that the tenant rules.
+    pub(super) trusted: bool,
     /// It chooses its schema itself.
-    fixed: bool,
+    pub(super) fixed: bool,
 }
 
 /// The planned extensions that the server knows, and whether there is a schema `public`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Offers {
-    known: BTreeMap<String, Offer>,
-    has_public: bool,
+    pub(super) known: BTreeMap<String, Offer>,
+    pub(super) has_public: bool,
 }
 
 /// Statements for what is missing, each by itself: first as whom, then the statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Making {
     pub(super) extension: String,
-    /// As the owner of the database, whose rights are enough for a trusted one.
+    /// As the owner of the database, whose rights are enough for it.
     pub(super) as_owner: bool,
     pub(super) sql: String,
 }
@@ -101,20 +102,7 @@ pub(super) async fn read_offers(
     plan: &TenantPlan,
 ) -> Result<Offers, ProviderError> {
     let doing = "reading what extensions there are";
-    let names: Vec<String> = plan.extensions.iter().map(|n| quote_literal(n)).collect();
-    let sql = format!(
-        "SELECT e.name, e.installed_version IS NOT NULL AS installed,
-  coalesce(v.trusted, false) AS trusted, v.schema IS NOT NULL AS fixed
-FROM pg_available_extensions e
-LEFT JOIN pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
-WHERE e.name IN ({names})
-UNION ALL
-SELECT extname, true, false, false FROM pg_extension
-WHERE extname IN ({names}) AND extname NOT IN (SELECT name FROM pg_available_extensions);
-SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public') AS has_public",
-        names = names.join(", ")
-    );
-    let mut results = session.query(doing, &sql).await?;
+    let mut results = session.query(doing, &offers_sql(plan)).await?;
     let (Some(public), Some(rows)) = (results.pop(), results.pop()) else {
         return Err(session.odd(doing, "fewer than two results"));
     };
@@ -130,10 +118,27 @@ SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public') AS has_public"
     })
 }
 
+pub(super) fn offers_sql(plan: &TenantPlan) -> String {
+    let names: Vec<String> = plan.extensions.iter().map(|n| quote_literal(n)).collect();
+    format!(
+        "SELECT e.name, e.installed_version IS NOT NULL AS installed,
+  coalesce(v.trusted OR NOT v.superuser, false) AS trusted, v.schema IS NOT NULL AS fixed
+FROM pg_available_extensions e
+LEFT JOIN pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version
+WHERE e.name IN ({names})
+UNION ALL
+SELECT extname, true, false, false FROM pg_extension
+WHERE extname IN ({names}) AND extname NOT IN (SELECT name FROM pg_available_extensions);
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public') AS has_public",
+        names = names.join(", ")
+    )
+}
+
 impl Generic {
     /// Makes one extension. A refusal by the server is an answer, everything else an error.
     pub(super) async fn make_extension(
         &self,
+        guard: &Session,
         plan: &TenantPlan,
         making: &Making,
         deadline: Instant,
@@ -141,7 +146,7 @@ impl Generic {
         let owner = plan.database.owner();
         let role = if making.as_owner { &owner } else { "none" };
         let database = plan.database.as_str();
-        let session = self.session(database, role, true, deadline).await?;
+        let session = self.hosted(guard, database, role, deadline).await?;
         let doing = "making an extension";
         let why = match session.run(doing, &making.sql).await {
             Ok(()) => None,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use domicile_core::names::{quote_identifier, quote_literal};
 
-use super::TenantPlan;
 use super::change::Change;
+use super::{TenantPlan, logins};
 use crate::error::ProviderError;
 use crate::session::{Session, text, truth};
 
@@ -23,6 +23,9 @@ pub(super) struct Inside {
     pub(super) unreadable: Vec<(String, String)>,
     /// The planned schemas that are there.
     pub(super) schemas: BTreeMap<String, SchemaState>,
+    /// Event triggers whose function a role of the tenant can replace, and that would run it with
+    /// the rights of Domicile's login.
+    pub(super) traps: Vec<String>,
 }
 
 /// A schema that is planned and there.
@@ -35,6 +38,9 @@ pub(super) struct SchemaState {
 /// Most tables that are made readable in one pass.
 const MAX_UNREADABLE: u32 = 10_000;
 
+/// Most event triggers that are told.
+const MAX_TRAPS: u32 = 8;
+
 /// What has to change inside, and what differs and is left alone.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -45,20 +51,24 @@ pub(super) struct Changes {
 /// Statements inside the database, run as its owner. Defaults come before schemas, so that they
 /// hold for them.
 pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
+    if !found.traps.is_empty() {
+        let (changes, left) = (Vec::new(), found.traps.iter().map(trap).collect());
+        return Changes { changes, left };
+    }
     let name = plan.database.reader();
     let reader = quote_identifier(&name);
     let mut changes = Vec::new();
-    let mut differs = |what: String, sql: String| changes.push(Change::new(what, sql));
+    let mut differs = |what: String, sql: Vec<String>| changes.push(Change::several(what, sql));
     if found.public_has_rights {
         differs(
             "PUBLIC had rights on schema public".into(),
-            "REVOKE ALL ON SCHEMA public FROM PUBLIC".into(),
+            vec!["REVOKE ALL ON SCHEMA public FROM PUBLIC".into()],
         );
     }
     if found.reader_locked_out {
         differs(
             format!("role {name} had no USAGE on schema public"),
-            format!("GRANT USAGE ON SCHEMA public TO {reader}"),
+            vec![format!("GRANT USAGE ON SCHEMA public TO {reader}")],
         );
     }
     if !found.defaults {
@@ -70,16 +80,14 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
         let defaults = defaults.map(|(right, kind)| {
             format!("ALTER DEFAULT PRIVILEGES GRANT {right} ON {kind} TO {reader}")
         });
-        differs(
-            format!("role {name} was not to read what is made from now on"),
-            defaults.join("; "),
-        );
+        let what = format!("role {name} was not to read what is made from now on");
+        differs(what, defaults.to_vec());
     }
     for (schema, table) in &found.unreadable {
         let quoted = format!("{}.{}", quote_identifier(schema), quote_identifier(table));
         differs(
             format!("role {name} could not read {schema}.{table}"),
-            format!("GRANT SELECT ON {quoted} TO {reader}"),
+            vec![format!("GRANT SELECT ON {quoted} TO {reader}")],
         );
     }
     let mut left = Vec::new();
@@ -88,7 +96,7 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
         match found.schemas.get(schema) {
             None => differs(
                 format!("schema {schema} was not there"),
-                format!("CREATE SCHEMA {quoted}"),
+                vec![format!("CREATE SCHEMA {quoted}")],
             ),
             // Whose it is cannot be changed without breaking who relies on it.
             Some(SchemaState { owner, .. }) if *owner != plan.database.owner() => {
@@ -98,7 +106,7 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
                 reader_uses: false, ..
             }) => differs(
                 format!("role {name} had no USAGE on schema {schema}"),
-                format!("GRANT USAGE ON SCHEMA {quoted} TO {reader}"),
+                vec![format!("GRANT USAGE ON SCHEMA {quoted} TO {reader}")],
             ),
             Some(SchemaState {
                 reader_uses: true, ..
@@ -108,14 +116,22 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
     Changes { changes, left }
 }
 
+fn trap(trigger: &String) -> String {
+    format!(
+        "event trigger {trigger:?} runs a function that the tenant can replace, so nothing was \
+         changed in the database"
+    )
+}
+
 pub(super) async fn read_inside(
     session: &Session,
     plan: &TenantPlan,
 ) -> Result<Inside, ProviderError> {
     let doing = "reading the grants in a tenant's database";
     let mut results = session.query(doing, &inside_sql(plan)).await?;
-    let (Some(schemas), Some(rows)) = (results.pop(), results.pop()) else {
-        return Err(session.odd(doing, "fewer than two results"));
+    let (Some(traps), Some(schemas), Some(rows)) = (results.pop(), results.pop(), results.pop())
+    else {
+        return Err(session.odd(doing, "fewer than three results"));
     };
     let row = rows.first().ok_or_else(|| session.odd(doing, "no row"))?;
     let named = |row, column| text(row, column).unwrap_or_default().to_owned();
@@ -132,6 +148,7 @@ pub(super) async fn read_inside(
         defaults: truth(row, "defaults"),
         unreadable: Vec::new(),
         schemas: schemas.collect(),
+        traps: traps.iter().map(|row| named(row, "evtname")).collect(),
     };
     if !inside.defaults {
         let reader = quote_literal(&plan.database.reader());
@@ -153,7 +170,7 @@ pub(super) async fn read_inside(
     Ok(inside)
 }
 
-fn inside_sql(plan: &TenantPlan) -> String {
+pub(super) fn inside_sql(plan: &TenantPlan) -> String {
     let reader = quote_literal(&plan.database.reader());
     let granted = |kind: char, right: &str| {
         format!(
@@ -165,6 +182,10 @@ fn inside_sql(plan: &TenantPlan) -> String {
     };
     let (tables, sequences) = (granted('r', "SELECT"), granted('S', "SELECT"));
     let schemas = granted('n', "USAGE");
+    let mut tenant = vec![plan.database.owner(), plan.database.reader()];
+    tenant.extend(logins(&plan.database).map(|(_, _, login)| login));
+    let tenant: Vec<String> = tenant.iter().map(|name| quote_literal(name)).collect();
+    let tenant = tenant.join(", ");
     let planned: Vec<String> = plan
         .schemas
         .iter()
@@ -190,6 +211,11 @@ SELECT n.nspname, pg_get_userbyid(n.nspowner) AS owner,
   EXISTS (SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
           WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE')
     AS reader_uses
-FROM pg_namespace n WHERE n.nspname IN ({planned})"
+FROM pg_namespace n WHERE n.nspname IN ({planned});
+SELECT e.evtname
+FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_roles r ON r.oid = p.proowner
+WHERE e.evtenabled <> 'D' AND r.rolname IN ({tenant})
+  AND current_setting('event_triggers', true) IS DISTINCT FROM 'off'
+ORDER BY e.evtname LIMIT {MAX_TRAPS}"
     )
 }

@@ -5,6 +5,8 @@ mod change;
 mod drop;
 mod effects;
 mod extensions;
+#[cfg(test)]
+mod fuzz;
 mod inside;
 mod observe;
 mod plan;

@@ -65,6 +65,7 @@ mod tests {
         let database = DatabaseState {
             owner: "app".into(),
             open: true,
+            limit: -1,
             public_has_rights: true,
             ..DatabaseState::default()
         };

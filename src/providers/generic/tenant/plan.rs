@@ -8,6 +8,7 @@ use super::change::Change;
 use super::state::{DatabaseState, RoleState, State};
 use super::{TenantPlan, logins};
 use crate::error::ProviderError;
+use crate::generic::release::joined;
 use crate::scram::Verifier;
 
 /// Marks a login without a credential; see `sql::TENANTS`.
@@ -157,14 +158,9 @@ fn roles(plan: &TenantPlan, state: &State) -> Vec<Change> {
     }
     if state.roles.get(&owner).is_none_or(|role| !role.ours_to_use) {
         // Making a database for the owner, and working in it, needs the owner's rights.
-        let with = if state.major >= 16 {
-            " WITH INHERIT TRUE, SET TRUE"
-        } else {
-            ""
-        };
         changes.push(Change::new(
             format!("Domicile's login was no member of role {owner}"),
-            format!("GRANT {} TO CURRENT_USER{with}", quote_identifier(&owner)),
+            joined(&owner, state.major),
         ));
     }
     for (access, slot, name) in logins(&plan.database) {
@@ -196,9 +192,12 @@ fn roles(plan: &TenantPlan, state: &State) -> Vec<Change> {
 
 fn create(changes: &mut Vec<Change>, plan: &TenantPlan, name: &str, with: &str) {
     let (role, marker) = (quote_identifier(name), quote_literal(&plan.marker()));
-    changes.push(Change::new(
+    changes.push(Change::several(
         format!("role {name} was not there"),
-        format!("CREATE ROLE {role} {with}; COMMENT ON ROLE {role} IS {marker}"),
+        [
+            format!("CREATE ROLE {role} {with}"),
+            format!("COMMENT ON ROLE {role} IS {marker}"),
+        ],
     ));
 }
 
@@ -295,6 +294,19 @@ fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<Change
                 format!("ALTER ROLE {login} IN DATABASE {database} SET role = {owner}"),
             );
         }
+    }
+    // Its owner may set these, and so shut Domicile out.
+    if found.limit != -1 {
+        differs(
+            format!("database {named} had connection limit {}", found.limit),
+            format!("ALTER DATABASE {database} CONNECTION LIMIT -1"),
+        );
+    }
+    if found.template {
+        differs(
+            format!("database {named} was a template"),
+            format!("ALTER DATABASE {database} IS_TEMPLATE false"),
+        );
     }
     if !found.open {
         differs(

@@ -43,6 +43,10 @@ pub(super) struct DatabaseState {
     pub(super) owner_marker: Option<String>,
     pub(super) comment: Option<String>,
     pub(super) open: bool,
+    /// Most sessions in it; -1 for no limit.
+    pub(super) limit: i64,
+    /// Everybody who may make databases may copy it.
+    pub(super) template: bool,
     /// Dropping it was begun: the server lets nobody in any more.
     pub(super) half_dropped: bool,
     pub(super) public_has_rights: bool,
@@ -88,6 +92,8 @@ pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, 
         owner_marker: text(row, "owner_marker").map(str::to_owned),
         comment: text(row, "comment").map(str::to_owned),
         open: truth(row, "datallowconn"),
+        limit: parsed(row, "datconnlimit").unwrap_or(-1),
+        template: truth(row, "datistemplate"),
         half_dropped: truth(row, "half_dropped"),
         public_has_rights: truth(row, "public_has_rights"),
         reader_connects: truth(row, "reader_connects"),
@@ -103,7 +109,7 @@ pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, 
     })
 }
 
-fn outside_sql(plan: &TenantPlan, major: u32) -> String {
+pub(super) fn outside_sql(plan: &TenantPlan, major: u32) -> String {
     let database = quote_literal(plan.database.as_str());
     let (owner, reader) = (
         quote_literal(&plan.database.owner()),
@@ -146,7 +152,8 @@ fn outside_sql(plan: &TenantPlan, major: u32) -> String {
   pg_has_role(r.oid, 'USAGE') {set} AS ours_to_use
 FROM pg_roles r WHERE r.rolname IN ({names});
 SELECT o.rolname AS owner, shobj_description(d.datdba, 'pg_authid') AS owner_marker,
-  shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn,
+  shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn, d.datconnlimit,
+  d.datistemplate,
   d.datconnlimit = -2 AS half_dropped,
   EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
           WHERE a.grantee = 0) AS public_has_rights,
