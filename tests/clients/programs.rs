@@ -46,7 +46,8 @@ impl Client {
         }
     }
 
-    /// A command that ends, on a starved machine too, and knows nothing of this process, not even its home.
+    /// A command that ends, on a starved machine too, and knows nothing of this process, not even
+    /// its home.
     pub(crate) fn command(self, home: &Path) -> Command {
         let mut command = Command::new("timeout");
         command.env_clear().current_dir(home).stdin(Stdio::null());

@@ -1,5 +1,4 @@
-//! What would happen if a region were lost: the machine's own answer, on a world imagined from
-//! what is known now. Nothing is decided here; [`decide`] is asked.
+//! What would happen if a region were lost: the answer of [`decide`] on a world that is imagined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +19,7 @@ use crate::time::{Mono, Now};
 const PLANNER: &str = "plan";
 /// The imagined moment on the monotonic clock: later than any heartbeat that is imagined.
 const MOMENT: Mono = Mono(1 << 50);
-/// What `failover.md` allows for replaying what was received, for the promotion and for turning
-/// Secrets and workloads, in seconds: upper limits of the sum that it promises, not measurements.
+/// Upper limits, not measurements, for replay, promotion, and Secrets and workloads, in seconds.
 const CATCH_UP_SECONDS: u32 = 30;
 const PROMOTE_SECONDS: u32 = 30;
 const REROUTE_SECONDS: u32 = 60;
@@ -35,8 +33,7 @@ pub struct Known {
     pub jurisdiction: Option<Jurisdiction>,
     /// Its region is suspended.
     pub suspended: bool,
-    /// Whether it answers, as far as known. What is not known is taken for yes, and the caller
-    /// says so.
+    /// Whether it answers; what is not known is taken for yes, and the caller says so.
     pub answers: bool,
     /// It follows the active server, and its heartbeats keep up.
     pub follows: bool,

@@ -116,7 +116,6 @@ async fn without_a_right_what_it_is_for_fails_and_is_told(binaries: &Binaries) {
         world.sql("postgres", &revoke("PUBLIC"));
         assert!(!failed(of), "{function}");
         world.sql("postgres", &revoke("domicile_admin"));
-        // The standby hears of it a moment later.
         eventually(function, || failed(of));
         world.sql("postgres", &admin_sql(ADMIN));
         eventually(function, || !failed(of));

@@ -104,42 +104,44 @@ fn table(rows: &[Row]) -> Vec<String> {
         ];
         (row.placements, figures)
     };
-    let calm = [
-        "placements",
-        "reads/min",
-        "writes/min",
-        "sessions/min",
-        "SQL writes/min",
-        "% of a core",
-        "MiB",
-        "restart: reads",
-        "restart: writes",
-        "restart: sessions",
-    ];
-    let of_calm = |row: &Row| {
-        let calm = row.calm;
-        let figures = vec![
-            calm.reads,
-            calm.writes + calm.events,
-            calm.sessions,
-            calm.transactions,
-            calm.cpu * 100.0 / 60.0,
-            row.resident,
-            row.restart.reads,
-            row.restart.writes + row.restart.events,
-            row.restart.sessions,
-        ];
-        (row.placements, figures)
-    };
     let mut lines = markdown(&placing, rows.iter().map(of_placing));
     lines.push(String::new());
-    lines.extend(markdown(&calm, rows.iter().map(of_calm)));
+    lines.extend(markdown(&CALM_NAMES, rows.iter().map(of_calm)));
     lines.push(String::new());
-    lines.extend(markdown(&TROUBLE, rows.iter().map(of_trouble)));
+    lines.extend(markdown(&TROUBLE_NAMES, rows.iter().map(of_trouble)));
     lines
 }
 
-const TROUBLE: [&str; 7] = [
+const CALM_NAMES: [&str; 10] = [
+    "placements",
+    "reads/min",
+    "writes/min",
+    "sessions/min",
+    "SQL writes/min",
+    "% of a core",
+    "MiB",
+    "restart: reads",
+    "restart: writes",
+    "restart: sessions",
+];
+
+fn of_calm(row: &Row) -> (usize, Vec<f64>) {
+    let (calm, restart) = (row.calm, row.restart);
+    let figures = vec![
+        calm.reads,
+        calm.writes + calm.events,
+        calm.sessions,
+        calm.transactions,
+        calm.cpu * 100.0 / 60.0,
+        row.resident,
+        restart.reads,
+        restart.writes + restart.events,
+        restart.sessions,
+    ];
+    (row.placements, figures)
+}
+
+const TROUBLE_NAMES: [&str; 7] = [
     "placements",
     "alone p50",
     "alone max",
