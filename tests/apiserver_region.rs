@@ -12,8 +12,6 @@ use std::time::Duration;
 use domicile_api::Region;
 use domicile_api::conditions::{ConditionType, find};
 use domicile_api::meta::{ACCEPT_SYSTEM_IDENTIFIER, RECONCILE_AT};
-use domicile_lab::cluster::API_PORT;
-use domicile_lab::space::NODE_ADDRESS;
 use domicile_operator::telemetry::ControllerLabels;
 use domicile_tests::operator::{NAMESPACE, Running};
 use k8s_openapi::api::events::v1::Event;
@@ -56,7 +54,7 @@ fn delete_all(running: &Running) {
     running.lab.kubectl(&arguments).unwrap();
 }
 
-/// Faults: 24, 53, 60, 61.
+/// Faults: 53, 60, 61.
 fn each_fault_has_its_own_reason(running: &Running) {
     secret(
         running,
@@ -84,14 +82,6 @@ fn each_fault_has_its_own_reason(running: &Running) {
             5432,
         ),
         ("Unreachable", "eu-west-ca", "eu-west-admin", WEST, 1),
-        // The API server speaks no PostgreSQL, and is told nothing but that TLS is wanted.
-        (
-            "CertificateInvalid",
-            "eu-west-ca",
-            "eu-west-admin",
-            NODE_ADDRESS,
-            API_PORT,
-        ),
         ("SecretInvalid", "eu-west-ca", "no-password", WEST, 5432),
         ("SecretNotFound", "eu-west-ca", "nowhere", WEST, 5432),
     ];

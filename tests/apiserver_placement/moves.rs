@@ -11,12 +11,12 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::changed;
-use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
+use super::world::{SOON, SPACE, World, deployment, region, tenant};
 
 const CENTRAL: &str = "10.77.0.2";
 const MOVE: Duration = Duration::from_mins(2);
 
-/// Faults: 89.
+/// Faults: 89, 92.
 pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &World) {
     world.apply(&region("eu-central", "EU", CENTRAL, "eu-central-admin"));
     world.await_region("eu-central", "Serving");
@@ -72,14 +72,37 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
         let conditions = policy_status(world).conditions;
         is_true(&conditions, ConditionType::FailbackReady).then_some(())
     });
-    operate(world, "back", "Failback", "eu-west");
-    let back = serves(world, "eu-west", WEST, &home);
-    assert_eq!(back, home);
+    the_policy_is_deleted_on_the_way_home(world, &api);
+    assert_eq!(world.secret("mover-db").unwrap(), home);
+    assert!(world.can_log_in("eu-west", &home));
     world.running.lab.regions().rejoin("eu-central").unwrap();
-    remove(world, &api, "eu");
     world.delete(SPACE, "mover");
     world.await_gone(SPACE, "mover");
     assert!(!world.database_exists("eu-west", "tenant_mover"));
+}
+
+/// It stays until the move has ended, and takes nothing of it along.
+fn the_policy_is_deleted_on_the_way_home(world: &World, api: &Api<FailoverPolicy>) {
+    begin(world, "back", "Failback", "eu-west");
+    world.running.until("the move has begun", MOVE, || {
+        policy_status(world).journal.map(drop)
+    });
+    remove(world, api, "eu");
+    let kept = world.running.block_on(api.get_opt("eu")).unwrap();
+    let deleted = kept.and_then(|policy| policy.metadata.deletion_timestamp);
+    assert!(deleted.is_some(), "the policy went before its move");
+    ends(world, "back");
+    world.running.until("the policy is gone", MOVE, || {
+        let found = world.running.block_on(api.get_opt("eu")).unwrap();
+        found.is_none().then_some(())
+    });
+    world.poke("mover", "home");
+    world.await_ready(SPACE, "mover", "True", "Placed");
+    let status = world.placement(SPACE, "mover").unwrap().status.unwrap();
+    assert_eq!(status.active_region.as_deref(), Some("eu-west"));
+    let row = "SELECT epoch, writable FROM domicile.authority";
+    let epoch = status.epoch.unwrap();
+    assert_eq!(world.sql("eu-west", row), format!("{epoch}|t"));
 }
 
 /// Makes the tenant with two workloads. Where their server is gone they wait for no wave: none ever
@@ -225,6 +248,11 @@ fn serves(
 }
 
 fn operate(world: &World, name: &str, type_: &str, target: &str) {
+    begin(world, name, type_, target);
+    ends(world, name);
+}
+
+fn begin(world: &World, name: &str, type_: &str, target: &str) {
     world.running.until("the policy is steady", SOON, || {
         let state = policy_status(world).state?;
         (state.as_str() == "Steady").then_some(())
@@ -237,6 +265,9 @@ fn operate(world: &World, name: &str, type_: &str, target: &str) {
             "expectedEpoch": policy_status(world).epoch.unwrap_or(0), "reason": "a test",
         },
     }));
+}
+
+fn ends(world: &World, name: &str) {
     let api: Api<FailoverOperation> = Api::all(world.running.admin.clone());
     world
         .running
