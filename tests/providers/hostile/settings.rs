@@ -1,13 +1,10 @@
 //! The owner of a database may change nearly every setting of every session in it.
 
-use std::time::Duration;
-
 use domicile_core::facts::Epoch;
 use domicile_core::names::{Access, Slot};
 use domicile_lab::postgres::Binaries;
 use domicile_providers::{Applied, scram_verifier};
 use secrecy::SecretString;
-use tokio::time::Instant;
 
 use crate::world::{CANARY, World, facts, on_both_versions, place, plan, verifiers};
 
@@ -66,13 +63,11 @@ async fn no_setting_of_a_tenant_stops_or_misleads_the_operator(binaries: &Binari
                      WHERE d.datname = 'acme' AND s.setrole = 0";
         let taken: u32 = world.sql("postgres", taken).parse().unwrap();
         assert!(taken > 100, "only {taken} settings were taken");
-        let began = Instant::now();
         let settled = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
         let settled = settled.unwrap_or_else(|error| panic!("{number} {flag}: {error}"));
         assert_eq!(settled.mended.len(), 2, "{:?}", settled.mended);
         let again = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
         assert_eq!(again.unwrap().applied, Applied::Already);
-        assert!(began.elapsed() < Duration::from_secs(5), "{number} {flag}");
         facts(&provider).await;
         println!("{taken} settings at {number}, {flag}, {text}: one look mended what differed");
         if number != "s.max_val" {
