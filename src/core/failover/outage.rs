@@ -16,7 +16,7 @@ pub(super) fn suspect(seen: &Observation, guards: &[Guard]) -> Outcome {
         return to_steady(seen, "RegionNotFound");
     };
     if is_over(active) {
-        return to_steady(seen, "Recovered");
+        return to_steady(seen, ended(seen));
     }
     let confirmed = guards
         .iter()
@@ -48,7 +48,7 @@ pub(super) fn outage(
     candidate: Option<&RegionName>,
 ) -> Outcome {
     if seen.active().is_none_or(is_over) {
-        return to_steady(seen, "Recovered");
+        return to_steady(seen, ended(seen));
     }
     let (Some(target), true) = (candidate, guards.iter().all(|g| g.ok)) else {
         let stored = seen.stored.enter(State::Blocked, seen.now.wall);
@@ -72,7 +72,7 @@ pub(super) fn outage(
 
 pub(super) fn blocked(seen: &Observation, guards: &[Guard]) -> Outcome {
     if seen.active().is_none_or(is_over) {
-        return to_steady(seen, "Recovered");
+        return to_steady(seen, ended(seen));
     }
     let asked_already = seen.ended.contains(&seen.own_operation());
     if guards.iter().all(|g| g.ok) && !guards.is_empty() && !asked_already {
@@ -118,11 +118,8 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
             journal: None,
             ..calm_again(seen)
         };
-        return Outcome::new(
-            Answer::Move(Box::new(stored)),
-            "Recovered",
-            "the primary is back",
-        );
+        let message = "the outage is over, and so is its question";
+        return Outcome::new(Answer::Move(Box::new(stored)), ended(seen), message);
     }
     let approved = seen
         .requests
@@ -242,9 +239,22 @@ fn bearable(seen: &Observation, journal: &Journal, facts: &Facts) -> bool {
     answers || guards::loss_allowed(seen, loss, &journal.accept)
 }
 
-/// True when the active server counts as healthy again, or may be silent: its region is suspended.
+/// True when the active server counts as healthy again.
+fn recovered(active: &ServerView) -> bool {
+    active.verdict == Verdict::Up && active.live
+}
+
+/// True when it did, or may be silent: its region is suspended.
 fn is_over(active: &ServerView) -> bool {
-    active.suspended || (active.verdict == Verdict::Up && active.live)
+    active.suspended || recovered(active)
+}
+
+/// Why an outage is over.
+fn ended(seen: &Observation) -> &'static str {
+    match seen.active() {
+        Some(active) if !recovered(active) => "RegionSuspended",
+        Some(_) | None => "Recovered",
+    }
 }
 
 fn calm_again(seen: &Observation) -> Stored {

@@ -31,6 +31,7 @@ fn silence_is_no_outage_and_ends_one() {
         }
         server(&mut seen, "west").suspended = true;
         assert_eq!(state_after(&seen), State::Steady, "{}", state.as_str());
+        assert_eq!(decide(&seen).reason, "RegionSuspended");
     }
 }
 

@@ -89,7 +89,10 @@ pub(super) async fn make(
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
     let settled = match made {
-        Ok(settled) => settled,
+        Ok(settled) => {
+            progress.heard = Some(true);
+            settled
+        }
         Err(error) => return Err(taken(ctx, &server, (tenant, plan), &error, progress).await),
     };
     let message = format!(

@@ -302,20 +302,15 @@ fn whole(seen: &Observation, reachable: &Joint, rights: &Joint) -> Finding {
         let message = format!("{name}/{server} and {twin} have one address: remove one of them");
         return stalled(Reason::DuplicateServer, message);
     }
-    if seen.region.spec.state == RegionState::Suspended {
-        let message = "it takes no tenants, and silence of its servers is no outage, until \
-                       `spec.state` says otherwise";
-        return Finding {
-            summary: Summary::Ready,
-            reason: Reason::RegionSuspended,
-            message: message.to_owned(),
-        };
-    }
+    let suspended = seen.region.spec.state == RegionState::Suspended;
     match (reachable, rights) {
         (Joint::Fails { reason, message } | Joint::Open { reason, message }, _)
             if needs_a_person(*reason) =>
         {
             stalled(*reason, message.clone())
+        }
+        (Joint::Fails { message, .. } | Joint::Open { message, .. }, _) if suspended => {
+            purposeful(&seen.region.spec, message)
         }
         (Joint::Fails { reason, message }, _) => Finding {
             summary: Summary::NotReady,
@@ -331,20 +326,31 @@ fn whole(seen: &Observation, reachable: &Joint, rights: &Joint) -> Finding {
             stalled(*reason, message.clone())
         }
         (Joint::Holds { message, .. }, Joint::Holds { .. } | Joint::Open { .. }) => {
-            let (reason, state) = purpose(&seen.region.spec);
-            Finding {
-                summary: Summary::Ready,
-                reason,
-                message: format!("{message}{state}"),
-            }
+            purposeful(&seen.region.spec, message)
         }
+    }
+}
+
+/// All is as the region's state wants it.
+fn purposeful(spec: &RegionSpec, message: &str) -> Finding {
+    let (reason, state) = purpose(spec);
+    Finding {
+        summary: Summary::Ready,
+        reason,
+        message: format!("{message}{state}"),
     }
 }
 
 /// What the region is for, as its state says: the reason of `Ready`, and what is added to it.
 fn purpose(spec: &RegionSpec) -> (Reason, String) {
     match spec.state {
-        RegionState::Active | RegionState::Suspended => (Reason::Serving, String::new()),
+        RegionState::Active => (Reason::Serving, String::new()),
+        RegionState::Suspended => {
+            let text = "; it takes no tenants, and silence is no outage, until `spec.state` says \
+                        otherwise"
+                .to_owned();
+            (Reason::RegionSuspended, text)
+        }
         RegionState::Planned => {
             let text = "; placements wait until `spec.state` is Active".to_owned();
             (Reason::RegionPlanned, text)

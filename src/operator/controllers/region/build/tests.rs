@@ -183,15 +183,24 @@ fn tenants_are_counted_by_plan_and_by_server() {
 }
 
 #[test]
-fn a_suspended_region_is_as_it_should_be_though_its_servers_are_silent() {
-    let silent = sample(Verdict::Down, Some(ProbeFailure::TimedOut));
-    for sample in [sample(Verdict::Up, None), silent] {
+fn a_suspended_region_may_be_silent_and_yet_its_login_must_be_right() {
+    let failing = |failure| sample(Verdict::Down, Some(failure));
+    for (sample, told) in [
+        (sample(Verdict::Up, None), ("True", "RegionSuspended")),
+        (failing(ProbeFailure::TimedOut), ("True", "RegionSuspended")),
+        (
+            sample(
+                Verdict::Refusing(ProbeFailure::CredentialsDenied),
+                Some(ProbeFailure::CredentialsDenied),
+            ),
+            ("False", "CredentialsDenied"),
+        ),
+    ] {
         let mut seen = seen(Some(up()), Some(sample));
         let mut region = Region::clone(&seen.region);
         region.spec.state = serde_json::from_value(json!("Suspended")).unwrap();
         seen.region = Arc::new(region);
-        let status = status(&seen).unwrap();
-        assert_eq!(ready(&status), ("True", "RegionSuspended"));
+        assert_eq!(ready(&status(&seen).unwrap()), told);
     }
 }
 
