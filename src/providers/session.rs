@@ -1,9 +1,11 @@
 //! One session with one server: TLS, SCRAM, and a deadline over all of it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_core::health::ProbeFailure;
+use futures::TryStreamExt;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
@@ -26,7 +28,7 @@ const APPLICATION_NAME: &str = "domicile";
 /// Oldest PostgreSQL that has what Domicile uses (grants on parameters, `pg_database_owner`).
 const OLDEST_MAJOR: u32 = 15;
 
-/// Most rows that one statement may return; more is a fault, not data.
+/// Most rows that the statements of one call may return; more is a fault, not data.
 const MAX_ROWS: usize = 100_000;
 
 /// Where a server listens and how Domicile logs in.
@@ -200,22 +202,29 @@ impl Session {
         doing: &'static str,
         sql: &str,
     ) -> Result<Vec<Vec<SimpleQueryRow>>, ProviderError> {
-        let messages = match timeout_at(self.deadline, self.client.simple_query(sql)).await {
-            Err(_) => return Err(self.late(doing)),
-            Ok(Err(e)) => return Err(translate(self.server.clone(), doing, &e)),
-            Ok(Ok(messages)) => messages,
-        };
-        if messages.len() > MAX_ROWS {
-            return Err(self.odd(doing, format!("more than {MAX_ROWS} rows")));
-        }
-        let mut results = Vec::new();
-        let mut rows = Vec::new();
-        for message in messages {
-            match message {
-                SimpleQueryMessage::Row(row) => rows.push(row),
-                SimpleQueryMessage::CommandComplete(_) => results.push(std::mem::take(&mut rows)),
+        let failed = |error: &tokio_postgres::Error| translate(self.server.clone(), doing, error);
+        let begun = timeout_at(self.deadline, self.client.simple_query_raw(sql)).await;
+        let messages = begun.map_err(|_| self.late(doing))?;
+        let mut messages = pin!(messages.map_err(|error| failed(&error))?);
+        let (mut results, mut rows, mut count) = (Vec::new(), Vec::new(), 0);
+        loop {
+            // One by one: an answer without end must not be kept until the deadline.
+            let next = timeout_at(self.deadline, messages.try_next()).await;
+            let next = next.map_err(|_| self.late(doing))?;
+            match next.map_err(|error| failed(&error))? {
+                None => break,
+                Some(SimpleQueryMessage::Row(_)) if count >= MAX_ROWS => {
+                    return Err(self.odd(doing, format!("more than {MAX_ROWS} rows")));
+                }
+                Some(SimpleQueryMessage::Row(row)) => {
+                    count += 1;
+                    rows.push(row);
+                }
+                Some(SimpleQueryMessage::CommandComplete(_)) => {
+                    results.push(std::mem::take(&mut rows));
+                }
                 // The columns of what comes next, and whatever a later protocol adds.
-                SimpleQueryMessage::RowDescription(_) | _ => {}
+                Some(SimpleQueryMessage::RowDescription(_) | _) => {}
             }
         }
         Ok(results)

@@ -16,6 +16,7 @@ use crate::world::{World, on_both_versions};
 
 on_both_versions!(
     an_address_that_swallows_everything_is_given_up_in_time,
+    an_answer_without_end_is_not_read_to_its_end,
     wherever_a_server_falls_silent_the_call_ends_in_time,
 );
 
@@ -54,6 +55,23 @@ async fn an_address_that_swallows_everything_is_given_up_in_time(binaries: &Bina
     assert_eq!(failure, ProbeFailure::Unreachable, "{text}");
     assert!(failure.suggests_outage());
     assert!(took > limit / 2 && took < limit, "{took:?}");
+}
+
+/// Faults: 25.
+async fn an_answer_without_end_is_not_read_to_its_end(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    provider.ensure_tables().await.unwrap();
+    let endless = "DROP TABLE domicile.heartbeat; CREATE VIEW domicile.heartbeat AS
+        SELECT n AS sequence, 'x' AS leader, n AS at_ms, n AS epoch
+        FROM generate_series(1, 100000) n, generate_series(1, 10000);
+        GRANT SELECT ON domicile.heartbeat TO PUBLIC";
+    world.sql("postgres", endless);
+    let probe = provider.probe(Mono(0)).await;
+    let Probe::Failed(_, text) = probe else {
+        panic!("answered: {probe:?}");
+    };
+    assert!(text.contains("more than 100000 rows"), "{text}");
 }
 
 /// Faults: 25, 55.
