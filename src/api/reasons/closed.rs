@@ -1,7 +1,7 @@
 //! An enum of words with their meanings, from one list.
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {
+    (: $($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {
         /// Why a condition has its status, in one word for machines.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[doc = $doc])+ $variant),+ }
