@@ -15,6 +15,7 @@ use domicile_core::placement::{self, Hold, PolicyView, Recorded, RegionState, Ro
 use super::choose::{Map, no_region, unseated};
 use super::error::Halt;
 use super::progress::{Progress, Stop, Until};
+use super::regional;
 use super::room::Room;
 use crate::context::Ctx;
 use crate::kube::cache::Unreadable;
@@ -87,6 +88,8 @@ pub(super) fn seat(
     let copies = placement::copies(known, policy, allowed, &map.regions);
     residency(&copies, progress);
     progress.copies = Some(copies);
+    let reach = (&residence, &server, policy);
+    progress.clusters = Some(regional::plan(ctx, tenant, &map, reach, false));
     let last = recorded.as_ref().map(|(server, epoch)| Recorded {
         active: server.region.clone(),
         epoch: *epoch,
@@ -103,6 +106,8 @@ pub(super) fn seat(
     let place = place.and_then(|region| region.server(&server.server));
     let listed = place.map(|place| place.extensions.clone());
     progress.copies = Some(placement::copies(&active, policy, allowed, &map.regions));
+    let steady = policy.is_none() || state == Some(State::Steady);
+    progress.clusters = Some(regional::plan(ctx, tenant, &map, reach, steady));
     Ok(Seat {
         database,
         home_key: key_of(ctx, &residence.home)?,
@@ -116,7 +121,7 @@ pub(super) fn seat(
         epoch,
         repointing: state == Some(State::Rerouting),
         brief: state != Some(State::Steady) && brief(ctx, policy),
-        steady: policy.is_none() || state == Some(State::Steady),
+        steady,
         guard: policy.and_then(|policy| {
             let machine = policy.machine.as_ref()?;
             Some((policy.name.clone(), machine.epoch))
