@@ -39,6 +39,8 @@ mod namespace;
 mod orphans;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
+#[path = "apiserver_placement/regional.rs"]
+mod regional;
 #[path = "apiserver_placement/reload.rs"]
 mod reload;
 #[path = "apiserver_placement/rotation.rs"]
