@@ -64,10 +64,9 @@ pub(crate) fn a_cluster_that_is_down_delays_its_own_part_alone(world: &World, th
         arrives(world, there, name);
         world.await_ready(SPACE, name, "True", "Placed");
     }
-    for name in crowd.iter().map(String::as_str).chain(["other"]) {
-        world.delete(SPACE, name);
-        world.await_gone(SPACE, name);
-    }
+    let made = || crowd.iter().map(String::as_str).chain(["other"]);
+    made().for_each(|name| world.delete(SPACE, name));
+    made().for_each(|name| world.await_gone(SPACE, name));
     let left = there.names(world);
     assert_eq!(left, ["west-db"], "what was deleted is there");
 }

@@ -198,7 +198,7 @@ proptest! {
         prop_assert!(names(&recorded).iter().all(|name| found.of.contains_key(name)));
         let held: Vec<&RegionName> = found.of.keys().collect();
         for copy in secret_copies(held, &law(&laws), &regions) {
-            let law = copy.jurisdiction.as_ref().map(|law| law.as_str());
+            let law = copy.jurisdiction.as_ref().map(Jurisdiction::as_str);
             prop_assert_eq!(copy.compliant, law.is_some_and(|law| laws.contains(&law)));
         }
     }

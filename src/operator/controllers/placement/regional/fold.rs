@@ -284,11 +284,12 @@ enum Heard {
 
 fn heard(part: &Part) -> Heard {
     match (&part.look, part.errand) {
-        (_, Errand::Keep | Errand::Forget) | (Look::Withdrawn, _) => Heard::Nothing,
+        (_, Errand::Keep | Errand::Forget)
+        | (Look::Withdrawn, _)
+        | (Look::Unknown | Look::Pending, Errand::Withdraw) => Heard::Nothing,
         (Look::Delivered(share), _) => Heard::Share(share.clone()),
         (Look::Silent(message), _) => Heard::Silent(message.clone()),
         (Look::Barred(reason, message), _) => Heard::Barred(*reason, message.clone()),
-        (Look::Unknown | Look::Pending, Errand::Withdraw) => Heard::Nothing,
         (Look::Unknown | Look::Pending, Errand::Deliver) if part.new => Heard::Pending,
         (Look::Unknown | Look::Pending, Errand::Deliver) => Heard::Unknown,
     }
@@ -324,7 +325,7 @@ fn joined(mut findings: Vec<Finding>) -> Finding {
         .iter()
         .filter(fails)
         .min_by_key(|finding| rank(finding.reason));
-    let Some(worst) = worst.or(findings.first()) else {
+    let Some(worst) = worst.or_else(|| findings.first()) else {
         return failing(Reason::NoWorkloads, String::new());
     };
     let (status, reason) = (worst.status, worst.reason);

@@ -308,7 +308,6 @@ fn next(before: Option<Known>, outcome: Outcome, stamp: Option<Stamp>) -> Known 
         };
     };
     let (message, before) = match before {
-        None => (message, None),
         Some(Known {
             outcome: Outcome::Silent(first),
             before,
@@ -319,7 +318,7 @@ fn next(before: Option<Known>, outcome: Outcome, stamp: Option<Stamp>) -> Known 
             stamp,
             ..
         }) => (message, stamp.map(|stamp| Box::new((*share, stamp)))),
-        Some(_) => (message, None),
+        Some(_) | None => (message, None),
     };
     Known {
         outcome: Outcome::Silent(message),

@@ -115,7 +115,7 @@ struct Running {
 
 impl Running {
     async fn run(self) {
-        let work = AssertUnwindSafe(self.work()).catch_unwind();
+        let work = AssertUnwindSafe(Box::pin(self.work())).catch_unwind();
         let done = match self.ctx.clock.within(LIMIT, work).await {
             Ok(Ok(done)) => done,
             Ok(Err(_panic)) => {
