@@ -13,8 +13,8 @@ use crate::schema;
 /// Most selected workloads of a placement in one cluster.
 pub const MAX_WORKLOADS: usize = 64;
 
-/// Most clusters of regions that one placement's Secret is in: those of its home, of the region that
-/// holds it, and of the standbys of a policy.
+/// Most clusters of regions that one placement's Secret is in: those of its home, of the region
+/// that holds it, and of the standbys of a policy.
 pub const MAX_CLUSTERS: usize = 10;
 
 /// `status` is what the operator did and found.
@@ -62,8 +62,8 @@ pub struct TenantPlacementStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = schema::HEX))]
     pub secret_hash: Option<String>,
-    /// `workloads` are the selected workloads, in all clusters that get the Secret, and how far each
-    /// has rolled.
+    /// `workloads` are the selected workloads, in all clusters that get the Secret, and how far
+    /// each has rolled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = MAX_WORKLOADS * (MAX_CLUSTERS + 1)),
@@ -71,7 +71,7 @@ pub struct TenantPlacementStatus {
     )]
     pub workloads: Vec<WorkloadStatus>,
     /// `copies` are all servers that hold the tenant's data, and the clusters of regions that hold
-    /// its Secret, or may: an entry is there before the Secret is, and as long as it may be.
+    /// its Secret, or may: an entry is there before the Secret, and as long as that may be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,

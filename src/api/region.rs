@@ -67,11 +67,10 @@ pub struct RegionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub served_by: Option<String>,
-    /// `cluster` is the region's own Kubernetes cluster. The Secrets of tenants whose home or
-    /// standby is here go to their namespaces there, too, and into the workloads that are selected.
-    /// While the hub is lost, it holds the promise by which a primary in another region lives on;
-    /// the hub needs its permit to promote a server that stands here. The region holds no promise
-    /// while this is absent. To take it away is to give up what lies there.
+    /// `cluster` is the region's own Kubernetes cluster. It gets the Secrets of tenants whose home
+    /// or standby is here, and the workloads there that are selected. While the hub is lost, it
+    /// holds the promise by which a primary in another region lives on; the hub needs its permit to
+    /// promote a server that stands here. To take it away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
     /// `databaseServers` are the database servers that stand here, by name. May be empty only
@@ -298,8 +297,8 @@ pub struct RegionStatus {
     )]
     pub orphans: Vec<Orphan>,
     /// `orphanedSecrets` are Secrets of deleted placements in the region's own cluster, which could
-    /// not be reached. Each is deleted, and goes from here, once that answers. Who removes an entry,
-    /// the Region or its `cluster`, gives that up.
+    /// not be reached. Each is deleted, and goes from here, once that answers. Who removes an
+    /// entry, the Region or its `cluster`, gives that up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = MAX_ORPHANS),

@@ -21,43 +21,31 @@ use serde_json::{Value, json};
 
 use super::injection::{COMPLETE, injected};
 use super::world::{SOON, SPACE, WEST, World, deployment, tenant};
-use there::{CLUSTER, There, kubeconfig_secret, region_with};
+use there::{kubeconfig_secret, region_with};
+
+pub(super) use away::{
+    a_cluster_that_is_down_delays_its_own_part_alone,
+    a_deletion_does_not_wait_for_a_cluster_for_ever, a_deletion_takes_back_what_is_there,
+    a_region_that_is_lost_with_its_cluster_holds_up_no_failover,
+};
+pub(super) use law::a_cluster_outside_the_law_is_never_reached;
+pub(super) use there::{CLUSTER, There};
 
 const CENTRAL: &str = "10.77.0.2";
 const WEST_REGION: &str = "eu-west";
 
-#[test]
-fn the_clusters_of_regions_get_their_part() {
-    let world = World::start();
-    world.running.onboard(SPACE);
-    let there = There::start(&world);
-    world.apply(&region_with(WEST_REGION, "EU", WEST, CLUSTER));
-    world.await_region(WEST_REGION, "Serving");
-    a_namespace_that_is_missing_there_is_told_and_not_made(&world, &there);
-    the_secret_arrives_and_a_workload_gets_it(&world, &there);
-    a_settled_world_writes_nothing_there(&world, &there);
-    what_somebody_changed_there_is_put_back(&world, &there);
-    a_foreign_secret_there_is_left_alone(&world, &there);
-    a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(&world);
-    away::a_cluster_that_is_down_delays_its_own_part_alone(&world, &there);
-    away::a_deletion_takes_back_what_is_there(&world, &there);
-    away::a_deletion_does_not_wait_for_a_cluster_for_ever(&world, &there);
-    law::a_cluster_outside_the_law_is_never_reached(&world, &there);
-    away::a_region_that_is_lost_with_its_cluster_holds_up_no_failover(&world, &there);
-}
-
 /// Names its workloads in no cluster yet.
-fn a_namespace_that_is_missing_there_is_told_and_not_made(world: &World, there: &There) {
+pub(super) fn a_namespace_that_is_missing_there_is_told_and_not_made(world: &World, there: &There) {
     world.apply(&tenant("west", &injected("west", &json!({}))));
-    let barred = (ConditionType::Injected, "False", "NamespaceNotOnboarded");
+    let barred = (ConditionType::Injected, "False", "ClusterNotOnboarded");
     let told = world.await_condition(SPACE, "west", barred);
     assert!(told.contains("cluster of Region eu-west"), "{told}");
     assert!(
         told.contains("kubectl domicile onboard tenant-acme"),
         "{told}"
     );
-    world.await_ready(SPACE, "west", "True", "NamespaceNotOnboarded");
-    world.await_event(SPACE, "west", "NamespaceNotOnboarded");
+    world.await_ready(SPACE, "west", "True", "ClusterNotOnboarded");
+    world.await_event(SPACE, "west", "ClusterNotOnboarded");
     // The hub has its part.
     let data = world.secret("west-db").unwrap();
     assert!(world.can_log_in(WEST_REGION, &data));
@@ -82,7 +70,7 @@ fn arrives(world: &World, there: &There, name: &str) {
         });
 }
 
-fn the_secret_arrives_and_a_workload_gets_it(world: &World, there: &There) {
+pub(super) fn the_secret_arrives_and_a_workload_gets_it(world: &World, there: &There) {
     there.apply(&deployment("api", &json!({ "tenant": "west" }), &json!([])));
     let rolling = (ConditionType::Injected, "False", "RollingOut");
     let told = world.await_condition(SPACE, "west", rolling);
@@ -115,7 +103,7 @@ fn the_secret_arrives_and_a_workload_gets_it(world: &World, there: &There) {
     assert_eq!(found.unwrap().annotations()[REGION], WEST_REGION);
 }
 
-fn a_settled_world_writes_nothing_there(world: &World, there: &There) {
+pub(super) fn a_settled_world_writes_nothing_there(world: &World, there: &There) {
     let rest = |seconds| {
         let pause = world.running.ctx.clock.sleep(Duration::from_secs(seconds));
         world.running.block_on(pause);
@@ -134,7 +122,7 @@ fn a_settled_world_writes_nothing_there(world: &World, there: &There) {
     assert_eq!(hub, [] as [String; 0]);
 }
 
-fn what_somebody_changed_there_is_put_back(world: &World, there: &There) {
+pub(super) fn what_somebody_changed_there_is_put_back(world: &World, there: &There) {
     let patch = json!({ "stringData": { "password": "mine" } });
     let patch = Patch::Merge(&patch);
     let api = there.secrets();
@@ -146,7 +134,7 @@ fn what_somebody_changed_there_is_put_back(world: &World, there: &There) {
     arrives(world, there, "west");
 }
 
-fn a_foreign_secret_there_is_left_alone(world: &World, there: &There) {
+pub(super) fn a_foreign_secret_there_is_left_alone(world: &World, there: &There) {
     there.apply(&json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": "theirs-db", "namespace": SPACE },
@@ -171,7 +159,7 @@ fn a_foreign_secret_there_is_left_alone(world: &World, there: &There) {
 }
 
 /// Its own Secret is the hub's, and is not taken back when the region is to get none any more.
-fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &World) {
+pub(super) fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &World) {
     let running = &world.running;
     world.apply(&json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
@@ -214,4 +202,9 @@ fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &World) {
     world.delete(SPACE, "twice");
     world.await_gone(SPACE, "twice");
     assert_eq!(world.secret("twice-db"), None);
+}
+
+/// The Region of the second cluster.
+pub(super) fn home() -> Value {
+    region_with(WEST_REGION, "EU", WEST, CLUSTER)
 }

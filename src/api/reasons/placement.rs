@@ -101,6 +101,8 @@ macro_rules! placement {
         NamespaceNotOnboarded,
         /// The Region's own cluster does not answer; its part waits, and nothing else does.
         ClusterUnreachable,
+        /// The namespace is missing in the Region's own cluster, or refuses the operator.
+        ClusterNotOnboarded,
         /// The Region's own cluster does not take its kubeconfig; the message says why.
         ClusterRefused,
         /// The Secret in the Region's own cluster was given up: no way leads there any more.

@@ -119,7 +119,7 @@ impl There {
         signal(self.cluster.servers(), word);
     }
 
-    /// All requests about objects of the tenants' namespace by the operator so far: verb and object.
+    /// All requests of the operator about objects of the tenants' namespace: verb and object.
     pub(crate) fn requests(&self) -> Vec<String> {
         let log = fs::read_to_string(self.cluster.audit_log()).unwrap();
         let request = |line: &str| -> Option<String> {

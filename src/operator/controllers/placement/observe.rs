@@ -88,8 +88,8 @@ pub(super) fn seat(
     let copies = placement::copies(known, policy, allowed, &map.regions);
     residency(&copies, progress);
     progress.copies = Some(copies);
-    let reach = (&residence, &server, policy);
-    progress.clusters = Some(regional::plan(ctx, tenant, &map, reach, false));
+    let plan = |steady| regional::plan(&map, tenant, (&residence, &server, policy), steady);
+    progress.clusters = Some(plan(false));
     let last = recorded.as_ref().map(|(server, epoch)| Recorded {
         active: server.region.clone(),
         epoch: *epoch,
@@ -103,11 +103,10 @@ pub(super) fn seat(
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
     let place = map.regions.get(&server.region);
-    let place = place.and_then(|region| region.server(&server.server));
-    let listed = place.map(|place| place.extensions.clone());
+    let listed = place.and_then(|region| Some(region.server(&server.server)?.extensions.clone()));
     progress.copies = Some(placement::copies(&active, policy, allowed, &map.regions));
     let steady = policy.is_none() || state == Some(State::Steady);
-    progress.clusters = Some(regional::plan(ctx, tenant, &map, reach, steady));
+    progress.clusters = Some(plan(steady));
     Ok(Seat {
         database,
         home_key: key_of(ctx, &residence.home)?,

@@ -90,10 +90,12 @@ impl<'a> Place<'a> {
 
     /// What it means that the namespace refuses us.
     pub(super) fn not_onboarded(&self) -> Stop {
-        let there = if self.region.is_some() {
-            " there, after the namespace is made"
-        } else {
-            ""
+        let (reason, there) = match self.region {
+            None => (Reason::NamespaceNotOnboarded, ""),
+            Some(_) => {
+                let there = " there, after the namespace is made";
+                (Reason::ClusterNotOnboarded, there)
+            }
         };
         let message = format!(
             "the operator has no rights on Secrets and workloads in {}; apply what `kubectl \
@@ -101,16 +103,16 @@ impl<'a> Place<'a> {
             self.namespace(),
             namespace(self.tenant)
         );
-        Stop::new(Until::Person, Reason::NamespaceNotOnboarded, message)
+        Stop::new(Until::Person, reason, message)
     }
 
-    /// What it means that there is no such namespace: it is never made by us.
+    /// What it means that there is no such namespace in a region's cluster: it is never made by us.
     pub(super) fn no_namespace(&self) -> Stop {
         let message = format!(
             "there is no {}; make it, and apply what `kubectl domicile onboard {}` prints there",
             self.namespace(),
             namespace(self.tenant)
         );
-        Stop::new(Until::Person, Reason::NamespaceNotOnboarded, message)
+        Stop::new(Until::Person, Reason::ClusterNotOnboarded, message)
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
-use domicile_core::connection::RenderError;
+use domicile_core::connection::{RenderError, Rendered};
 use domicile_core::facts::Epoch;
 use domicile_core::placement::RegionState;
 use domicile_providers::{Endpoint, Generic};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
@@ -126,18 +127,7 @@ async fn provide(
     if let Some((reason, message)) = memory.missing(&uid) {
         progress.notice(reason, message);
     }
-    let Some(origin) = workloads::origin(tenant, progress) else {
-        return Ok(());
-    };
-    // What goes wrong with the workloads of one cluster is no matter of the others.
-    let rendered = Arc::new(rendered);
-    if progress.clusters.as_ref().is_some_and(Plan::delivers) {
-        let order = Order::new(Arc::clone(&rendered), origin.clone(), seat.epoch);
-        memory.regional.order(&uid, order);
-    }
-    workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;
-    let everywhere = regional::taken_up(tenant, memory, progress);
-    let taken_up = memory.taken_up(&uid, everywhere, ctx.clock.mono());
+    let taken_up = hand_out((hub, memory), seat.epoch, (rendered, published), progress).await?;
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
     rotate::turn(&target, &store, live, &chosen, progress).await?;
@@ -146,6 +136,29 @@ async fn provide(
         .locked_out
         .clone()
         .map_or(Ok(()), |stop| Err(stop.into()))
+}
+
+/// Gives the Secret to the workloads of the hub, and orders it for the clusters of regions. Answers
+/// for how many milliseconds all workloads have run with it.
+async fn hand_out(
+    (hub, memory): (&Place<'_>, &Memory),
+    epoch: Epoch,
+    (rendered, published): (Rendered, Option<Timestamp>),
+    progress: &mut Progress,
+) -> Result<Option<u64>, Halt> {
+    let Place { ctx, tenant, .. } = *hub;
+    let Some(origin) = workloads::origin(tenant, progress) else {
+        return Ok(None);
+    };
+    let (uid, rendered) = (tenant.uid().unwrap_or_default(), Arc::new(rendered));
+    // Before the workloads: what is wrong with those of one cluster is no matter of the others.
+    if progress.clusters.as_ref().is_some_and(Plan::delivers) {
+        let order = Order::new(Arc::clone(&rendered), origin.clone(), epoch);
+        memory.regional.order(&uid, order);
+    }
+    workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;
+    let everywhere = regional::taken_up(tenant, memory, progress);
+    Ok(memory.taken_up(&uid, everywhere, ctx.clock.mono()))
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so

@@ -13,7 +13,6 @@ use kube::ResourceExt;
 
 use super::memory::{Look, Share};
 use super::recorded;
-use crate::context::Ctx;
 use crate::controllers::placement::choose::{Map, Residence};
 use crate::controllers::placement::memory::Memory;
 use crate::controllers::placement::progress::{Finding, Progress};
@@ -40,12 +39,12 @@ impl Plan {
 
 /// Decides what there is to be done. `steady` says that the tenant is not being moved.
 pub(in crate::controllers::placement) fn plan(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
     map: &Map<'_>,
+    tenant: &TenantPlacement,
     (residence, place, policy): (&Residence<'_>, &ServerId, Option<&PolicyView>),
     steady: bool,
 ) -> Plan {
+    let ctx = map.ctx;
     let unreadable = ctx.stores.regions.unreadable();
     let obscure = unreadable
         .iter()
@@ -162,8 +161,8 @@ fn residency(held: &[Copy], refused: &[RegionName], progress: &mut Progress) {
         finding.status = Status::False;
         finding.reason = Reason::WouldLeaveJurisdiction;
         let told = format!(
-            "; the Secret may still be in the clusters of {}, and is taken back as soon as they let \
-             it be",
+            "; the Secret may still be in the clusters of {}, and is taken back as soon as they \
+             let it be",
             outside.join(", ")
         );
         finding.message.push_str(&told);

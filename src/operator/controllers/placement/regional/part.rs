@@ -53,8 +53,8 @@ pub(in crate::controllers::placement) async fn part(
             Look::Withdrawn => {}
             _ if !has_cluster(ctx, &region) => {}
             // Waiting for rights that went with the namespace would keep both for ever.
-            Look::Barred(Reason::NamespaceNotOnboarded, fact) => {
-                warn(ctx, tenant, Reason::NamespaceNotOnboarded, &fact);
+            Look::Barred(Reason::ClusterNotOnboarded, fact) => {
+                warn(ctx, tenant, Reason::ClusterNotOnboarded, &fact);
             }
             Look::Silent(fact) | Look::Barred(_, fact) => left.push((region, Some(fact))),
             Look::Unknown | Look::Pending | Look::Delivered(_) => left.push((region, None)),

@@ -183,15 +183,15 @@ fn what_all_clusters_say_is_one_answer_and_the_worst_gives_the_reason() {
     let told = (Status::False, Reason::RollingOut, "Region eu-west: there");
     assert_eq!(injected(&rolling), Some(told));
     assert!(rolling.rolling && !rolling.taken_up);
-    let barred = Outcome::Barred(Reason::NamespaceNotOnboarded, "no rights there".into());
+    let barred = Outcome::Barred(Reason::ClusterNotOnboarded, "no rights there".into());
     let barred = delivered(1, [barred]);
     let told = (
         Status::False,
-        Reason::NamespaceNotOnboarded,
+        Reason::ClusterNotOnboarded,
         "no rights there",
     );
     assert_eq!(injected(&barred), Some(told));
-    assert_eq!(barred.notice.unwrap().0, Reason::NamespaceNotOnboarded);
+    assert_eq!(barred.notice.unwrap().0, Reason::ClusterNotOnboarded);
 }
 
 #[test]
