@@ -37,6 +37,8 @@ mod moves;
 mod namespace;
 #[path = "apiserver_placement/orphans.rs"]
 mod orphans;
+#[path = "apiserver_placement/reading.rs"]
+mod reading;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
 #[path = "apiserver_placement/reload.rs"]
@@ -93,6 +95,7 @@ fn tenants_are_placed_and_let_go() {
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
     crowd::a_server_that_is_silent_holds_up_its_own_tenants_alone(&world);
+    reading::a_reading_login_follows_a_replica_that_follows_its_server(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
     inside::schemas_and_extensions_are_made_as_the_server_allows(&world);

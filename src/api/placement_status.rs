@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::CredentialsStatus;
 use crate::database;
 use crate::injection::WorkloadKind;
+pub use crate::replica::{ReadOnlyStatus, ReadTarget};
 use crate::schema;
 
 /// `status` is what the operator did and found.
@@ -64,7 +65,7 @@ pub struct TenantPlacementStatus {
     pub workloads: Vec<WorkloadStatus>,
     /// `copies` are all servers that hold the tenant's data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `ServerFits`, `DatabaseReady`,
     /// `CredentialsCurrent`, `Injected`, `FailoverProtected`, `ResidencyCompliant`,
@@ -84,6 +85,7 @@ pub struct Binding {
 
 /// Where the Secret points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ConnectionStatus {
     /// `host` of the server.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
@@ -97,6 +99,9 @@ pub struct ConnectionStatus {
     /// `role` is the login that may write.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z][a-z0-9_]*$"))]
     pub role: String,
+    /// `readOnly` is where the login that only reads leads; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<ReadOnlyStatus>,
 }
 
 /// What was made in the database by the spec.
@@ -164,4 +169,6 @@ pub enum CopyKind {
     Primary,
     /// A physical standby.
     Standby,
+    /// A read replica of one of them.
+    ReadReplica,
 }

@@ -10,6 +10,8 @@ use crate::counts::TenantCounts;
 use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
 use crate::orphan::{MAX_ORPHANS, Orphan};
+pub use crate::reach::{Reachable, ServerRole};
+pub use crate::replica::{MAX_REPLICAS, ReadReplica};
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -164,6 +166,14 @@ pub struct DatabaseServer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "database::extensions")]
     pub extensions: Vec<String>,
+    /// `readReplicas` follow the server in this Region. Logins that only read lead to the first of
+    /// them that does, as long as it does; to the server itself when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_REPLICAS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host", "port"])
+    )]
+    pub read_replicas: Vec<ReadReplica>,
 }
 
 /// What promotes a server and makes it a standby again.
@@ -291,8 +301,9 @@ pub struct RegionStatus {
     )]
     pub orphans: Vec<Orphan>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are `orphans`, and
-    /// `ProvidersReady` where a server has another provider than SQL.
+    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are `orphans`, `ProvidersReady`
+    /// where a server has another provider than SQL, and `ReadReplicasFollow` where one has
+    /// `readReplicas`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -346,26 +357,6 @@ pub struct DatabaseServerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "copies::regions")]
     pub closed_to: Vec<String>,
-}
-
-/// Whether a server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Reachable {
-    /// It answers.
-    True,
-    /// It does not.
-    False,
-    /// Not probed yet, or between two verdicts.
-    Unknown,
-}
-
-/// Whether a server takes writes by its own account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ServerRole {
-    /// Not in recovery.
-    Primary,
-    /// In recovery.
-    Standby,
 }
 
 fn default_port() -> i32 {

@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::changed;
+use super::{changed, reading};
 use super::world::{SOON, SPACE, World, deployment, region, tenant};
 
 const CENTRAL: &str = "10.77.0.2";
@@ -48,8 +48,15 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     changed::place(world);
     intrude(world);
     let kept = changed::change(world);
+    let replica = reading::beside(world, "eu-central");
+    let before = world.running.writes().len();
     operate(world, "there", "Switchover", "eu-central");
     let away = serves(world, "eu-central", CENTRAL, &home);
+    assert_eq!((&*away["host-ro"], &*away["port-ro"]), (CENTRAL, "5433"));
+    // One write has both: who writes and who reads is restarted once.
+    let writes = world.running.writes().split_off(before);
+    let to_it = writes.iter().filter(|write| write.contains("mover-db"));
+    assert_eq!(to_it.count(), 1, "{writes:#?}");
     changed::is_left(world, &kept, CENTRAL);
     changed::remove(world);
     let message = "a login on the former server still works";
@@ -75,6 +82,7 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     the_policy_is_deleted_on_the_way_home(world, &api);
     assert_eq!(world.secret("mover-db").unwrap(), home);
     assert!(world.can_log_in("eu-west", &home));
+    reading::gone(world, "eu-central", &replica);
     world.running.lab.regions().rejoin("eu-central").unwrap();
     world.delete(SPACE, "mover");
     world.await_gone(SPACE, "mover");

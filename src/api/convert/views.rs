@@ -22,6 +22,7 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
         default: spec.default,
         state: spec.state.into(),
         served_by: spec.served_by.clone().map(RegionName::new),
+        backups: BTreeSet::new(),
         servers: spec
             .database_servers
             .iter()
@@ -43,6 +44,7 @@ fn server_view(region: &Region, server: &DatabaseServer) -> ServerView {
         planes: server.planes.iter().map(|plane| (*plane).into()).collect(),
         major_version: seen.and_then(|seen| major(seen.version.as_deref()?)),
         extensions: server.extensions.iter().cloned().collect(),
+        replicated: !server.read_replicas.is_empty(),
     }
 }
 

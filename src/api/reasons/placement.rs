@@ -35,6 +35,8 @@ macro_rules! placement {
         ServerSuits,
         /// The tenant stays on its server, which is none for such tenants any more.
         ServerUnsuited,
+        /// The login that only reads leads to another server than before.
+        ReadsRerouted,
         /// A copy would stand outside the allowed jurisdictions.
         WouldLeaveJurisdiction,
         /// Every copy stands within the allowed jurisdictions.

@@ -12,6 +12,8 @@ pub enum CopyKind {
     Primary,
     /// A physical standby, or a former primary that will become one again.
     Standby,
+    /// A read replica of one of them, in the same region.
+    ReadReplica,
 }
 
 /// One place where the tenant's data lies.
@@ -62,11 +64,23 @@ pub fn copies(
     let others = policy
         .into_iter()
         .flat_map(|policy| std::iter::once(&policy.primary).chain(&policy.standbys))
-        .filter(|server| *server != active)
-        .map(|server| copy(CopyKind::Standby, &server.region));
+        .filter(|server| *server != active);
+    let all = || std::iter::once(active).chain(others.clone());
+    let replicated = |server: &&ServerId| {
+        let region = regions.get(&server.region);
+        let view = region.and_then(|region| region.server(&server.server));
+        view.is_some_and(|view| view.replicated)
+    };
+    let replicas: BTreeSet<_> = all().filter(replicated).map(|s| &s.region).collect();
+    let kinds = std::iter::once(CopyKind::Primary).chain(std::iter::repeat(CopyKind::Standby));
+    let servers = kinds.zip(all().map(|server| &server.region));
+    let replicas = replicas
+        .into_iter()
+        .map(|region| (CopyKind::ReadReplica, region));
     Copies(
-        std::iter::once(copy(CopyKind::Primary, &active.region))
-            .chain(others)
+        servers
+            .chain(replicas)
+            .map(|(kind, region)| copy(kind, region))
             .collect(),
     )
 }

@@ -64,6 +64,8 @@ pub struct ServerView {
     pub major_version: Option<u32>,
     /// The extensions that its tenants may ask for.
     pub extensions: BTreeSet<String>,
+    /// Whether it has read replicas, which stand in its own region.
+    pub replicated: bool,
 }
 
 impl ServerView {
@@ -77,6 +79,7 @@ impl ServerView {
             planes: BTreeSet::from([Plane::Control, Plane::Tenant]),
             major_version: None,
             extensions: BTreeSet::new(),
+            replicated: false,
         }
     }
 

@@ -25,6 +25,7 @@ mod memory;
 mod observe;
 mod parting;
 mod progress;
+mod reads;
 mod report;
 mod rollout;
 mod room;

@@ -26,6 +26,8 @@ pub(super) struct Seat {
     pub(super) home: RegionName,
     pub(super) home_key: String,
     pub(super) jurisdiction: Jurisdiction,
+    /// The tenant's law.
+    pub(super) allowed: BTreeSet<Jurisdiction>,
     /// The server that answers now.
     pub(super) active: ServerId,
     pub(super) active_key: String,
@@ -107,6 +109,7 @@ pub(super) fn seat(
         database,
         home_key: key_of(ctx, &residence.home)?,
         jurisdiction: residence.view.jurisdiction.clone(),
+        allowed: residence.allowed,
         home: residence.home,
         active_key: key_of(ctx, &active.region)?,
         state: map.regions.get(&active.region).map(|region| region.state),

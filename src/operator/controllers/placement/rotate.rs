@@ -60,6 +60,7 @@ pub(super) async fn turn(
         let message = format!("the logins {names} were to be published, and do not work: {error}");
         return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
     }
+    target.try_reads(store.ctx, &next, progress).await?;
     let write = secret::write(
         live,
         &target.identity(store.ctx.clock.now().wall),
@@ -84,6 +85,7 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
         seat,
         endpoint,
         external: _,
+        reads: _,
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
@@ -108,6 +110,7 @@ pub(super) async fn close(
         seat,
         endpoint,
         external: _,
+        reads: _,
     } = *target;
     let published = progress.served.as_ref().map(|served| served.slot);
     if published != Some(tenant.active_slot()) {

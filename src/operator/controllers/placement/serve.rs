@@ -20,7 +20,7 @@ use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, pace, report, rotate, workloads};
+use super::{SOON, database, pace, reads, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -51,6 +51,10 @@ pub(super) async fn serve(
         done = provide((ctx, memory), place, held, progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
+    if let Some(replica) = progress.unread.take() {
+        let uid = tenant.uid().unwrap_or_default();
+        memory.unread(&uid, replica, ctx.clock.mono());
+    }
     turn.heard(progress.heard);
     done
 }
@@ -74,11 +78,13 @@ async fn provide(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let external = external::read(ctx, secrets, tenant, progress).await?;
+    let reads = reads::reads(ctx, tenant, seat, memory)?;
     let target = Target {
         tenant,
         seat,
         endpoint,
         external: &external,
+        reads: &reads,
     };
     let chosen = choose(&target, live, progress).await?;
     lacking(&external, &chosen, progress)?;

@@ -11,7 +11,7 @@ use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
 use kube::ResourceExt;
 
-use super::orphans;
+use super::{orphans, replicas};
 use crate::controllers::region::observe::Observation;
 use crate::probes::engine::EngineReport;
 use crate::probes::{Sample, reason};
@@ -55,6 +55,7 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
         }
         None => conditions.remove(ConditionType::ProvidersReady),
     }
+    replicas::condition(seen, &mut conditions);
     orphans::condition(&before.orphans, &mut conditions);
     Some(RegionStatus {
         orphans: before.orphans,
@@ -381,4 +382,4 @@ pub fn needs_a_person(reason: Reason) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
