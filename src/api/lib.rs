@@ -21,6 +21,7 @@ pub mod reach;
 pub mod reasons;
 pub mod region;
 pub mod replica;
+pub mod residency;
 pub mod returned;
 pub mod schema;
 pub mod service_binding;

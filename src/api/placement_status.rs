@@ -63,7 +63,7 @@ pub struct TenantPlacementStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"])
     )]
     pub workloads: Vec<WorkloadStatus>,
-    /// `copies` are all servers that hold the tenant's data.
+    /// `copies` are all places that hold the tenant's data: servers, and backups of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
@@ -145,7 +145,7 @@ pub struct WorkloadStatus {
     pub since: Option<Timestamp>,
 }
 
-/// One server that holds the tenant's data.
+/// One place that holds the tenant's data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DataCopy {
     /// `kind` of copy.
@@ -171,4 +171,6 @@ pub enum CopyKind {
     Standby,
     /// A read replica of one of them.
     ReadReplica,
+    /// The backups of one of them.
+    Backup,
 }

@@ -5,13 +5,14 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::copies::{self, MAX_REGIONS, ServerCopy};
+use crate::copies::{self, BackupCopy, MAX_REGIONS, ServerCopy};
 use crate::counts::TenantCounts;
 use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
 use crate::orphan::{MAX_ORPHANS, Orphan};
 pub use crate::reach::{Reachable, ServerRole};
 pub use crate::replica::{MAX_REPLICAS, ReadReplica};
+use crate::residency::Residency;
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -74,6 +75,9 @@ pub struct RegionSpec {
     /// a server that stands here. The region holds no promise while this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
+    /// `residency` says where else data of this Region lies; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Residency>,
     /// `databaseServers` are the database servers that stand here, by name. May be empty only
     /// while `state` is `Planned` or `MetadataOnly`.
     #[schemars(
@@ -352,6 +356,13 @@ pub struct DatabaseServerStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
     )]
     pub copies: Vec<ServerCopy>,
+    /// `backups` are the regions in which backups of this server and of those standbys lie.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_REGIONS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
+    )]
+    pub backups: Vec<BackupCopy>,
     /// `closedTo` are the regions in which a tenant of this server allows no copy; no
     /// `FailoverPolicy` may have a standby of it there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -288,7 +288,9 @@ fn template_variables(facts: &Connection<'_>) -> template::Variables {
     let by_text = uri::verified_by_text(facts.ca_pem);
     let (writes, reads) = facts.places();
     let logins = [(facts.read_write, writes), (facts.read_only, reads)];
-    let given = logins.into_iter().filter_map(|(login, at)| Some((login?, at)));
+    let given = logins
+        .into_iter()
+        .filter_map(|(login, at)| Some((login?, at)));
     for (login, at) in given {
         let (base, jdbc_base) = (at.uri_base(login), at.jdbc_base());
         let mut put = |variable: &str, value: &str| {

@@ -253,14 +253,26 @@ impl Standing {
             (Some(Self::Unusable { clean, falls, .. }), Ok(())) if clean + 1 >= rise(*falls) => {
                 used(*falls)
             }
-            (Some(Self::Unusable { fault, clean, falls }), Ok(())) => Self::Unusable {
+            (
+                Some(Self::Unusable {
+                    fault,
+                    clean,
+                    falls,
+                }),
+                Ok(()),
+            ) => Self::Unusable {
                 fault: fault.clone(),
                 clean: clean + 1,
                 falls: *falls,
             },
-            (Some(Self::Unusable { fault, falls, .. }), Err(found)) => {
-                left(if found.is_wrong() { found } else { fault.clone() }, *falls)
-            }
+            (Some(Self::Unusable { fault, falls, .. }), Err(found)) => left(
+                if found.is_wrong() {
+                    found
+                } else {
+                    fault.clone()
+                },
+                *falls,
+            ),
         }
     }
 

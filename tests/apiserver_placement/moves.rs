@@ -10,8 +10,8 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::{changed, reading};
 use super::world::{SOON, SPACE, World, deployment, region, tenant};
+use super::{changed, reading};
 
 const CENTRAL: &str = "10.77.0.2";
 const MOVE: Duration = Duration::from_mins(2);

@@ -7,9 +7,9 @@ use domicile_api::conditions::ConditionType;
 use domicile_api::conditions::find;
 use domicile_api::placement_status::{CopyKind, ReadOnlyStatus, ReadTarget};
 use domicile_api::{Region, TenantPlacement};
+use domicile_core::names::DatabaseName;
 use domicile_lab::postgres::Server;
 use domicile_providers::{Endpoint, Generic};
-use domicile_core::names::DatabaseName;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use secrecy::SecretString;
@@ -43,9 +43,14 @@ pub(super) fn a_reading_login_follows_a_replica_that_follows_its_server(world: &
     assert!(data["RW"].contains(":5432/"));
     assert!(reads_at(world, &data), "the published login reads there");
     let told = told(world);
-    assert_eq!((told.leads_to, told.port), (ReadTarget::ReadReplica, i32::from(PORT)));
+    assert_eq!(
+        (told.leads_to, told.port),
+        (ReadTarget::ReadReplica, i32::from(PORT))
+    );
     let copies = placement(world).status.unwrap().copies;
-    let copy = copies.iter().find(|copy| copy.kind == CopyKind::ReadReplica);
+    let copy = copies
+        .iter()
+        .find(|copy| copy.kind == CopyKind::ReadReplica);
     assert!(copy.is_some_and(|copy| copy.region == "eu-west" && copy.compliant));
     rotation_keeps_the_replica(world, &data);
     a_replica_that_dies_is_left_once(world, &replica);
@@ -92,9 +97,13 @@ fn a_replica_that_dies_is_left_once(world: &World, replica: &Server) {
     let before = version();
     replica.kill().unwrap();
     // A restart of the replica that ends within three looks is nobody's matter.
-    world.running.block_on(world.running.ctx.clock.sleep(Duration::from_secs(12)));
+    world
+        .running
+        .block_on(world.running.ctx.clock.sleep(Duration::from_secs(12)));
     replica.start().unwrap();
-    world.running.block_on(world.running.ctx.clock.sleep(Duration::from_secs(12)));
+    world
+        .running
+        .block_on(world.running.ctx.clock.sleep(Duration::from_secs(12)));
     world.poke("reader", "short");
     world.await_ready(SPACE, "reader", "True", "Placed");
     assert_eq!(version(), before, "one missed look changed the Secret");
@@ -110,13 +119,19 @@ fn a_replica_that_dies_is_left_once(world: &World, replica: &Server) {
         let told = told(world);
         (told.leads_to == ReadTarget::Primary).then_some(told)
     });
-    assert!(told.message.contains("10.77.0.1:5433 does not answer"), "{}", told.message);
+    assert!(
+        told.message.contains("10.77.0.1:5433 does not answer"),
+        "{}",
+        told.message
+    );
     await_replicas(world, "eu-west", "ReplicaUnfit");
     world.await_event("default", "eu-west", "ReplicaUnfit");
     // Back again, it is not trusted at once.
     let left = version();
     replica.start().unwrap();
-    world.running.block_on(world.running.ctx.clock.sleep(Duration::from_secs(25)));
+    world
+        .running
+        .block_on(world.running.ctx.clock.sleep(Duration::from_secs(25)));
     assert_eq!(version(), left, "it came back and was used at once");
     world.running.until("the replica is used again", SOON, || {
         (world.secret("reader-db")?["port-ro"] == PORT.to_string()).then_some(())
@@ -128,11 +143,15 @@ fn a_replica_that_is_another_server_is_not_read_from(world: &World) {
     list(world, "eu-west", &json!([{ "host": EAST, "port": 5432 }]));
     world.running.until("it is told what it is", SOON, || {
         let message = await_replicas(world, "eu-west", "ReplicaUnfit");
-        message.contains("is the database server us-east/main").then_some(())
+        message
+            .contains("is the database server us-east/main")
+            .then_some(())
     });
-    world.running.until("the server is read from itself", SOON, || {
-        (world.secret("reader-db")?["host-ro"] == WEST).then_some(())
-    });
+    world
+        .running
+        .until("the server is read from itself", SOON, || {
+            (world.secret("reader-db")?["host-ro"] == WEST).then_some(())
+        });
     let told = told(world);
     assert_eq!(told.leads_to, ReadTarget::Primary);
 }

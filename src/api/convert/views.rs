@@ -22,7 +22,7 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
         default: spec.default,
         state: spec.state.into(),
         served_by: spec.served_by.clone().map(RegionName::new),
-        backups: BTreeSet::new(),
+        backups: backups(region),
         servers: spec
             .database_servers
             .iter()
@@ -46,6 +46,15 @@ fn server_view(region: &Region, server: &DatabaseServer) -> ServerView {
         extensions: server.extensions.iter().cloned().collect(),
         replicated: !server.read_replicas.is_empty(),
     }
+}
+
+/// The regions in which backups of a Region's servers lie, as it names them.
+pub fn backups(region: &Region) -> BTreeSet<RegionName> {
+    let residency = region.spec.residency.iter();
+    residency
+        .flat_map(|residency| residency.backup.regions())
+        .map(RegionName::new)
+        .collect()
 }
 
 /// The number before the first dot or space of a server's version.

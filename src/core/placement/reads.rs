@@ -90,15 +90,10 @@ impl Reads {
 
     /// True while a replica may still turn out to be one: nothing has looked at it yet.
     pub fn is_open(&self) -> bool {
-        match self {
-            Self::Replica(_)
-            | Self::Primary(NoReplica::NoneListed | NoReplica::NotAllowed | NoReplica::Unsettled) => {
-                false
-            }
-            Self::Primary(NoReplica::NoneFit(all)) => {
-                all.iter().any(|(_, why)| *why == Unread::Unknown)
-            }
-        }
+        let Self::Primary(NoReplica::NoneFit(all)) = self else {
+            return false;
+        };
+        all.iter().any(|(_, why)| *why == Unread::Unknown)
     }
 
     /// Why, in words. The same until the answer is another one.

@@ -330,6 +330,10 @@ fn covered(
         });
     }
     let policy = policy_of(server, policies)?;
+    let standbys = policy.into_iter().flat_map(|policy| &policy.standbys);
+    for copy in std::iter::once(server).chain(standbys) {
+        super::copies::backed_up(copy, allowed, regions)?;
+    }
     let outside = |standby: &&ServerId| {
         regions
             .get(&standby.region)

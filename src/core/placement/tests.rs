@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod backups;
 mod reads;
 mod residences;
 mod servers;

@@ -37,7 +37,9 @@ fn listed(region: &Region) -> Vec<Id> {
         let id = ServerId::new(region.name_any(), server.name.clone());
         addresses(server).map(move |address| (id.clone(), address))
     };
-    servers.flat_map(|server| of(server).collect::<Vec<_>>()).collect()
+    servers
+        .flat_map(|server| of(server).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The addresses of a server's replicas, in the order of its Region.
@@ -105,7 +107,10 @@ async fn look(
     let limit = TIMEOUT.saturating_add(Duration::from_secs(1));
     let probe = ctx.clock.within(limit, provider.probe(now)).await;
     let probe = probe.unwrap_or_else(|passed| {
-        Probe::Failed(ProbeFailure::TimedOut, format!("Replica {address}: {passed}"))
+        Probe::Failed(
+            ProbeFailure::TimedOut,
+            format!("Replica {address}: {passed}"),
+        )
     });
     Some(examine(&probe, server, marks, now))
 }

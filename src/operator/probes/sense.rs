@@ -15,9 +15,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
 use crate::context::Ctx;
-use crate::probes::{engine, replicas};
 use crate::probes::plan::{Plan, Wish, plans};
 use crate::probes::{Sample, reason, visible};
+use crate::probes::{engine, replicas};
 use crate::stores;
 use crate::telemetry::{ReplicaLabels, ServerLabels, seconds};
 

@@ -191,10 +191,7 @@ fn outside_the_law_of_the_tenant_no_replica_is_read_from() {
 
 #[test]
 fn a_replica_that_nobody_looked_at_yet_may_be_waited_for() {
-    let unknown = [
-        replica("r1", None),
-        replica("r2", left(Fault::Behind)),
-    ];
+    let unknown = [replica("r1", None), replica("r2", left(Fault::Behind))];
     let open = Case {
         replicas: &unknown,
         ..Case::default()

@@ -228,10 +228,11 @@ fn residency(copies: &placement::Copies, progress: &mut Progress) {
         let message = "every copy stands within the allowed jurisdictions";
         return progress.found(type_, Status::True, Reason::WithinJurisdiction, message);
     }
-    let places: Vec<String> = outside.iter().map(|copy| copy.region.to_string()).collect();
+    let places: Vec<String> = outside.iter().map(|copy| copy.to_string()).collect();
     let message = format!(
-        "copies stand outside `spec.allowedJurisdictions`, in {}; take these standbys out of the \
-         FailoverPolicy and remove their data",
+        "copies stand outside `spec.allowedJurisdictions`: {}; take these standbys out of the \
+         FailoverPolicy, these backups out of `spec.residency` of their Region, and remove their \
+         data",
         places.join(", ")
     );
     progress.notice(Reason::WouldLeaveJurisdiction, message.clone());

@@ -57,7 +57,10 @@ pub(super) fn reads(
         settled: seat.steady || seat.repointing,
     });
     // A tenant that was just made would be led elsewhere, and restarted, a moment later.
-    let new = tenant.status.as_ref().is_none_or(|s| s.connection.is_none());
+    let new = tenant
+        .status
+        .as_ref()
+        .is_none_or(|s| s.connection.is_none());
     if new && reads_alone(tenant) && reads.is_open() {
         return Err(Halt::Later(SOON));
     }

@@ -302,6 +302,7 @@ fn data_copies(copies: &Copies) -> Vec<DataCopy> {
                 placement::CopyKind::Primary => CopyKind::Primary,
                 placement::CopyKind::Standby => CopyKind::Standby,
                 placement::CopyKind::ReadReplica => CopyKind::ReadReplica,
+                placement::CopyKind::Backup => CopyKind::Backup,
             },
             region: region.to_string(),
             jurisdiction: jurisdiction

@@ -106,12 +106,14 @@ fn server(
         timeline: None,
         tenants: None,
         copies: Vec::new(),
+        backups: Vec::new(),
         closed_to: Vec::new(),
     });
     let tenants = seen.held.count(&server.name);
     entry.tenants = Some(i32::try_from(tenants).unwrap_or(i32::MAX));
     let bounds = seen.bounds.get(&server.name).cloned().unwrap_or_default();
-    (entry.copies, entry.closed_to) = (bounds.copies, bounds.closed_to);
+    (entry.copies, entry.backups) = (bounds.copies, bounds.backups);
+    entry.closed_to = bounds.closed_to;
     let Some(sample) = seen.samples.get(&server.name) else {
         return entry;
     };

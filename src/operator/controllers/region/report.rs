@@ -78,7 +78,10 @@ pub fn edges(before: &RegionStatus, after: &RegionStatus) -> Vec<Edge> {
         }
         told.extend(server.reason.clone());
     }
-    for type_ in [ConditionType::ProvidersReady, ConditionType::ReadReplicasFollow] {
+    for type_ in [
+        ConditionType::ProvidersReady,
+        ConditionType::ReadReplicasFollow,
+    ] {
         edges.extend(edge_of(type_, before, after));
     }
     let (ready, stalled) = (ConditionType::Ready, ConditionType::Stalled);
