@@ -112,8 +112,10 @@ fn patch(world: &World, region: &str, backup: &Value) -> Result<(), String> {
         json!({ "backup": { "copyRegions": backup["copyRegions"], "region": backup["region"] } })
     };
     let patch = Patch::Merge(json!({ "spec": { "residency": residency } }));
-    let patched = api.patch(region, &PatchParams::default(), &patch);
-    let patched = world.running.block_on(patched);
+    let parameters = PatchParams::default();
+    let patched = world
+        .running
+        .block_on(api.patch(region, &parameters, &patch));
     patched.map(drop).map_err(|error| error.to_string())
 }
 

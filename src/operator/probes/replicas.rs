@@ -33,13 +33,13 @@ pub(super) fn all(ctx: &Ctx) -> BTreeSet<Id> {
 
 fn listed(region: &Region) -> Vec<Id> {
     let servers = region.spec.database_servers.iter();
-    let of = |server: &DatabaseServer| {
+    let of = |server: &DatabaseServer| -> Vec<Id> {
         let id = ServerId::new(region.name_any(), server.name.clone());
-        addresses(server).map(move |address| (id.clone(), address))
+        addresses(server)
+            .map(|address| (id.clone(), address))
+            .collect()
     };
-    servers
-        .flat_map(|server| of(server).collect::<Vec<_>>())
-        .collect()
+    servers.flat_map(of).collect()
 }
 
 /// The addresses of a server's replicas, in the order of its Region.

@@ -8,23 +8,23 @@ fn address(host: &str) -> Address {
     }
 }
 
-fn replica(host: &str, standing: Option<Standing>) -> ReplicaView {
+fn replica(host: &str, standing: impl Into<Option<Standing>>) -> ReplicaView {
     ReplicaView {
         address: address(host),
-        standing,
+        standing: standing.into(),
     }
 }
 
-fn usable() -> Option<Standing> {
-    Some(Standing::next(None, Ok(())))
+fn usable() -> Standing {
+    Standing::next(None, Ok(()))
 }
 
-fn left(fault: Fault) -> Option<Standing> {
-    Some(Standing::Unusable {
+fn left(fault: Fault) -> Standing {
+    Standing::Unusable {
         fault,
         clean: 0,
         falls: 1,
-    })
+    }
 }
 
 /// A placement that is led to `recorded` now, by its status.
@@ -67,7 +67,7 @@ impl Case<'_> {
     fn host(&self) -> String {
         let reads = self.asked();
         let replica = reads.replica();
-        replica.map_or("primary".to_owned(), |address| address.host.clone())
+        replica.map_or_else(|| "primary".to_owned(), |address| address.host.clone())
     }
 }
 
@@ -191,7 +191,10 @@ fn outside_the_law_of_the_tenant_no_replica_is_read_from() {
 
 #[test]
 fn a_replica_that_nobody_looked_at_yet_may_be_waited_for() {
-    let unknown = [replica("r1", None), replica("r2", left(Fault::Behind))];
+    let unknown = [
+        replica("r1", None::<Standing>),
+        replica("r2", left(Fault::Behind)),
+    ];
     let open = Case {
         replicas: &unknown,
         ..Case::default()
