@@ -49,14 +49,7 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     intrude(world);
     let kept = changed::change(world);
     let replica = reading::beside(world, "eu-central");
-    let before = world.running.writes().len();
-    operate(world, "there", "Switchover", "eu-central");
-    let away = serves(world, "eu-central", CENTRAL, &home);
-    assert_eq!((&*away["host-ro"], &*away["port-ro"]), (CENTRAL, "5433"));
-    // One write has both: who writes and who reads is restarted once.
-    let writes = world.running.writes().split_off(before);
-    let to_it = writes.iter().filter(|write| write.contains("mover-db"));
-    assert_eq!(to_it.count(), 1, "{writes:#?}");
+    let away = moves_with_one_write(world, &home);
     changed::is_left(world, &kept, CENTRAL);
     changed::remove(world);
     let message = "a login on the former server still works";
@@ -87,6 +80,21 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     world.delete(SPACE, "mover");
     world.await_gone(SPACE, "mover");
     assert!(!world.database_exists("eu-west", "tenant_mover"));
+}
+
+/// Both who writes and who reads is led away at once, and restarted once.
+fn moves_with_one_write(
+    world: &World,
+    home: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let before = world.running.writes().len();
+    operate(world, "there", "Switchover", "eu-central");
+    let away = serves(world, "eu-central", CENTRAL, home);
+    assert_eq!((&*away["host-ro"], &*away["port-ro"]), (CENTRAL, "5433"));
+    let writes = world.running.writes().split_off(before);
+    let to_it = writes.iter().filter(|write| write.contains("mover-db"));
+    assert_eq!(to_it.count(), 1, "{writes:#?}");
+    away
 }
 
 /// It stays until the move has ended, and takes nothing of it along.

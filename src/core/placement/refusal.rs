@@ -202,6 +202,25 @@ impl ServerError {
     }
 }
 
+fn backups_outside(
+    server: &ServerId,
+    backup: &RegionName,
+    jurisdiction: Option<&Jurisdiction>,
+) -> String {
+    let field = format!("`spec.residency.backup` of Region {}", server.region);
+    match jurisdiction {
+        Some(jurisdiction) => format!(
+            "backups of {server} lie in {backup}, under the jurisdiction {jurisdiction}, outside \
+             `spec.allowedJurisdictions`; allow that jurisdiction, use another server, or move \
+             them and correct {field}"
+        ),
+        None => format!(
+            "backups of {server} lie in {backup}, and there is no Region of that name, so its \
+             jurisdiction is unknown; create it, or correct {field}"
+        ),
+    }
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,25 +249,8 @@ impl fmt::Display for ServerError {
             Self::BackupOutside {
                 server,
                 backup,
-                jurisdiction: Some(jurisdiction),
-            } => write!(
-                f,
-                "backups of {server} lie in {backup}, under the jurisdiction {jurisdiction}, \
-                 outside `spec.allowedJurisdictions`; allow that jurisdiction, use another server, \
-                 or move them and correct `spec.residency.backup` of Region {}",
-                server.region
-            ),
-            Self::BackupOutside {
-                server,
-                backup,
-                jurisdiction: None,
-            } => write!(
-                f,
-                "backups of {server} lie in {backup}, and there is no Region of that name, so its \
-                 jurisdiction is unknown; create it, or correct `spec.residency.backup` of Region \
-                 {}",
-                server.region
-            ),
+                jurisdiction,
+            } => f.write_str(&backups_outside(server, backup, jurisdiction.as_ref())),
             Self::IsStandby { server, policy } => write!(
                 f,
                 "{server} is a standby in FailoverPolicy {policy} and takes no tenant of its own; \
