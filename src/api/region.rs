@@ -171,7 +171,7 @@ pub struct DatabaseServer {
     #[schemars(schema_with = "database::extensions")]
     pub extensions: Vec<String>,
     /// `readReplicas` follow the server in this Region. Logins that only read lead to the first of
-    /// them that does, as long as it does; to the server itself when there is none.
+    /// them that does, as long as it does; to the server itself when absent or none is fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = MAX_REPLICAS),
