@@ -55,6 +55,10 @@ macro_rules! placement {
         DatabaseIncomplete,
         /// A database that Domicile did not make is in the way; the message says how it differs.
         AdoptionObserved,
+        /// A database that Domicile did not make waits for an administrator; the message lists why.
+        AdoptionWaits,
+        /// A database that Domicile did not make carries the mark of the placement now.
+        Adopted,
         /// The last look at the database found all as planned.
         AsPlanned,
         /// Something on the server was not as planned any more, and was put right.

@@ -14,6 +14,7 @@ use tracing::info;
 use crate::context::Ctx;
 use crate::controllers::{Work, drive};
 
+mod adoption;
 mod choose;
 mod cleanup;
 mod database;

@@ -87,9 +87,10 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
+    let all = database::published(&next.passwords);
+    database::set_passwords(&server, &plan, seat, next.slot, all).await?;
     for (access, password) in database::published(&next.passwords) {
         let login = (access, next.slot);
-        database::set_password(&server, &plan, seat, login, password).await?;
         database::log_in(&server, seat, login, password).await?;
     }
     Ok(())
