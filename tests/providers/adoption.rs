@@ -160,7 +160,7 @@ async fn an_adopted_database_keeps_all_that_it_has(binaries: &Binaries) {
     assert_eq!(unlike, [0, 7, 8], "the lists of rights alone have grown");
     let again = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
     assert_eq!(again.unwrap().applied, Applied::Already);
-    // The login before, those of Domicile and the reader see the same rows, and write for one owner.
+    // The login before and those of Domicile see the same rows, and write for one owner.
     for (login, sql) in [
         ("acme", "INSERT INTO orders VALUES (2)"),
         (

@@ -65,10 +65,10 @@ impl Known {
     }
 }
 
-/// Logs in with each published credential; new ones are set before. One that the server may never have learnt is set, from
-/// what the Secret holds, and tried once more. One that was accepted before is set only where the
-/// login holds no password at all; what somebody else set is answered as a stop, for a person, and
-/// the tenant is served as it is.
+/// Logs in with each published credential; new ones are set before. One that the server may never
+/// have learnt is set, from what the Secret holds, and tried once more. One that was accepted
+/// before is set only where the login holds no password at all; what somebody else set is answered
+/// as a stop, for a person, and the tenant is served as it is.
 pub(super) async fn verify(
     server: &Generic,
     plan: &TenantPlan,

@@ -41,27 +41,27 @@ pub struct Obstacle {
     clippy::struct_excessive_bools,
     reason = "independent facts of the catalogue, not states"
 )]
-struct Found {
-    owner: String,
-    owner_comment: Option<String>,
-    commented: bool,
-    open: bool,
+pub(super) struct Found {
+    pub(super) owner: String,
+    pub(super) owner_comment: Option<String>,
+    pub(super) commented: bool,
+    pub(super) open: bool,
     /// Attributes of the owner that reach beyond its databases.
-    powers: Vec<String>,
+    pub(super) powers: Vec<String>,
     /// Domicile's login may grant and change the owner's role.
-    administered: bool,
-    public_connects: bool,
+    pub(super) administered: bool,
+    pub(super) public_connects: bool,
     /// Other logins that may connect: a fence could not close them.
-    others: Vec<String>,
+    pub(super) others: Vec<String>,
     /// A drop of it was interrupted.
-    half_dropped: bool,
+    pub(super) half_dropped: bool,
     /// Roles under the tenant's other names that Domicile made for nobody else's database, such as
     /// those of a placement that was deleted and kept its database.
-    left: Vec<String>,
+    pub(super) left: Vec<String>,
     /// Roles under those names that are somebody else's.
-    foreign: Vec<String>,
+    pub(super) foreign: Vec<String>,
     /// Domicile's own login.
-    myself: String,
+    pub(super) myself: String,
 }
 
 impl Generic {
@@ -165,6 +165,20 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
             format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC"),
         );
     }
+    if !found.open {
+        against(
+            "it takes no connections".into(),
+            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+        );
+    }
+    obstacles.extend(others(&database, found));
+    obstacles
+}
+
+/// What others have that is in the way of the tenant or of a fence.
+fn others(database: &str, found: &Found) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
     for login in &found.others {
         let login = quote_identifier(login);
         against(
@@ -186,16 +200,10 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
         let (fact, step) = ("a drop of it was interrupted", "DROP DATABASE");
         against(fact.into(), format!("{step} {database}"));
     }
-    if !found.open {
-        against(
-            "it takes no connections".into(),
-            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
-        );
-    }
     obstacles
 }
 
-fn marked(plan: &TenantPlan, found: &Found, major: u32) -> Vec<String> {
+pub(super) fn marked(plan: &TenantPlan, found: &Found, major: u32) -> Vec<String> {
     let (owner, marker) = (
         quote_identifier(&found.owner),
         quote_literal(&plan.marker()),
@@ -254,7 +262,7 @@ async fn look(session: &Session, plan: &TenantPlan) -> Result<Found, ProviderErr
 }
 
 /// Logins that Domicile made are no obstacle: a fence closes them.
-fn found_sql(plan: &TenantPlan, major: u32) -> String {
+pub(super) fn found_sql(plan: &TenantPlan, major: u32) -> String {
     let database = quote_literal(plan.database.as_str());
     let mut own = vec![quote_literal(&plan.database.reader())];
     own.extend(logins(&plan.database).map(|(_, _, login)| quote_literal(&login)));

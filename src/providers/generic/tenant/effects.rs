@@ -27,8 +27,8 @@ const MAX_ROUNDS: u32 = 8;
 impl Generic {
     /// Makes the tenant as planned, or what is missing of it; a settled tenant costs no write. A
     /// verifier is set only on a login that has no password yet: for another password, see
-    /// [`Generic::set_passwords`]. Whatever moment it is interrupted at, the next call completes it,
-    /// and before that nobody but the tenant's own logins can ever connect.
+    /// [`Generic::set_passwords`]. Whatever moment it is interrupted at, the next call completes
+    /// it, and before that nobody but the tenant's own logins can ever connect.
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `NameTaken`
