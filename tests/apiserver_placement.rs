@@ -41,6 +41,8 @@ mod namespace;
 mod orphans;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
+#[path = "apiserver_placement/regional.rs"]
+mod regional;
 #[path = "apiserver_placement/reload.rs"]
 mod reload;
 #[path = "apiserver_placement/rotation.rs"]
@@ -112,6 +114,26 @@ fn tenants_are_placed_and_let_go() {
         world.sql(name, "ALTER SYSTEM RESET autovacuum");
         world.sql(name, "SELECT pg_reload_conf()");
     }
+}
+
+#[test]
+fn the_clusters_of_regions_get_their_part() {
+    let world = World::start();
+    world.running.onboard(SPACE);
+    let there = regional::There::start(&world);
+    world.apply(&regional::home());
+    world.await_region("eu-west", "Serving");
+    regional::a_namespace_that_is_missing_there_is_told_and_not_made(&world, &there);
+    regional::the_secret_arrives_and_a_workload_gets_it(&world, &there);
+    regional::a_settled_world_writes_nothing_there(&world, &there);
+    regional::what_somebody_changed_there_is_put_back(&world, &there);
+    regional::a_foreign_secret_there_is_left_alone(&world, &there);
+    regional::a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(&world);
+    regional::a_cluster_that_is_down_delays_its_own_part_alone(&world, &there);
+    regional::a_deletion_takes_back_what_is_there(&world, &there);
+    regional::a_deletion_does_not_wait_for_a_cluster_for_ever(&world, &there);
+    regional::a_cluster_outside_the_law_is_never_reached(&world, &there);
+    regional::a_region_that_is_lost_with_its_cluster_holds_up_no_failover(&world, &there);
 }
 
 fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &World) {

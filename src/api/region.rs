@@ -9,7 +9,7 @@ use crate::copies::{self, MAX_REGIONS, ServerCopy};
 use crate::counts::TenantCounts;
 use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
-use crate::orphan::{MAX_ORPHANS, Orphan};
+use crate::orphan::{MAX_ORPHANS, Orphan, OrphanedSecret};
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -67,9 +67,10 @@ pub struct RegionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub served_by: Option<String>,
-    /// `cluster` is the region's own Kubernetes cluster. While the hub is lost, it holds the
-    /// promise by which a primary in another region lives on; the hub needs its permit to promote
-    /// a server that stands here. The region holds no promise while this is absent.
+    /// `cluster` is the region's own Kubernetes cluster. It gets the Secrets of tenants whose home
+    /// or standby is here, and the workloads there that are selected. While the hub is lost, it
+    /// holds the promise by which a primary in another region lives on; the hub needs its permit to
+    /// promote a server that stands here. To take it away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
     /// `databaseServers` are the database servers that stand here, by name. May be empty only
@@ -86,8 +87,13 @@ pub struct RegionSpec {
 #[serde(rename_all = "camelCase")]
 pub struct RegionCluster {
     /// `kubeconfigSecretRef` names the Secret with a kubeconfig that may get, create and patch
-    /// Leases in the operator's namespace of that cluster.
+    /// Leases in the operator's namespace of that cluster, and has the rights that `kubectl
+    /// domicile onboard` prints in each namespace of a tenant.
     pub kubeconfig_secret_ref: KubeconfigSecretRef,
+    /// `tenants` says that Secrets of tenants go to this cluster. Set it to false where the cluster
+    /// holds promises alone; what was brought there before is taken back.
+    #[serde(default = "takes_tenants")]
+    pub tenants: bool,
 }
 
 /// A kubeconfig in a Secret.
@@ -290,8 +296,17 @@ pub struct RegionStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
     )]
     pub orphans: Vec<Orphan>,
+    /// `orphanedSecrets` are Secrets of deleted placements in the region's own cluster, which could
+    /// not be reached. Each is deleted, and goes from here, once that answers. Who removes an
+    /// entry, the Region or its `cluster`, gives that up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_ORPHANS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
+    )]
+    pub orphaned_secrets: Vec<OrphanedSecret>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are `orphans`, and
+    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are orphans, and
     /// `ProvidersReady` where a server has another provider than SQL.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
@@ -370,6 +385,10 @@ pub enum ServerRole {
 
 fn default_port() -> i32 {
     5432
+}
+
+fn takes_tenants() -> bool {
+    true
 }
 
 fn default_kubeconfig_key() -> String {

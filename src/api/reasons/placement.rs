@@ -103,6 +103,14 @@ macro_rules! placement {
         FieldConflict,
         /// The operator has no rights in the namespace.
         NamespaceNotOnboarded,
+        /// The Region's own cluster does not answer; its part waits, and nothing else does.
+        ClusterUnreachable,
+        /// The namespace is missing in the Region's own cluster, or refuses the operator.
+        ClusterNotOnboarded,
+        /// The Region's own cluster does not take its kubeconfig; the message says why.
+        ClusterRefused,
+        /// The Secret in the Region's own cluster was given up: no way leads there any more.
+        ClusterGivenUp,
         /// A policy covers the server and a standby is ready.
         Armed,
         /// A policy covers the server, but no failover is possible now.

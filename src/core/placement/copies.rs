@@ -12,6 +12,8 @@ pub enum CopyKind {
     Primary,
     /// A physical standby, or a former primary that will become one again.
     Standby,
+    /// The tenant's Secret, in the region's own cluster.
+    Secret,
 }
 
 /// One place where the tenant's data lies.

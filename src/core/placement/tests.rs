@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod destinations;
 mod residences;
 mod servers;
 mod starting;
@@ -24,6 +25,7 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
                 default,
                 state: RegionState::Active,
                 served_by: None,
+                cluster: ClusterUse::Absent,
                 servers,
             },
         )

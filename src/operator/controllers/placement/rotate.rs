@@ -41,7 +41,7 @@ pub(super) async fn turn(
     let differs = |given: &SecretString| {
         main(&chosen.passwords).is_some_and(|now| now.expose_secret() != given.expose_secret())
     };
-    let Step::Rotate(cause) = step(target, store.ctx, given.is_some_and(differs), None) else {
+    let Step::Rotate(cause) = step(target, store.at.ctx, given.is_some_and(differs), None) else {
         return Ok(());
     };
     info!(%cause, "Rotating the credentials");
@@ -62,7 +62,7 @@ pub(super) async fn turn(
     }
     let write = secret::write(
         live,
-        &target.identity(store.ctx.clock.now().wall),
+        &target.identity(store.at.ctx.clock.now().wall),
         &rendered,
     );
     store.write(write, progress).await?;

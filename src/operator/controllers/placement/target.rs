@@ -117,8 +117,10 @@ impl Target<'_> {
             return false;
         };
         let placed = conditions::find(&status.conditions, ConditionType::Ready);
+        // A cluster that does not answer says nothing of the database.
+        let good = [Reason::Placed, Reason::ClusterUnreachable].map(Reason::as_str);
         let placed = placed
-            .is_some_and(|ready| ready.status == "True" && ready.reason == Reason::Placed.as_str());
+            .is_some_and(|ready| ready.status == "True" && good.contains(&ready.reason.as_str()));
         let same = status.secret_hash.as_deref() == Some(&inputs.secret_hash);
         placed && same && inputs.asked.is_none() && self.was_settled()
     }
@@ -177,7 +179,7 @@ impl Target<'_> {
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
-        let looked = database::make(store.ctx, &server, (tenant, &plan), seat, progress).await?;
+        let looked = database::make(store.at.ctx, &server, (tenant, &plan), seat, progress).await?;
         let missing = inside::tell((tenant, seat), looked, self.was_settled(), progress);
         if missing.is_none() {
             self.made(progress);
