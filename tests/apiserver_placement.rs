@@ -15,6 +15,8 @@ use serde_json::json;
 
 #[path = "apiserver_placement/address.rs"]
 mod address;
+#[path = "apiserver_placement/adopted.rs"]
+mod adopted;
 #[path = "apiserver_placement/capacity.rs"]
 mod capacity;
 #[path = "apiserver_placement/changed.rs"]
@@ -41,6 +43,8 @@ mod orphans;
 mod reading;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
+#[path = "apiserver_placement/regional.rs"]
+mod regional;
 #[path = "apiserver_placement/reload.rs"]
 mod reload;
 #[path = "apiserver_placement/rotation.rs"]
@@ -85,6 +89,7 @@ fn tenants_are_placed_and_let_go() {
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
     refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);
     refused::a_database_belongs_to_who_came_first(&world);
+    adopted::a_database_of_others_is_taken_over_once_an_administrator_agreed(&world);
     refused::an_operator_without_rights_leaves_nothing_behind(&world);
     forged::a_workload_of_another_namespace_is_not_selected(&world);
     forged::what_a_secret_says_of_itself_neither_gives_nor_takes(&world);
@@ -112,6 +117,26 @@ fn tenants_are_placed_and_let_go() {
         world.sql(name, "ALTER SYSTEM RESET autovacuum");
         world.sql(name, "SELECT pg_reload_conf()");
     }
+}
+
+#[test]
+fn the_clusters_of_regions_get_their_part() {
+    let world = World::start();
+    world.running.onboard(SPACE);
+    let there = regional::There::start(&world);
+    world.apply(&regional::home());
+    world.await_region("eu-west", "Serving");
+    regional::a_namespace_that_is_missing_there_is_told_and_not_made(&world, &there);
+    regional::the_secret_arrives_and_a_workload_gets_it(&world, &there);
+    regional::a_settled_world_writes_nothing_there(&world, &there);
+    regional::what_somebody_changed_there_is_put_back(&world, &there);
+    regional::a_foreign_secret_there_is_left_alone(&world, &there);
+    regional::a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(&world);
+    regional::a_cluster_that_is_down_delays_its_own_part_alone(&world, &there);
+    regional::a_deletion_takes_back_what_is_there(&world, &there);
+    regional::a_deletion_does_not_wait_for_a_cluster_for_ever(&world, &there);
+    regional::a_cluster_outside_the_law_is_never_reached(&world, &there);
+    regional::a_region_that_is_lost_with_its_cluster_holds_up_no_failover(&world, &there);
 }
 
 fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &World) {

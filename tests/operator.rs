@@ -198,7 +198,7 @@ fn write(entry: &Value) -> Option<String> {
 }
 
 /// The operator's rights as RBAC objects.
-fn roles() -> Value {
+pub fn roles() -> Value {
     let of = |scope| -> Vec<Value> {
         rules()
             .iter()

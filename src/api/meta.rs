@@ -39,6 +39,9 @@ pub const ROTATE_AT: &str = "domicile.dev/rotate-at";
 /// Annotation on a Secret: the UID of the `TenantPlacement` that it belongs to.
 pub const OWNER_UID: &str = "domicile.dev/owner-uid";
 
+/// Annotation on a Secret in the cluster of a Region: its name.
+pub const REGION: &str = "domicile.dev/region";
+
 /// Annotation on a Job: the policy, region and epoch whose old primary it copies.
 pub const DUMP_OF: &str = "domicile.dev/dump-of";
 

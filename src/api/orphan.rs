@@ -49,6 +49,31 @@ pub struct Orphan {
     pub problem: Option<String>,
 }
 
+/// The Secret of a deleted placement in a cluster that could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanedSecret {
+    /// `uid` of the placement, which the Secret carries. A Secret with another one is left alone.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9-]+$"))]
+    pub uid: String,
+    /// `namespace` of the placement, and of the Secret.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub namespace: String,
+    /// `name` of the placement, which the workloads carry that got the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `secret` is the Secret's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub secret: String,
+    /// `since` when it is listed here.
+    #[schemars(schema_with = "schema::time")]
+    pub since: Timestamp,
+    /// `problem` that the last try met, in a cluster that answers; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_PROBLEM), regex(pattern = schema::TEXT))]
+    pub problem: Option<String>,
+}
+
 /// What is still to be done for a deleted placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Cleanup {

@@ -11,6 +11,13 @@ use crate::injection::WorkloadKind;
 pub use crate::replica::{ReadOnlyStatus, ReadTarget};
 use crate::schema;
 
+/// Most selected workloads of a placement in one cluster.
+pub const MAX_WORKLOADS: usize = 64;
+
+/// Most clusters of regions that one placement's Secret is in: those of its home, of the region
+/// that holds it, and of the standbys of a policy.
+pub const MAX_CLUSTERS: usize = 10;
+
 /// `status` is what the operator did and found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -56,14 +63,17 @@ pub struct TenantPlacementStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = schema::HEX))]
     pub secret_hash: Option<String>,
-    /// `workloads` are the selected workloads and how far each has rolled.
+    /// `workloads` are the selected workloads, in all clusters that get the Secret, and how far
+    /// each has rolled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 64),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"])
+        length(max = MAX_WORKLOADS * (MAX_CLUSTERS + 1)),
+        extend("x-kubernetes-list-type" = "atomic")
     )]
     pub workloads: Vec<WorkloadStatus>,
-    /// `copies` are all places that hold the tenant's data: servers, and backups of them.
+    /// `copies` are all servers that hold the tenant's data, the backups of them, and the clusters
+    /// of regions that hold its Secret, or may: an entry is there before the Secret, and as long as
+    /// that may be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
@@ -121,6 +131,10 @@ pub struct DatabaseStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
+    /// `cluster` is the Region in whose own cluster the workload is; absent for the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub cluster: Option<String>,
     /// `kind` of the workload.
     pub kind: WorkloadKind,
     /// `name` of the workload.
@@ -145,7 +159,7 @@ pub struct WorkloadStatus {
     pub since: Option<Timestamp>,
 }
 
-/// One place that holds the tenant's data.
+/// One place that holds the tenant's data, or the way to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DataCopy {
     /// `kind` of copy.
@@ -173,4 +187,6 @@ pub enum CopyKind {
     ReadReplica,
     /// The backups of one of them.
     Backup,
+    /// The tenant's Secret, in the region's own cluster.
+    Secret,
 }

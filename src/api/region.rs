@@ -9,8 +9,9 @@ use crate::copies::{self, BackupCopy, MAX_REGIONS, ServerCopy};
 use crate::counts::TenantCounts;
 use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
-use crate::orphan::{MAX_ORPHANS, Orphan};
+use crate::orphan::{MAX_ORPHANS, Orphan, OrphanedSecret};
 pub use crate::reach::{Reachable, ServerRole};
+use crate::replica;
 pub use crate::replica::{MAX_REPLICAS, ReadReplica};
 use crate::residency::Residency;
 use crate::schema::{self, rules};
@@ -70,9 +71,10 @@ pub struct RegionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub served_by: Option<String>,
-    /// `cluster` is the region's own Kubernetes cluster. While the hub is lost, it holds the
-    /// promise by which a primary in another region lives on; the hub needs its permit to promote
-    /// a server that stands here. The region holds no promise while this is absent.
+    /// `cluster` is the region's own Kubernetes cluster. It gets the Secrets of tenants whose home
+    /// or standby is here, and the workloads there that are selected. While the hub is lost, it
+    /// holds the promise by which a primary in another region lives on; the hub needs its permit to
+    /// promote a server that stands here. To take it away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
     /// `residency` says where else data of this Region lies; nowhere when absent.
@@ -92,8 +94,13 @@ pub struct RegionSpec {
 #[serde(rename_all = "camelCase")]
 pub struct RegionCluster {
     /// `kubeconfigSecretRef` names the Secret with a kubeconfig that may get, create and patch
-    /// Leases in the operator's namespace of that cluster.
+    /// Leases in the operator's namespace of that cluster, and has the rights that `kubectl
+    /// domicile onboard` prints in each namespace of a tenant.
     pub kubeconfig_secret_ref: KubeconfigSecretRef,
+    /// `tenants` says that Secrets of tenants go to this cluster. Set it to false where the cluster
+    /// holds promises alone; what was brought there before is taken back.
+    #[serde(default = "takes_tenants")]
+    pub tenants: bool,
 }
 
 /// A kubeconfig in a Secret.
@@ -135,7 +142,7 @@ pub struct DatabaseServer {
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
     pub host: String,
     /// `port` is the server's TCP port.
-    #[serde(default = "default_port")]
+    #[serde(default = "replica::default_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// `tls` says which certificates are trusted. The connection is always encrypted and the host
@@ -304,8 +311,17 @@ pub struct RegionStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
     )]
     pub orphans: Vec<Orphan>,
+    /// `orphanedSecrets` are Secrets of deleted placements in the region's own cluster, which could
+    /// not be reached. Each is deleted, and goes from here, once that answers. Who removes an
+    /// entry, the Region or its `cluster`, gives that up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_ORPHANS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
+    )]
+    pub orphaned_secrets: Vec<OrphanedSecret>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are `orphans`, `ProvidersReady`
+    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are orphans, `ProvidersReady`
     /// where a server has another provider than SQL, and `ReadReplicasFollow` where one has
     /// `readReplicas`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -370,8 +386,8 @@ pub struct DatabaseServerStatus {
     pub closed_to: Vec<String>,
 }
 
-fn default_port() -> i32 {
-    5432
+fn takes_tenants() -> bool {
+    true
 }
 
 fn default_kubeconfig_key() -> String {

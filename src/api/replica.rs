@@ -75,6 +75,6 @@ pub enum ReadTarget {
     ReadReplica,
 }
 
-fn default_port() -> i32 {
+pub(crate) fn default_port() -> i32 {
     5432
 }

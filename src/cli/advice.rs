@@ -86,6 +86,12 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
             "kubectl domicile onboard {here} | kubectl apply -f -"
         ));
     }
+    if has("ClusterNotOnboarded") {
+        next.push(format!(
+            "kubectl domicile onboard {here} | kubectl --context CLUSTER apply -f -, in the \
+             cluster of the Region that `Injected` names"
+        ));
+    }
     if has("RegionNotFound") {
         next.push("kubectl get regions".to_owned());
     }

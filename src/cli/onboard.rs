@@ -1,5 +1,6 @@
 //! `onboard NAMESPACE`: the `RoleBinding`s by which the operator serves a namespace, as the chart
-//! writes them for each of its `tenantNamespaces`.
+//! writes them for each of its `tenantNamespaces`; in the hub, and in the cluster of a region whose
+//! kubeconfig is of the account that the chart makes there.
 
 use crate::args::OnboardArgs;
 

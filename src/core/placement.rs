@@ -9,6 +9,7 @@ use crate::names::{Jurisdiction, RegionName, ServerId};
 
 mod copies;
 mod deletion;
+mod destinations;
 mod drift;
 mod effective;
 mod held;
@@ -21,6 +22,7 @@ mod server;
 
 pub use copies::{Copies, Copy, CopyKind, closed, copies};
 pub use deletion::{Deletion, deletion};
+pub use destinations::{ClusterUse, Errand, Errands, Reach, errands, secret_copies};
 pub use drift::{Drift, drift, listed};
 pub use effective::effective;
 pub use held::{Held, Holder, held};
@@ -47,6 +49,8 @@ pub struct RegionView {
     pub served_by: Option<RegionName>,
     /// The regions in which backups of its servers lie; a name may stand for no Region.
     pub backups: BTreeSet<RegionName>,
+    /// What its own cluster is for.
+    pub cluster: ClusterUse,
     /// Its database servers, in the order of the spec.
     pub servers: Vec<ServerView>,
 }

@@ -27,7 +27,7 @@ use crate::servers::Servers;
 use crate::service_bindings::ServiceBindings;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
-use crate::turns::ServerTurns;
+use crate::turns::{ClusterTurns, ServerTurns};
 
 /// What every controller is given. One per process.
 pub struct Ctx {
@@ -55,6 +55,8 @@ pub struct Ctx {
     pub backoff: Backoff,
     /// Who works on which database server.
     pub turns: ServerTurns,
+    /// Who works on which region's cluster.
+    pub cluster_turns: ClusterTurns,
     /// Asks for reconciles.
     pub wake: Wake,
     /// Signs of life of the loops.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::meta::manager;
-use domicile_api::orphan::{MAX_ORPHANS, Orphan};
-use domicile_api::region::Region;
+use domicile_api::orphan::{MAX_ORPHANS, Orphan, OrphanedSecret};
+use domicile_api::region::{Region, RegionStatus};
 use kube::ResourceExt;
 
 use crate::context::Ctx;
@@ -60,12 +60,42 @@ pub async fn record(ctx: &Ctx, region: &str, orphan: &Orphan) -> Result<Recorded
     })
 }
 
+/// Stores an entry for a Secret in a region's own cluster, unless it is there.
+pub async fn record_secret(
+    ctx: &Ctx,
+    region: &str,
+    orphan: &OrphanedSecret,
+) -> Result<Recorded, CasError> {
+    let known = ctx.stores.regions.get(region);
+    let known = known.as_deref().map(secrets).unwrap_or_default();
+    let there = known.iter().any(|one| one.uid == orphan.uid);
+    if known.len() >= MAX_ORPHANS && !there {
+        return Ok(Recorded::Full);
+    }
+    let mut new = false;
+    let stored = change_secrets(ctx, region, |all| {
+        new = !all.iter().any(|one| one.uid == orphan.uid);
+        if new {
+            all.push(orphan.clone());
+        }
+    });
+    Ok(match stored.await? {
+        Some(region) => Recorded::Stored(region, new),
+        None => Recorded::NoRegion,
+    })
+}
+
 /// Takes the entries of a placement out of every Region that lists one.
 pub async fn forget(ctx: &Ctx, uid: &str) -> Result<(), CasError> {
     for region in ctx.stores.regions.all() {
-        if listed(&region).iter().any(|one| one.uid == uid) {
-            let name = region.name_any();
-            change(ctx, &name, |orphans| orphans.retain(|one| one.uid != uid)).await?;
+        let listed = listed(&region).iter().any(|one| one.uid == uid)
+            || secrets(&region).iter().any(|one| one.uid == uid);
+        if listed {
+            change_status(ctx, &region.name_any(), |status| {
+                status.orphans.retain(|one| one.uid != uid);
+                status.orphaned_secrets.retain(|one| one.uid != uid);
+            })
+            .await?;
         }
     }
     Ok(())
@@ -77,13 +107,30 @@ pub async fn change(
     region: &str,
     mut change: impl FnMut(&mut Vec<Orphan>),
 ) -> Result<Option<Arc<Region>>, CasError> {
+    change_status(ctx, region, |status| change(&mut status.orphans)).await
+}
+
+/// As [`change`], for the Secrets in the region's own cluster.
+pub async fn change_secrets(
+    ctx: &Ctx,
+    region: &str,
+    mut change: impl FnMut(&mut Vec<OrphanedSecret>),
+) -> Result<Option<Arc<Region>>, CasError> {
+    change_status(ctx, region, |status| change(&mut status.orphaned_secrets)).await
+}
+
+async fn change_status(
+    ctx: &Ctx,
+    region: &str,
+    mut change: impl FnMut(&mut RegionStatus),
+) -> Result<Option<Arc<Region>>, CasError> {
     let mut tries = 0;
     loop {
         let Some(current) = ctx.stores.regions.get(region) else {
             return Ok(None);
         };
         let mut status = current.status.clone().unwrap_or_default();
-        change(&mut status.orphans);
+        change(&mut status);
         let written = write_status(ctx, &ctx.stores.regions, manager::REGION, &current, status);
         tries += 1;
         match written.await {
@@ -96,6 +143,14 @@ pub async fn change(
 /// What a Region lists.
 pub fn listed(region: &Region) -> &[Orphan] {
     region.status.as_ref().map_or(&[], |status| &status.orphans)
+}
+
+/// What a Region lists of Secrets in its own cluster.
+pub fn secrets(region: &Region) -> &[OrphanedSecret] {
+    region
+        .status
+        .as_ref()
+        .map_or(&[], |status| &status.orphaned_secrets)
 }
 
 /// The entry of a placement, and the Region that lists it.

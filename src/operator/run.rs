@@ -28,7 +28,7 @@ use crate::service_bindings::{self, ServiceBindings};
 use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
-use crate::turns::ServerTurns;
+use crate::turns::{ClusterTurns, ServerTurns};
 
 #[cfg(test)]
 mod tests;
@@ -115,6 +115,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         metrics: Metrics::default(),
         backoff: Backoff::default(),
         turns: ServerTurns::default(),
+        cluster_turns: ClusterTurns::default(),
         wake: Wake::default(),
         pulse: Pulse::default(),
         stop: Stop::default(),

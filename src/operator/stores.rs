@@ -80,6 +80,7 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
     let on_region = |key: &Key, seen: &Seen<Region>, gone: bool| {
         own(gone, seen, key, &ctx, |key| {
             ctx.wake.orphans.wake(key.clone());
+            ctx.wake.leftovers.wake(key.clone());
             ctx.wake.regions.wake(key);
         });
         if outlines.changed(key, (!gone).then_some(seen)) {

@@ -1,19 +1,60 @@
-//! Turns at the database servers: one server that does not answer must not hold up the tenants of
-//! all others. The rules are `domicile_core::turns`.
+//! Turns at the database servers, and at the clusters of regions: one that does not answer must not
+//! hold up the tenants of all others. The rules are `domicile_core::turns`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use domicile_core::names::ServerId;
+use domicile_core::names::{RegionName, ServerId};
+use domicile_core::time::Mono;
 use domicile_core::turns::Turns;
 use domicile_providers::ProviderError;
 
 use crate::context::Ctx;
 use crate::kube::wake::Key;
 
+/// The turns of placements at each thing of a kind.
+#[derive(Debug)]
+pub struct TurnsAt<T>(Mutex<BTreeMap<T, Turns<Key>>>);
+
 /// The turns of placements at each server.
-#[derive(Debug, Default)]
-pub struct ServerTurns(Mutex<BTreeMap<ServerId, Turns<Key>>>);
+pub type ServerTurns = TurnsAt<ServerId>;
+
+/// The turns of placements at the cluster of each region.
+pub type ClusterTurns = TurnsAt<RegionName>;
+
+impl<T> Default for TurnsAt<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Ord + Clone> TurnsAt<T> {
+    /// Whether `key` may work on `thing` now; if not, it is called when it may.
+    pub fn enter(&self, thing: &T, key: &Key, limit: usize, now: Mono) -> bool {
+        let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = things.entry(thing.clone()).or_default();
+        turns.enter(key, limit, now)
+    }
+
+    /// `key` is done, and heard an answer or not. Returns who is called.
+    pub fn leave(
+        &self,
+        thing: &T,
+        key: &Key,
+        heard: Option<bool>,
+        (limit, now): (usize, Mono),
+    ) -> Vec<Key> {
+        let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(turns) = things.get_mut(thing) else {
+            return Vec::new();
+        };
+        let next = turns.leave(key, heard, limit, now);
+        if turns.is_idle() {
+            things.remove(thing);
+        }
+        next
+    }
+}
 
 /// A placement may work on a server until this is dropped.
 pub struct Turn<'a> {
@@ -38,16 +79,8 @@ impl Drop for Turn<'_> {
             key,
             heard,
         } = self;
-        let mut servers = ctx.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(turns) = servers.get_mut(server) else {
-            return;
-        };
-        let next = turns.leave(key, *heard, limit(ctx), ctx.clock.mono());
-        if turns.is_idle() {
-            servers.remove(server);
-        }
-        drop(servers);
-        for key in next {
+        let now = (limit(ctx), ctx.clock.mono());
+        for key in ctx.turns.leave(server, key, *heard, now) {
             ctx.wake.placements.wake(key);
         }
     }
@@ -56,10 +89,8 @@ impl Drop for Turn<'_> {
 impl Ctx {
     /// A turn for the placement `key`, or None: then it is woken when it has one.
     pub fn turn(&self, server: &ServerId, key: Key) -> Option<Turn<'_>> {
-        let mut servers = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = servers.entry(server.clone()).or_default();
-        turns
-            .enter(&key, limit(self), self.clock.mono())
+        self.turns
+            .enter(server, &key, limit(self), self.clock.mono())
             .then(|| Turn {
                 ctx: self,
                 server: server.clone(),
@@ -69,8 +100,8 @@ impl Ctx {
     }
 }
 
-/// Most placements at one server: some workers are left for the others.
-fn limit(ctx: &Ctx) -> usize {
+/// Most placements at one server or cluster: some workers are left for the others.
+pub fn limit(ctx: &Ctx) -> usize {
     let workers = usize::from(ctx.settings.concurrency);
     workers - workers / 4
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domicile_core::facts::{Engine, Epoch};
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{
-    self, Holder, MachineView, PolicyView, RegionView, ServerView, Wish,
+    self, ClusterUse, Holder, MachineView, PolicyView, RegionView, ServerView, Wish,
 };
 use kube::ResourceExt;
 
@@ -23,6 +23,11 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
         state: spec.state.into(),
         served_by: spec.served_by.clone().map(RegionName::new),
         backups: backups(region),
+        cluster: match &spec.cluster {
+            None => ClusterUse::Absent,
+            Some(cluster) if cluster.tenants => ClusterUse::Tenants,
+            Some(_) => ClusterUse::Promises,
+        },
         servers: spec
             .database_servers
             .iter()

@@ -57,6 +57,10 @@ macro_rules! placement {
         DatabaseIncomplete,
         /// A database that Domicile did not make is in the way; the message says how it differs.
         AdoptionObserved,
+        /// A database that Domicile did not make waits for an administrator; the message lists why.
+        AdoptionWaits,
+        /// A database that Domicile did not make carries the mark of the placement now.
+        Adopted,
         /// The last look at the database found all as planned.
         AsPlanned,
         /// Something on the server was not as planned any more, and was put right.
@@ -101,6 +105,14 @@ macro_rules! placement {
         FieldConflict,
         /// The operator has no rights in the namespace.
         NamespaceNotOnboarded,
+        /// The Region's own cluster does not answer; its part waits, and nothing else does.
+        ClusterUnreachable,
+        /// The namespace is missing in the Region's own cluster, or refuses the operator.
+        ClusterNotOnboarded,
+        /// The Region's own cluster does not take its kubeconfig; the message says why.
+        ClusterRefused,
+        /// The Secret in the Region's own cluster was given up: no way leads there any more.
+        ClusterGivenUp,
         /// A policy covers the server and a standby is ready.
         Armed,
         /// A policy covers the server, but no failover is possible now.

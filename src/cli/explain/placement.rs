@@ -42,21 +42,7 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
             value: place,
         });
     }
-    for workload in items(placement, "/status/workloads") {
-        let name = format!("{}/{}", text(workload, "/kind"), text(workload, "/name"));
-        let (updated, total) = (text(workload, "/updated"), text(workload, "/total"));
-        report
-            .facts
-            .extend(fact(&name, format!("{updated} of {total} pods updated")));
-        if updated != total {
-            report.why.push(Finding {
-                source: name,
-                reason: "RolloutIncomplete".to_owned(),
-                message: format!("{updated} of {total} pods updated"),
-                age: String::new(),
-            });
-        }
-    }
+    workloads(report, placement);
     let protection = condition(placement, "FailoverProtected");
     report
         .facts
@@ -76,6 +62,31 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
             .into_iter()
             .map(|p| related(Kind::FailoverPolicy, p)),
     );
+}
+
+/// How far each selected workload has rolled.
+fn workloads(report: &mut Report, placement: &Value) {
+    for workload in items(placement, "/status/workloads") {
+        let cluster = text(workload, "/cluster");
+        let name = format!("{}/{}", text(workload, "/kind"), text(workload, "/name"));
+        let name = if cluster.is_empty() {
+            name
+        } else {
+            format!("{name} in {cluster}")
+        };
+        let (updated, total) = (text(workload, "/updated"), text(workload, "/total"));
+        report
+            .facts
+            .extend(fact(&name, format!("{updated} of {total} pods updated")));
+        if updated != total {
+            report.why.push(Finding {
+                source: name,
+                reason: "RolloutIncomplete".to_owned(),
+                message: format!("{updated} of {total} pods updated"),
+                age: String::new(),
+            });
+        }
+    }
 }
 
 /// Which credentials are published since when, and until when.

@@ -171,6 +171,25 @@ fn a_placement_without_rights_names_the_command_that_gives_them() {
 }
 
 #[test]
+fn what_is_in_the_cluster_of_a_region_says_so() {
+    let mut world = world();
+    let status = &mut world.placements[0]["status"];
+    status["workloads"][0]["cluster"] = json!("eu-west");
+    let barred = condition(
+        "Injected",
+        "False",
+        "ClusterNotOnboarded",
+        "no rights there",
+    );
+    status["conditions"] = json!([barred]);
+    let report = report(Kind::TenantPlacement, &world.placements[0], &world, now());
+    let mut facts = report.facts.iter();
+    assert!(facts.any(|fact| fact.name == "Deployment/api in eu-west"));
+    let onboard = "kubectl domicile onboard tenant-acme | kubectl --context CLUSTER apply -f -";
+    assert!(report.next[0].starts_with(onboard), "{}", report.next[0]);
+}
+
+#[test]
 fn an_operation_that_was_refused_says_why_and_how_to_try_again() {
     let world = world();
     let report = report(Kind::FailoverOperation, &world.operations[0], &world, now());

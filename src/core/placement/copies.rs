@@ -17,6 +17,8 @@ pub enum CopyKind {
     ReadReplica,
     /// The backups of one of them.
     Backup,
+    /// The tenant's Secret, in the region's own cluster.
+    Secret,
 }
 
 /// One place where the tenant's data lies.
@@ -39,6 +41,7 @@ impl fmt::Display for Copy {
             CopyKind::Standby => "a standby",
             CopyKind::ReadReplica => "a read replica",
             CopyKind::Backup => "backups",
+            CopyKind::Secret => "its Secret",
         };
         write!(f, "{kind} in {}", self.region)
     }

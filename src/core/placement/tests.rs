@@ -4,6 +4,7 @@ use super::*;
 use crate::facts::Authority;
 
 mod backups;
+mod destinations;
 mod reads;
 mod residences;
 mod servers;
@@ -27,6 +28,7 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
                 state: RegionState::Active,
                 served_by: None,
                 backups: BTreeSet::new(),
+                cluster: ClusterUse::Absent,
                 servers,
             },
         )

@@ -1,5 +1,5 @@
-//! A region's own cluster, as small as promises allow: an API server with its store, inside the
-//! region's network, without nodes.
+//! A region's own cluster, as small as promises and Secrets allow: an API server with its store,
+//! inside the region's network, without nodes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::config::{API_PORT, create_folder, write};
 use crate::error::{LabError, Result};
 use crate::pki::{Authority, Usage, signing_key};
-use crate::process::{Patience, ProcessId, run, run_ok, tail};
+use crate::process::{Patience, ProcessId, run, run_input, run_ok, tail};
 use crate::regions::Region;
 use crate::space::{Daemon, Space};
 
@@ -16,6 +16,12 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 /// Whom the chart makes for agents and the hub, and where.
 const NAMESPACE: &str = "domicile-system";
+/// Every request of every user.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+";
 
 /// The running cluster of a region. It ends with the space.
 #[derive(Debug)]
@@ -24,6 +30,7 @@ pub struct SmallCluster {
     region: &'static Region,
     dir: PathBuf,
     ca: String,
+    servers: Vec<ProcessId>,
 }
 
 impl SmallCluster {
@@ -32,25 +39,57 @@ impl SmallCluster {
         let dir = space.dir().join("clusters").join(region.name);
         create_folder(&dir, 0o700)?;
         let authority = Authority::new(&format!("domicile-lab-{}", region.name))?;
-        let cluster = Self {
+        let mut cluster = Self {
             space: space.clone(),
             region,
             ca: authority.cert_pem().to_owned(),
             dir,
+            servers: Vec::new(),
         };
         cluster.write_files(&authority)?;
         let etcd = cluster.daemon("etcd", &cluster.etcd_arguments())?;
         let apiserver = cluster.daemon("kube-apiserver", &cluster.apiserver_arguments())?;
         cluster.await_api(&[("etcd", etcd), ("kube-apiserver", apiserver)])?;
+        cluster.servers = vec![etcd, apiserver];
         Ok(cluster)
+    }
+
+    /// Its servers, to be stopped and continued.
+    pub fn servers(&self) -> &[ProcessId] {
+        &self.servers
+    }
+
+    /// The kubeconfig of its administrator, which serves wherever the region's address is reached.
+    pub fn admin(&self) -> PathBuf {
+        self.dir.join("admin.kubeconfig")
+    }
+
+    /// The audit log: one JSON object a line, every request of every user.
+    pub fn audit_log(&self) -> PathBuf {
+        self.log("audit")
+    }
+
+    /// Applies JSON or YAML documents, again and again until the apiserver accepts them.
+    pub fn apply(&self, documents: &str) -> Result<()> {
+        let patience = Patience::new("kubectl apply", Duration::from_secs(20));
+        loop {
+            let mut command = self.kubectl();
+            command.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
+            match run_input(&mut command, documents, CALL_LIMIT) {
+                Ok(_) => return Ok(()),
+                Err(LabError::Program { program, detail }) => {
+                    patience.pause(|| format!("{program}: {detail}"))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Installs what a region's platform team installs for promises, and answers a kubeconfig of
     /// the account that it makes.
     pub fn promise_kubeconfig(&self, chart: &Path) -> Result<String> {
         let mut helm = self.space.command(None, "helm");
-        helm.arg("--kubeconfig")
-            .arg(self.dir.join("admin.kubeconfig"));
+        helm.arg("--kubeconfig").arg(self.admin());
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             helm.env(variable, self.dir.join("helm"));
         }
@@ -58,7 +97,11 @@ impl SmallCluster {
         helm.args(["--namespace", NAMESPACE, "--create-namespace"]);
         helm.args(["--set", "promises={eu},replicas=0,crds.enabled=false"]);
         run_ok(&mut helm, CALL_LIMIT)?;
-        let account = "domicile-promise";
+        self.account_kubeconfig("domicile-promise")
+    }
+
+    /// A kubeconfig of an account in the operator's namespace.
+    pub fn account_kubeconfig(&self, account: &str) -> Result<String> {
         let mut token = self.kubectl();
         token.args([
             "create",
@@ -76,9 +119,7 @@ impl SmallCluster {
     /// A kubectl command with the administrator's rights.
     pub fn kubectl(&self) -> Command {
         let mut command = self.space.command(None, "kubectl");
-        command
-            .arg("--kubeconfig")
-            .arg(self.dir.join("admin.kubeconfig"));
+        command.arg("--kubeconfig").arg(self.admin());
         command.env("KUBECACHEDIR", self.dir.join("cache"));
         command
     }
@@ -99,6 +140,7 @@ impl SmallCluster {
             ("admin.crt", &admin.0),
             ("admin.key", &admin.1),
             ("admin.kubeconfig", &self.admin_kubeconfig()),
+            ("audit.yaml", AUDIT_POLICY),
         ] {
             write(&self.dir.join(name), text)?;
         }
@@ -149,6 +191,9 @@ impl SmallCluster {
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
+            format!("--audit-policy-file={}", file("audit.yaml")),
+            format!("--audit-log-path={}", self.log("audit").display()),
+            "--audit-log-maxsize=2048".to_owned(),
         ]
     }
 

@@ -202,7 +202,9 @@ pub fn give_cluster(stage: &Stage, region: &'static Region) -> Result<(SmallClus
         "metadata": {"name": secret, "namespace": SYSTEM_NAMESPACE},
         "stringData": {"kubeconfig": text},
     })])?;
-    let patch = json!({"spec": {"cluster": {"kubeconfigSecretRef": {"name": secret}}}});
+    let patch = json!({"spec": {"cluster": {
+        "kubeconfigSecretRef": {"name": secret}, "tenants": false,
+    }}});
     stage
         .objects
         .merge(kinds::REGION, None, region.name, &patch)?;

@@ -104,8 +104,12 @@ pub struct Wake {
     pub regions: Arc<Queue>,
     /// `Region`, for what deleted placements left there.
     pub orphans: Arc<Queue>,
+    /// `Region`, for the Secrets of deleted placements in its cluster.
+    pub leftovers: Arc<Queue>,
     /// `TenantPlacement`.
     pub placements: Arc<Queue>,
+    /// `TenantPlacement`, for its part in the clusters of regions.
+    pub regional: Arc<Queue>,
     /// `FailoverPolicy`.
     pub policies: Arc<Queue>,
     /// `FailoverOperation`.

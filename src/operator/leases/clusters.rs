@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use domicile_api::reasons::Reason;
 use domicile_core::names::RegionName;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -11,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use crate::context::Ctx;
+use crate::error::{Class, Classify};
 use crate::kube::client::{ConnectError, from_config};
 use crate::servers::OpenError;
 
@@ -51,6 +53,27 @@ pub enum ClusterError {
     },
 }
 
+impl ClusterError {
+    /// For conditions.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Secret(error) => error.reason,
+            Self::Malformed(_) | Self::NotSelfContained(_) | Self::Client { .. } => {
+                Reason::ClusterRefused
+            }
+        }
+    }
+}
+
+impl Classify for ClusterError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Secret(error) => error.class(),
+            Self::Malformed(_) | Self::NotSelfContained(_) | Self::Client { .. } => Class::Config,
+        }
+    }
+}
+
 impl Ctx {
     /// The Leases in the region's own cluster; `None` when it has none.
     pub async fn region_leases(
@@ -59,6 +82,16 @@ impl Ctx {
     ) -> Result<Option<Api<Lease>>, ClusterError> {
         let client = self.region_client(region).await?;
         Ok(client.map(|client| Api::namespaced(client, self.settings.namespace())))
+    }
+
+    /// Makes the client of a region's cluster anew the next time: its connections may be dead.
+    pub fn forget_region_client(&self, region: &RegionName) {
+        let mut made = self
+            .clusters
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        made.remove(region);
     }
 
     /// A client of the region's own cluster; `None` when it has none.

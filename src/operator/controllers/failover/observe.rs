@@ -329,7 +329,10 @@ fn tenant(ctx: &Ctx, placement: &TenantPlacement, mine: &BTreeSet<ServerId>) -> 
         ),
         allowed,
         repointed: Epoch(status.epoch.unwrap_or_default()),
-        stalled: is_true(&status.conditions, ConditionType::Stalled)
+        // One that is served all the same, such as one whose Secret a cluster does not take, is
+        // pointed at its new server like all others.
+        stalled: (is_true(&status.conditions, ConditionType::Stalled)
+            && !is_true(&status.conditions, ConditionType::Ready))
             || placement.metadata.deletion_timestamp.is_some(),
     })
 }

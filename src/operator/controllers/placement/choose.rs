@@ -77,7 +77,7 @@ impl Absence {
 
 /// All Regions and policies, as `core` sees them, and who holds a server.
 pub(super) struct Map<'a> {
-    ctx: &'a Ctx,
+    pub(super) ctx: &'a Ctx,
     pub(super) regions: BTreeMap<RegionName, RegionView>,
     pub(super) policies: Vec<PolicyView>,
 }

@@ -8,7 +8,6 @@ use domicile_api::meta::{self, PLACEMENT_FINALIZER, manager};
 use domicile_api::placement::{ReclaimPolicy, TenantPlacement};
 use domicile_core::placement::{Deletion, deletion};
 use domicile_providers::{Dropped, Generic};
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -16,8 +15,9 @@ use tracing::info;
 
 use super::error::{Halt, PlacementError};
 use super::observe::{Seat, answers, recorded, seat};
+use super::place::Place;
 use super::progress::{Progress, Stop, Until};
-use super::serve::{namespace, not_onboarded, turn};
+use super::serve::{namespace, turn};
 use super::{database, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
@@ -93,11 +93,7 @@ pub(super) async fn drop_all(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     drop_database(ctx, tenant, progress).await?;
-    let released = match workloads::release_all(ctx, tenant, progress).await {
-        Ok(()) => delete_secret(ctx, tenant).await,
-        Err(halt) => Err(halt),
-    };
-    match released {
+    match withdraw(&Place::hub(ctx, tenant), progress).await {
         // The deletion of a namespace takes the operator's rights in it, too: waiting for them
         // would keep both for ever. The login that the Secret tells is gone already.
         Err(Halt::Stop(stop)) if stop.reason == Reason::NamespaceNotOnboarded => {
@@ -201,14 +197,21 @@ async fn reach<'a>(
     Ok((server, seat, turn))
 }
 
-async fn delete_secret(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Halt> {
-    let name = tenant.secret_name();
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
+/// Takes the variables back and deletes the Secret, in one cluster.
+pub(super) async fn withdraw(at: &Place<'_>, progress: &mut Progress) -> Result<(), Halt> {
+    workloads::release_all(at, progress).await?;
+    delete_secret(at).await
+}
+
+/// Deletes the Secret, if it is the placement's own.
+pub(super) async fn delete_secret(at: &Place<'_>) -> Result<(), Halt> {
+    let Place { ctx, tenant, .. } = *at;
+    let (name, api) = (tenant.secret_name(), at.secrets());
     let refused = |error: CallError| -> Halt {
         if error.is_forbidden() {
-            return not_onboarded(tenant).into();
+            return at.not_onboarded().into();
         }
-        PlacementError::call(format!("deleting Secret {name}"), error).into()
+        PlacementError::call(format!("deleting {}", at.secret()), error).into()
     };
     let Some(secret) = ctx.call(api.get_opt(&name)).await.map_err(refused)? else {
         return Ok(());
@@ -223,7 +226,7 @@ async fn delete_secret(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), Halt> 
         }),
         ..DeleteParams::default()
     };
-    info!("Deleting the Secret");
+    info!(secret = at.secret(), "Deleting the Secret");
     match ctx.call(api.delete(&name, &parameters)).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),

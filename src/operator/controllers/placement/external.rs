@@ -2,16 +2,14 @@
 
 use domicile_api::conditions::Reason;
 use domicile_api::credentials::PasswordSecretRef;
-use domicile_api::placement::TenantPlacement;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use secrecy::SecretString;
 
 use super::error::Halt;
+use super::place::Place;
 use super::progress::Progress;
 use super::store::secret_call;
-use crate::context::Ctx;
 
 /// Fewest and most characters of such a password.
 const LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
@@ -37,12 +35,8 @@ impl External {
 }
 
 /// Reads the Secret that `spec.credentials.passwordSecretRef` names, if it names one.
-pub(super) async fn read(
-    ctx: &Ctx,
-    secrets: &Api<Secret>,
-    tenant: &TenantPlacement,
-    progress: &mut Progress,
-) -> Result<External, Halt> {
+pub(super) async fn read(at: &Place<'_>, progress: &mut Progress) -> Result<External, Halt> {
+    let Place { ctx, tenant, .. } = *at;
     let Some(reference) = &tenant.spec.credentials.password_secret_ref else {
         return Ok(External::NotAsked);
     };
@@ -54,9 +48,9 @@ pub(super) async fn read(
             message.to_owned(),
         ));
     }
-    let found = ctx.call(secrets.get_opt(&reference.name)).await;
+    let found = ctx.call(at.secrets().get_opt(&reference.name)).await;
     let doing = format!("reading Secret {} for", reference.name);
-    let found = found.map_err(|error| secret_call(tenant, &doing, error, progress))?;
+    let found = found.map_err(|error| secret_call(at, &doing, error, progress))?;
     Ok(taken(reference, found.as_ref()))
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use domicile_api::conditions::Reason;
 use domicile_core::facts::Epoch;
-use domicile_core::names::{ServerId, Slot};
+use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::replica::Address;
 use domicile_core::time::Mono;
 
+use super::regional::Regional;
 use super::room::Promises;
 
 /// Most tenants that are remembered; beyond it everything is looked at anew.
@@ -51,6 +52,8 @@ impl Inputs {
 pub(super) struct Memory {
     /// Places that are kept for tenants.
     pub(super) promises: Promises,
+    /// What is brought to the clusters of regions.
+    pub(super) regional: Regional,
     tenants: Mutex<BTreeMap<String, Remembered>>,
 }
 
@@ -62,8 +65,9 @@ struct Remembered {
     /// What the tenant was pointed at in the move under way; the rest of its database is looked at
     /// afterwards.
     repointed: Option<Inputs>,
-    /// The generation for which all workloads of the namespace were looked through.
-    scanned: Option<i64>,
+    /// The generation for which all workloads of the namespace were looked through, by region whose
+    /// own cluster they are in, or the hub.
+    scanned: BTreeMap<Option<RegionName>, i64>,
     /// Since when every selected workload has been seen to run with the present Secret.
     taken_up: Option<Mono>,
     /// The read replica that refused the tenant's login, and when.
@@ -136,15 +140,26 @@ impl Memory {
     }
 
     /// Whether the namespace must be looked through for workloads that are no longer selected.
-    pub(super) fn must_scan(&self, uid: &str, generation: Option<i64>) -> bool {
-        self.lock()
-            .get(uid)
-            .is_none_or(|tenant| tenant.scanned != generation)
+    pub(super) fn must_scan(
+        &self,
+        uid: &str,
+        region: Option<&RegionName>,
+        generation: Option<i64>,
+    ) -> bool {
+        let tenants = self.lock();
+        let scanned = tenants.get(uid).map(|tenant| &tenant.scanned);
+        let scanned = scanned.and_then(|scanned| scanned.get(&region.cloned()));
+        scanned.is_none_or(|scanned| Some(*scanned) != generation)
     }
 
     /// The namespace was looked through.
-    pub(super) fn scanned(&self, uid: &str, generation: Option<i64>) {
-        self.entry(uid, |tenant| tenant.scanned = generation);
+    pub(super) fn scanned(&self, uid: &str, region: Option<&RegionName>, generation: Option<i64>) {
+        self.entry(uid, |tenant| {
+            let region = region.cloned();
+            tenant
+                .scanned
+                .insert(region, generation.unwrap_or_default());
+        });
     }
 
     /// Whether every selected workload runs with the present Secret. Answers for how long that has
@@ -172,6 +187,7 @@ impl Memory {
     /// The placement is gone.
     pub(super) fn forget(&self, uid: &str) {
         self.promises.settle(uid);
+        self.regional.forget(uid);
         self.lock().remove(uid);
     }
 
@@ -280,11 +296,13 @@ mod tests {
     #[test]
     fn a_namespace_is_looked_through_once_per_generation_and_process() {
         let memory = Memory::default();
-        assert!(memory.must_scan("u", Some(1)));
-        memory.scanned("u", Some(1));
-        assert!(!memory.must_scan("u", Some(1)));
-        assert!(memory.must_scan("u", Some(2)));
+        let west = RegionName::new("eu-west");
+        assert!(memory.must_scan("u", None, Some(1)));
+        memory.scanned("u", None, Some(1));
+        assert!(!memory.must_scan("u", None, Some(1)));
+        assert!(memory.must_scan("u", Some(&west), Some(1)));
+        assert!(memory.must_scan("u", None, Some(2)));
         memory.forget("u");
-        assert!(memory.must_scan("u", Some(1)));
+        assert!(memory.must_scan("u", None, Some(1)));
     }
 }

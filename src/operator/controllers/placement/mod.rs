@@ -13,7 +13,9 @@ use tracing::info;
 
 use crate::context::Ctx;
 use crate::controllers::{Work, drive};
+use crate::kube::wake::Key;
 
+mod adoption;
 mod choose;
 mod cleanup;
 mod database;
@@ -24,8 +26,10 @@ mod inside;
 mod memory;
 mod observe;
 mod parting;
+mod place;
 mod progress;
 mod reads;
+mod regional;
 mod report;
 mod rollout;
 mod room;
@@ -49,6 +53,8 @@ const SOON: Duration = Duration::from_millis(500);
 /// Runs the controller until the process ends.
 pub async fn run(ctx: Arc<Ctx>) {
     let memory = Arc::new(Memory::default());
+    let apart = regional::run(Arc::clone(&ctx), Arc::clone(&memory));
+    let leftovers = regional::run_leftovers(Arc::clone(&ctx));
     let work = Work {
         name: "placement",
         cache: ctx.stores.placements.clone(),
@@ -59,7 +65,7 @@ pub async fn run(ctx: Arc<Ctx>) {
         let memory = Arc::clone(&memory);
         async move { reconcile(tenant, ctx, memory).await }
     };
-    drive(ctx, work, reconcile).await;
+    tokio::join!(drive(ctx, work, reconcile), apart, leftovers);
 }
 
 async fn reconcile(
@@ -93,7 +99,9 @@ async fn reconcile(
         Err(Halt::Later(rest)) => return Ok(rest),
         Err(Halt::Failed(error)) => return Err(error),
     }
+    regional::fold(&tenant, &memory, &mut progress);
     report::write(&ctx, &tenant, &progress).await?;
+    ctx.wake.regional.wake(Key::of(tenant.as_ref()));
     let settled = pace(&ctx, &tenant).pass;
     Ok(report::rest(&progress, settled, rand::random()))
 }
@@ -119,7 +127,11 @@ async fn end(
             Err(Stop::new(Until::Person, Reason::DeletionProtected, message).into())
         }
         Deletion::Drop => {
-            cleanup::drop_all(ctx, tenant, progress).await?;
+            let dropped = cleanup::drop_all(ctx, tenant, progress).await;
+            // Nothing is brought anywhere for what is being deleted.
+            progress.clusters = None;
+            dropped?;
+            regional::part(ctx, tenant, memory).await?;
             cleanup::release(ctx, tenant).await?;
             memory.forget(&uid);
             Ok(true)

@@ -15,6 +15,7 @@ use domicile_core::placement::{self, Hold, PolicyView, Recorded, RegionState, Ro
 use super::choose::{Map, no_region, unseated};
 use super::error::Halt;
 use super::progress::{Progress, Stop, Until};
+use super::regional;
 use super::room::Room;
 use crate::context::Ctx;
 use crate::kube::cache::Unreadable;
@@ -89,6 +90,8 @@ pub(super) fn seat(
     let copies = placement::copies(known, policy, allowed, &map.regions);
     residency(&copies, progress);
     progress.copies = Some(copies);
+    let plan = |steady| regional::plan(&map, tenant, (&residence, &server, policy), steady);
+    progress.clusters = Some(plan(false));
     let last = recorded.as_ref().map(|(server, epoch)| Recorded {
         active: server.region.clone(),
         epoch: *epoch,
@@ -102,9 +105,10 @@ pub(super) fn seat(
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
     let place = map.regions.get(&server.region);
-    let place = place.and_then(|region| region.server(&server.server));
-    let listed = place.map(|place| place.extensions.clone());
+    let listed = place.and_then(|region| Some(region.server(&server.server)?.extensions.clone()));
     progress.copies = Some(placement::copies(&active, policy, allowed, &map.regions));
+    let steady = policy.is_none() || state == Some(State::Steady);
+    progress.clusters = Some(plan(steady));
     Ok(Seat {
         database,
         home_key: key_of(ctx, &residence.home)?,
@@ -119,7 +123,7 @@ pub(super) fn seat(
         epoch,
         repointing: state == Some(State::Rerouting),
         brief: state != Some(State::Steady) && brief(ctx, policy),
-        steady: policy.is_none() || state == Some(State::Steady),
+        steady,
         guard: policy.and_then(|policy| {
             let machine = policy.machine.as_ref()?;
             Some((policy.name.clone(), machine.epoch))

@@ -6,10 +6,11 @@ use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, WorkloadStatus};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
-use domicile_core::placement::Copies;
+use domicile_core::placement::{Copies, Copy};
 use domicile_core::replica::Address;
 use jiff::SignedDuration;
 
+use super::regional::Plan;
 use crate::kube::events::Severity;
 
 /// One condition's answer.
@@ -71,6 +72,12 @@ pub(super) struct Progress {
     /// The region whose servers hold the tenant, when that is not the home.
     pub(super) served_by: Option<RegionName>,
     pub(super) copies: Option<Copies>,
+    /// What there is to be done in the clusters of regions.
+    pub(super) clusters: Option<Plan>,
+    /// The Secrets that are there, or may be.
+    pub(super) secrets: Option<Vec<Copy>>,
+    /// The clusters that do not answer: their part waits.
+    pub(super) apart: Vec<String>,
     /// The server that the tenant is about to be made on.
     pub(super) claimed: Option<ServerId>,
     pub(super) served: Option<Served>,

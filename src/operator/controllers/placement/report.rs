@@ -74,9 +74,17 @@ pub(super) fn status(
     if let Some(workloads) = &progress.workloads {
         status.workloads.clone_from(workloads);
     }
-    if let Some(copies) = &progress.copies {
-        status.copies = data_copies(copies);
+    let held = |one: &DataCopy| one.kind == CopyKind::Secret;
+    let mut secrets = status.copies.clone();
+    secrets.retain(held);
+    if let Some(held) = &progress.secrets {
+        secrets = data_copies(held);
     }
+    match &progress.copies {
+        Some(Copies(copies)) => status.copies = data_copies(copies),
+        None => status.copies.retain(|one| !held(one)),
+    }
+    status.copies.append(&mut secrets);
     let before = std::mem::take(&mut status.conditions);
     status.conditions = conditions_after(tenant, &before, progress, now);
     status
@@ -159,7 +167,9 @@ pub(super) fn edges(
         let stalled = conditions::is_true(&after.conditions, ConditionType::Stalled);
         let calm = CALM.iter().any(|reason| reason.as_str() == now.reason);
         // Ready may hold while a person is needed; what else holds is good news by itself.
-        let harmless = calm || (holds && (type_ != ConditionType::Ready || !stalled));
+        let apart = now.reason == Reason::ClusterUnreachable.as_str();
+        let fine = holds && !apart && (type_ != ConditionType::Ready || !stalled);
+        let harmless = calm || fine;
         let severity = if harmless {
             Severity::Normal
         } else {
@@ -271,6 +281,12 @@ fn conditions_after(
                 &message,
             );
         }
+        // What belongs to a region that is lost with its cluster waits there, and the tenant does
+        // not wait for it.
+        (None, None) if !progress.apart.is_empty() => {
+            let message = format!("{}; {}", served("served"), progress.apart.join("; "));
+            next.summarize(Summary::Ready, Reason::ClusterUnreachable, &message);
+        }
         (None, None) => next.summarize(Summary::Ready, Reason::Placed, &served("served")),
     }
     next.into_list()
@@ -288,8 +304,7 @@ fn kept(condition: &Condition) -> Option<(Status, Reason, String)> {
     ))
 }
 
-fn data_copies(copies: &Copies) -> Vec<DataCopy> {
-    let Copies(copies) = copies;
+fn data_copies(copies: &[placement::Copy]) -> Vec<DataCopy> {
     let copy = |copy: &placement::Copy| {
         let placement::Copy {
             kind,
@@ -303,6 +318,7 @@ fn data_copies(copies: &Copies) -> Vec<DataCopy> {
                 placement::CopyKind::Standby => CopyKind::Standby,
                 placement::CopyKind::ReadReplica => CopyKind::ReadReplica,
                 placement::CopyKind::Backup => CopyKind::Backup,
+                placement::CopyKind::Secret => CopyKind::Secret,
             },
             region: region.to_string(),
             jurisdiction: jurisdiction

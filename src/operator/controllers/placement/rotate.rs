@@ -41,7 +41,7 @@ pub(super) async fn turn(
     let differs = |given: &SecretString| {
         main(&chosen.passwords).is_some_and(|now| now.expose_secret() != given.expose_secret())
     };
-    let Step::Rotate(cause) = step(target, store.ctx, given.is_some_and(differs), None) else {
+    let Step::Rotate(cause) = step(target, store.at.ctx, given.is_some_and(differs), None) else {
         return Ok(());
     };
     info!(%cause, "Rotating the credentials");
@@ -60,10 +60,10 @@ pub(super) async fn turn(
         let message = format!("the logins {names} were to be published, and do not work: {error}");
         return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
     }
-    target.try_reads(store.ctx, &next, progress).await?;
+    target.try_reads(store.at.ctx, &next, progress).await?;
     let write = secret::write(
         live,
-        &target.identity(store.ctx.clock.now().wall),
+        &target.identity(store.at.ctx.clock.now().wall),
         &rendered,
     );
     store.write(write, progress).await?;
@@ -89,9 +89,10 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
+    let all = database::published(&next.passwords);
+    database::set_passwords(&server, &plan, seat, next.slot, all).await?;
     for (access, password) in database::published(&next.passwords) {
         let login = (access, next.slot);
-        database::set_password(&server, &plan, seat, login, password).await?;
         database::log_in(&server, seat, login, password).await?;
     }
     Ok(())

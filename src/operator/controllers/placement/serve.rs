@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
-use domicile_core::connection::RenderError;
+use domicile_core::connection::{RenderError, Rendered};
+use domicile_core::facts::Epoch;
 use domicile_core::placement::RegionState;
 use domicile_providers::{Endpoint, Generic};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::error::Halt;
 use super::external::{self, External};
 use super::memory::Memory;
 use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
+use super::place::Place;
 use super::progress::{Progress, Stop, Until};
+use super::regional::{self, Order, Plan};
 use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
@@ -36,19 +40,20 @@ pub(super) async fn serve(
 ) -> Result<(), Halt> {
     let room = Room::look(ctx, tenant, &memory.promises).await;
     let seat = seat(ctx, tenant, Some(&room), progress)?;
-    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
-    let live = ctx.call(secrets.get_opt(&tenant.secret_name())).await;
-    let live = live.map_err(|error| secret_call(tenant, "reading", error, progress))?;
-    admit(tenant, &seat, live.as_ref(), progress)?;
+    let hub = Place::hub(ctx, tenant);
+    let live = ctx.call(hub.secrets().get_opt(&tenant.secret_name())).await;
+    let live = live.map_err(|error| secret_call(&hub, "reading", error, progress))?;
+    admit(&hub, seat.epoch, live.as_ref())
+        .map_err(|stop| progress.deny(ConditionType::CredentialsCurrent, stop))?;
     ready(ctx, tenant, &seat, progress)?;
     let endpoint = ctx.endpoint(&seat.active).await;
     let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
     let mut turn = turn(ctx, tenant, &seat)?;
-    let (place, held) = ((&**tenant, &seat, &endpoint), (&secrets, live.as_ref()));
+    let hub = Place::hub(ctx, tenant);
     let done = tokio::select! {
         biased;
-        done = provide((ctx, memory), place, held, progress) => done,
+        done = provide((&hub, memory), (&seat, &endpoint), live.as_ref(), progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
     if let Some(replica) = progress.unread.take() {
@@ -72,12 +77,13 @@ pub(super) fn turn<'a>(
 
 /// Whatever moment it is dropped at, the next pass completes it.
 async fn provide(
-    (ctx, memory): (&Ctx, &Memory),
-    (tenant, seat, endpoint): (&TenantPlacement, &Seat, &Endpoint),
-    (secrets, live): (&Api<Secret>, Option<&Secret>),
+    (hub, memory): (&Place<'_>, &Memory),
+    (seat, endpoint): (&Seat, &Endpoint),
+    live: Option<&Secret>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    let external = external::read(ctx, secrets, tenant, progress).await?;
+    let Place { ctx, tenant, .. } = *hub;
+    let external = external::read(hub, progress).await?;
     let reads = reads::reads(ctx, tenant, seat, memory)?;
     let target = Target {
         tenant,
@@ -101,9 +107,7 @@ async fn provide(
     };
     progress.served = Some(target.served(&rendered, &chosen));
     let store = Store {
-        ctx,
-        secrets,
-        tenant,
+        at: hub,
         live_hash: secret::told_hash(live),
     };
     let fresh = pace(ctx, tenant).look;
@@ -129,8 +133,7 @@ async fn provide(
     if let Some((reason, message)) = memory.missing(&uid) {
         progress.notice(reason, message);
     }
-    workloads::inject(ctx, tenant, memory, (&rendered, published), progress).await?;
-    let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
+    let taken_up = hand_out((hub, memory), seat.epoch, (rendered, published), progress).await?;
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
     rotate::turn(&target, &store, live, &chosen, progress).await?;
@@ -139,6 +142,29 @@ async fn provide(
         .locked_out
         .clone()
         .map_or(Ok(()), |stop| Err(stop.into()))
+}
+
+/// Gives the Secret to the workloads of the hub, and orders it for the clusters of regions. Answers
+/// for how many milliseconds all workloads have run with it.
+async fn hand_out(
+    (hub, memory): (&Place<'_>, &Memory),
+    epoch: Epoch,
+    (rendered, published): (Rendered, Option<Timestamp>),
+    progress: &mut Progress,
+) -> Result<Option<u64>, Halt> {
+    let Place { ctx, tenant, .. } = *hub;
+    let Some(origin) = workloads::origin(tenant, progress) else {
+        return Ok(None);
+    };
+    let (uid, rendered) = (tenant.uid().unwrap_or_default(), Arc::new(rendered));
+    // Before the workloads: what is wrong with those of one cluster is no matter of the others.
+    if progress.clusters.as_ref().is_some_and(Plan::delivers) {
+        let order = Order::new(Arc::clone(&rendered), origin.clone(), epoch);
+        memory.regional.order(&uid, order);
+    }
+    workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;
+    let everywhere = regional::taken_up(tenant, memory, progress);
+    Ok(memory.taken_up(&uid, everywhere, ctx.clock.mono()))
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so
@@ -182,16 +208,6 @@ pub(super) fn namespace(tenant: &TenantPlacement) -> String {
     tenant.namespace().unwrap_or_default()
 }
 
-/// What it means that a namespace refuses us.
-pub(super) fn not_onboarded(tenant: &TenantPlacement) -> Stop {
-    let namespace = namespace(tenant);
-    let message = format!(
-        "the operator has no rights on Secrets and workloads in namespace {namespace}; apply what \
-         `kubectl domicile onboard {namespace}` prints"
-    );
-    Stop::new(Until::Person, Reason::NamespaceNotOnboarded, message)
-}
-
 /// Records the server before anything is made on it, so that whatever happens next, a later pass
 /// and a deletion know where to look.
 async fn claim(
@@ -214,17 +230,13 @@ async fn claim(
     Ok(())
 }
 
-fn admit(
-    tenant: &TenantPlacement,
-    seat: &Seat,
-    live: Option<&Secret>,
-    progress: &mut Progress,
-) -> Result<(), Stop> {
-    let uid = tenant.uid().unwrap_or_default();
-    let secret = format!("Secret {}/{}", namespace(tenant), tenant.secret_name());
-    let refusal = secret::admit(live, &uid, seat.epoch).err();
-    let stop = match refusal {
-        None => return Ok(()),
+/// Whether the Secret in a cluster may be written.
+pub(super) fn admit(at: &Place<'_>, epoch: Epoch, live: Option<&Secret>) -> Result<(), Stop> {
+    let uid = at.tenant.uid().unwrap_or_default();
+    let secret = at.secret();
+    let refusal = secret::admit(live, &uid, epoch).err();
+    match refusal {
+        None => Ok(()),
         Some(Refusal::NotOurs(owner)) => {
             // Never "delete it": it may hold the only password of a database that was retained.
             let owner = owner.map_or_else(
@@ -240,17 +252,19 @@ fn admit(
                 "{secret} exists and {owner}; it was left alone, set another \
                  `spec.connection.secretName`"
             );
-            Stop::new(Until::Person, Reason::SecretOwnedByOther, message)
+            Err(Stop::new(
+                Until::Person,
+                Reason::SecretOwnedByOther,
+                message,
+            ))
         }
-        Some(Refusal::Newer(epoch)) => {
+        Some(Refusal::Newer(newer)) => {
             let message = format!(
-                "{secret} was written under epoch {epoch}, newer than {}; it was left alone",
-                seat.epoch
+                "{secret} was written under epoch {newer}, newer than {epoch}; it was left alone"
             );
-            Stop::new(Until::Moved, Reason::StaleEpoch, message)
+            Err(Stop::new(Until::Moved, Reason::StaleEpoch, message))
         }
-    };
-    Err(progress.deny(ConditionType::CredentialsCurrent, stop))
+    }
 }
 
 /// Whether the server can be worked on now.

@@ -4,42 +4,31 @@ use std::fmt;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::meta;
-use domicile_api::placement::TenantPlacement;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
 use tracing::info;
 
 use super::error::{Halt, PlacementError};
+use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::secret::Write;
-use super::serve::{namespace, not_onboarded};
-use crate::context::Ctx;
 use crate::kube::client::CallError;
 
-/// The way to the tenant's Secret.
+/// The way to the tenant's Secret in one cluster.
 pub(super) struct Store<'a> {
-    pub(super) ctx: &'a Ctx,
-    pub(super) secrets: &'a Api<Secret>,
-    pub(super) tenant: &'a TenantPlacement,
+    pub(super) at: &'a Place<'a>,
     /// The hash that the Secret had, by its own account.
     pub(super) live_hash: Option<&'a str>,
 }
 
 impl Store<'_> {
     pub(super) async fn write(&self, write: Write, progress: &mut Progress) -> Result<(), Halt> {
-        let Self {
-            ctx,
-            secrets,
-            tenant,
-            live_hash: _,
-        } = self;
+        let (ctx, secrets) = (self.at.ctx, self.at.secrets());
         let field_manager = Some(meta::manager::SECRET.to_owned());
         let written = match write {
             Write::Nothing => return Ok(()),
             Write::Create(secret) => {
-                info!("Creating the Secret");
+                info!(secret = self.at.secret(), "Creating the Secret");
                 let parameters = PostParams {
                     field_manager,
                     ..PostParams::default()
@@ -47,17 +36,17 @@ impl Store<'_> {
                 ctx.call(secrets.create(&parameters, &secret)).await
             }
             Write::Patch(patch) => {
-                info!("Updating the Secret");
+                info!(secret = self.at.secret(), "Updating the Secret");
                 let parameters = PatchParams {
                     field_manager,
                     ..PatchParams::default()
                 };
-                let name = tenant.secret_name();
+                let name = self.at.tenant.secret_name();
                 ctx.call(secrets.patch(&name, &parameters, &Patch::Merge(Unshown(patch))))
                     .await
             }
         };
-        written.map_err(|error| secret_call(tenant, "writing", error, progress))?;
+        written.map_err(|error| secret_call(self.at, "writing", error, progress))?;
         Ok(())
     }
 }
@@ -75,18 +64,18 @@ impl fmt::Debug for Unshown {
 
 /// What a failed call about the Secret means.
 pub(super) fn secret_call(
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     doing: &str,
     error: CallError,
     progress: &mut Progress,
 ) -> Halt {
     if error.is_forbidden() {
-        let stop = not_onboarded(tenant);
+        let stop = at.not_onboarded();
         return progress
             .deny(ConditionType::CredentialsCurrent, stop)
             .into();
     }
-    let object = format!("Secret {}/{}", namespace(tenant), tenant.secret_name());
+    let object = at.secret();
     if error.status().is_some_and(|status| status.code == 422) {
         let message = format!(
             "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and \

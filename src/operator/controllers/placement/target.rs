@@ -135,8 +135,10 @@ impl Target<'_> {
             return false;
         };
         let placed = conditions::find(&status.conditions, ConditionType::Ready);
+        // A cluster that does not answer says nothing of the database.
+        let good = [Reason::Placed, Reason::ClusterUnreachable].map(Reason::as_str);
         let placed = placed
-            .is_some_and(|ready| ready.status == "True" && ready.reason == Reason::Placed.as_str());
+            .is_some_and(|ready| ready.status == "True" && good.contains(&ready.reason.as_str()));
         let same = status.secret_hash.as_deref() == Some(&inputs.secret_hash);
         placed && same && inputs.asked.is_none() && self.was_settled()
     }
@@ -192,12 +194,12 @@ impl Target<'_> {
         let server = server.map_err(|error| database::denied(&error, progress))?;
         let known = seat.repointing && !chosen.fresh;
         if known && database::works(&server, seat, chosen, progress).await {
-            self.try_reads(store.ctx, chosen, progress).await?;
+            self.try_reads(store.at.ctx, chosen, progress).await?;
             store.write(write, progress).await?;
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
-        let looked = database::make(store.ctx, &server, (tenant, &plan), seat, progress).await?;
+        let looked = database::make(store.at.ctx, &server, (tenant, &plan), seat, progress).await?;
         let missing = inside::tell((tenant, seat), looked, self.was_settled(), progress);
         if missing.is_none() {
             self.made(progress);
@@ -213,7 +215,7 @@ impl Target<'_> {
         let known = self.known(store, chosen);
         verify::verify(&server, &plan, seat, (chosen, known), progress).await?;
         if chosen.fresh || !matches!(after, Write::Nothing) {
-            self.try_reads(store.ctx, chosen, progress).await?;
+            self.try_reads(store.at.ctx, chosen, progress).await?;
         }
         store.write(after, progress).await?;
         Ok(Look::All(missing))

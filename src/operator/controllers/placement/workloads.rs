@@ -14,59 +14,56 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::Rendered;
 use domicile_core::injection::Origin;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use kube::api::{ApiResource, DynamicObject};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use kube::core::{Selector, SelectorExt};
-use kube::{Api, ResourceExt};
 use serde_json::Value;
 use tracing::info;
 
 use super::error::{Halt, PlacementError};
 use super::inject::{self, Content, Decision, Wanted};
 use super::memory::Memory;
+use super::place::Place;
 use super::progress::{Progress, Stop, Until};
-use super::serve::{namespace, not_onboarded};
+use super::serve::namespace;
 use super::{rollout, secret};
-use crate::context::Ctx;
 use crate::kube::apply::{self, Ownership};
 use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
 use pace::Selected;
+pub(super) use pace::origin;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
 pub(super) async fn inject(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     memory: &Memory,
-    (rendered, published): (&Rendered, Option<Timestamp>),
+    (rendered, origin, published): (&Rendered, &Origin, Option<Timestamp>),
     progress: &mut Progress,
 ) -> Result<(), Halt> {
+    let Place { ctx, tenant, .. } = *at;
     let selections = selections(tenant).map_err(|stop| progress.deny(INJECTED, stop))?;
     let uid = tenant.uid().unwrap_or_default();
     let generation = tenant.metadata.generation;
-    let everything = memory.must_scan(&uid, generation);
+    let everything = memory.must_scan(&uid, at.region, generation);
     let hash = secret::hash(rendered);
-    let Some(origin) = pace::origin(tenant, progress) else {
-        return Ok(());
-    };
     let (secret, folder) = (tenant.secret_name(), tenant.mount_path());
     let content = match tenant.injection_mode() {
         InjectionMode::Env => Some(Content::Variables(&rendered.variables)),
         InjectionMode::Volume => Some(Content::Files(&folder)),
         InjectionMode::None => None,
     };
-    let mut seen = Seen::new(tenant, &hash, published, ctx.clock.now().wall);
+    let mut seen = Seen::new(at, &hash, published, ctx.clock.now().wall);
     let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
         .filter(|kind| everything || concerned(tenant, *kind))
     {
-        for workload in list(ctx, tenant, kind, progress).await? {
+        for workload in list(at, kind, progress).await? {
             let selected = selected(&selections, kind, &workload);
             let (Some(containers), Some(content)) = (&selected, content) else {
-                let left = give_back(ctx, tenant, kind, &workload, progress).await?;
+                let left = give_back(at, kind, &workload, progress).await?;
                 if selected.is_some() && seen.has_room() {
                     seen.show(left.as_ref().unwrap_or(&workload), kind);
                 }
@@ -76,29 +73,25 @@ pub(super) async fn inject(
                 placement: &tenant.name_any(),
                 secret: &secret,
                 hash: &hash,
-                origin: &origin,
+                origin,
                 reload: tenant.reload_strategy(),
                 content,
                 containers,
             };
-            selected_ones.extend(compare(ctx, tenant, (kind, workload), &wanted, &mut seen));
+            selected_ones.extend(compare(at, (kind, workload), &wanted, &mut seen));
         }
     }
-    memory.scanned(&uid, generation);
-    give(ctx, tenant, selected_ones, &origin, &mut seen, progress).await?;
+    memory.scanned(&uid, at.region, generation);
+    give(at, selected_ones, origin, &mut seen, progress).await?;
     conclude::conclude(tenant, seen, progress);
     Ok(())
 }
 
 /// Takes back all that was injected for the placement.
-pub(super) async fn release_all(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
-    progress: &mut Progress,
-) -> Result<(), Halt> {
+pub(super) async fn release_all(at: &Place<'_>, progress: &mut Progress) -> Result<(), Halt> {
     for kind in KINDS {
-        for workload in list(ctx, tenant, kind, progress).await? {
-            give_back(ctx, tenant, kind, &workload, progress).await?;
+        for workload in list(at, kind, progress).await? {
+            give_back(at, kind, &workload, progress).await?;
         }
     }
     Ok(())
@@ -166,13 +159,12 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
 
 /// The workloads of a kind that stay.
 async fn list(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     kind: WorkloadKind,
     progress: &mut Progress,
 ) -> Result<Vec<DynamicObject>, Halt> {
-    let live = pages::list(ctx, &api(ctx, tenant, kind)).await;
-    let mut live = live.map_err(|error| refused(tenant, "listing workloads", error, progress))?;
+    let live = pages::list(at.ctx, &at.workloads(kind)).await;
+    let mut live = live.map_err(|error| refused(at, "listing workloads", error, progress))?;
     live.retain(|live| live.metadata.deletion_timestamp.is_none());
     Ok(live)
 }
@@ -180,8 +172,7 @@ async fn list(
 /// Compares a selected workload with what it must carry. Shows it, unless there is nothing that
 /// keeps the Secret from it.
 fn compare(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     (kind, live): (WorkloadKind, DynamicObject),
     wanted: &Wanted<'_>,
     seen: &mut Seen<'_>,
@@ -191,8 +182,8 @@ fn compare(
     }
     let name = called(kind, &live);
     let other = |other: &str| {
-        let key = Key::namespaced(namespace(tenant), other);
-        ctx.stores.placements.exists(&key)
+        let key = Key::namespaced(namespace(at.tenant), other);
+        at.ctx.stores.placements.exists(&key)
     };
     seen.old_pods |= rollout::has_old_pods(&live, kind);
     let (document, rolls) = match inject::decide(&live, kind, wanted, &other) {
@@ -220,17 +211,17 @@ fn compare(
 
 /// Writes to the workloads whose turn it is, and shows all.
 async fn give(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     mut workloads: Vec<Selected>,
     origin: &Origin,
     seen: &mut Seen<'_>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
+    let Place { ctx, tenant, .. } = *at;
     workloads.sort_by_key(|one| (one.kind, one.live.name_any()));
     let now = ctx.clock.now().wall;
     let turn = pace::turn(tenant, &workloads, origin, seen, now);
-    for (at, one) in workloads.iter().enumerate() {
+    for (index, one) in workloads.iter().enumerate() {
         let Selected {
             kind,
             live,
@@ -239,19 +230,19 @@ async fn give(
             rolls,
         } = one;
         if let Some(published) = seen.published.filter(|_| pods::must_be_asked(tenant)) {
-            let older = pods::older(ctx, tenant, live, containers, published, progress).await?;
+            let older = pods::older(at, live, containers, published, progress).await?;
             seen.older(live, *kind, older);
         }
         let Some(document) = document else {
             seen.show(live, *kind);
             continue;
         };
-        if *rolls && !turn.go.contains(&at) {
+        if *rolls && !turn.go.contains(&index) {
             seen.wait(live, *kind);
             continue;
         }
         let name = called(*kind, live);
-        let written = write(ctx, tenant, *kind, live, document).await;
+        let written = write(at, *kind, live, document).await;
         let shown = written.as_ref().unwrap_or(live);
         if *rolls {
             seen.show_rolling(shown, *kind);
@@ -265,7 +256,7 @@ async fn give(
         if invalid(&error) {
             seen.refused.push(format!("{name}: {error}"));
         } else if !error.is_conflict() {
-            return Err(refused(tenant, &format!("writing {name}"), error, progress));
+            return Err(refused(at, &format!("writing {name}"), error, progress));
         }
         // A conflict without a field: it was deleted or made anew meanwhile.
     }
@@ -279,28 +270,26 @@ fn called(kind: WorkloadKind, live: &DynamicObject) -> String {
 
 /// Takes back what was injected for the placement. Answers the workload as it is then.
 async fn give_back(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     kind: WorkloadKind,
     live: &DynamicObject,
     progress: &mut Progress,
 ) -> Result<Option<DynamicObject>, Halt> {
-    if inject::injected_by(live) != Some(tenant.name_any().as_str()) {
+    if inject::injected_by(live) != Some(at.tenant.name_any().as_str()) {
         return Ok(None);
     }
-    match write(ctx, tenant, kind, live, &inject::release(live, kind)).await {
+    match write(at, kind, live, &inject::release(live, kind)).await {
         Ok(left) => Ok(Some(left)),
         Err(error) if error.is_conflict() => Ok(None),
         Err(error) => {
             let doing = format!("releasing {} {}", kind.as_str(), live.name_any());
-            Err(refused(tenant, &doing, error, progress))
+            Err(refused(at, &doing, error, progress))
         }
     }
 }
 
 async fn write(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     kind: WorkloadKind,
     live: &DynamicObject,
     document: &Value,
@@ -311,10 +300,9 @@ async fn write(
         workload = name,
         "Applying to a workload"
     );
-    let api = api(ctx, tenant, kind);
     apply::apply(
-        ctx,
-        &api,
+        at.ctx,
+        &at.workloads(kind),
         &name,
         manager::INJECT,
         Ownership::Respect,
@@ -324,28 +312,14 @@ async fn write(
 }
 
 /// What a failed call about workloads means: the tenant is served all the same.
-fn refused(
-    tenant: &TenantPlacement,
-    doing: &str,
-    error: CallError,
-    progress: &mut Progress,
-) -> Halt {
+fn refused(at: &Place<'_>, doing: &str, error: CallError, progress: &mut Progress) -> Halt {
     if error.is_forbidden() {
-        return progress.deny(INJECTED, not_onboarded(tenant)).into();
+        return progress.deny(INJECTED, at.not_onboarded()).into();
     }
-    PlacementError::call(format!("{doing} in namespace {}", namespace(tenant)), error).into()
+    PlacementError::call(format!("{doing} in {}", at.namespace()), error).into()
 }
 
 /// The API server refuses what the workload would become (422).
 fn invalid(error: &CallError) -> bool {
     error.status().is_some_and(|status| status.code == 422)
-}
-
-fn api(ctx: &Ctx, tenant: &TenantPlacement, kind: WorkloadKind) -> Api<DynamicObject> {
-    let resource = match kind {
-        WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
-        WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
-        WorkloadKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
-    };
-    Api::namespaced_with(ctx.client.clone(), &namespace(tenant), &resource)
 }

@@ -56,9 +56,10 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
         None => conditions.remove(ConditionType::ProvidersReady),
     }
     replicas::condition(seen, &mut conditions);
-    orphans::condition(&before.orphans, &mut conditions);
+    orphans::condition(&before.orphans, &before.orphaned_secrets, &mut conditions);
     Some(RegionStatus {
         orphans: before.orphans,
+        orphaned_secrets: before.orphaned_secrets,
         observed_generation: generation,
         placements: Some(whole_number(seen.placements)),
         tenants: Some(tenants(seen)),

@@ -1,36 +1,42 @@
 //! What the Region says of what deleted placements left on its servers. Pure.
 
 use domicile_api::conditions::{ConditionType, Conditions, Status};
-use domicile_api::orphan::Orphan;
+use domicile_api::orphan::{Orphan, OrphanedSecret};
 use domicile_api::reasons::Reason;
 
 /// Most orphans that the condition names.
 const NAMED: usize = 3;
 
 /// Sets the condition, or takes it away when nothing is left.
-pub(super) fn condition(orphans: &[Orphan], conditions: &mut Conditions) {
+pub(super) fn condition(
+    orphans: &[Orphan],
+    secrets: &[OrphanedSecret],
+    conditions: &mut Conditions,
+) {
     let type_ = ConditionType::CleanupPending;
-    if orphans.is_empty() {
+    let left = left(orphans, secrets);
+    if left.is_empty() {
         conditions.remove(type_);
         return;
     }
-    let blocked: Vec<&Orphan> = orphans.iter().filter(|one| one.problem.is_some()).collect();
-    let all = orphans.len();
+    let blocked: Vec<&Left<'_>> = left.iter().filter(|one| one.problem.is_some()).collect();
+    let all = left.len();
     let (reason, message) = if let Some(first) = blocked.first() {
         let message = format!(
-            "{} of {all} deleted placements cannot be cleaned up after, see `status.orphans`; {}: \
-             {}",
+            "{} of {all} deleted placements cannot be cleaned up after, see `status.orphans` and \
+             `status.orphanedSecrets`; {}: {}",
             blocked.len(),
-            named(first),
-            first.problem.as_deref().unwrap_or_default()
+            first.name,
+            first.problem.unwrap_or_default()
         );
         (Reason::CleanupBlocked, message)
     } else {
-        let names: Vec<String> = orphans.iter().take(NAMED).map(named).collect();
+        let names: Vec<&str> = left.iter().take(NAMED).map(|one| &*one.name).collect();
         let more = if all > NAMED { ", …" } else { "" };
         let message = format!(
-            "{all} deleted placements left databases or logins here, which are cleaned up once \
-             their servers can be worked on, see `status.orphans`: {}{more}",
+            "{all} deleted placements left databases, logins or Secrets here, which are cleaned \
+             up once the servers can be worked on and the cluster answers, see `status.orphans` \
+             and `status.orphanedSecrets`: {}{more}",
             names.join(", ")
         );
         (Reason::OrphanRecorded, message)
@@ -38,8 +44,36 @@ pub(super) fn condition(orphans: &[Orphan], conditions: &mut Conditions) {
     conditions.set(type_, Status::True, reason, &message);
 }
 
-fn named(orphan: &Orphan) -> String {
-    format!("{}/{}", orphan.namespace, orphan.name)
+/// What one deleted placement left.
+struct Left<'a> {
+    uid: &'a str,
+    name: String,
+    problem: Option<&'a str>,
+}
+
+/// Each placement once.
+fn left<'a>(orphans: &'a [Orphan], secrets: &'a [OrphanedSecret]) -> Vec<Left<'a>> {
+    let named = |namespace: &str, name: &str| format!("{namespace}/{name}");
+    let mut left: Vec<Left<'_>> = orphans
+        .iter()
+        .map(|one| Left {
+            uid: &one.uid,
+            name: named(&one.namespace, &one.name),
+            problem: one.problem.as_deref(),
+        })
+        .collect();
+    for secret in secrets {
+        let problem = secret.problem.as_deref();
+        match left.iter_mut().find(|one| one.uid == secret.uid) {
+            Some(one) => one.problem = one.problem.or(problem),
+            None => left.push(Left {
+                uid: &secret.uid,
+                name: named(&secret.namespace, &secret.name),
+                problem,
+            }),
+        }
+    }
+    left
 }
 
 #[cfg(test)]
@@ -65,7 +99,18 @@ mod tests {
         }
     }
 
-    fn said(orphans: &[Orphan]) -> Option<Condition> {
+    fn secret(name: &str) -> OrphanedSecret {
+        OrphanedSecret {
+            uid: name.to_owned(),
+            namespace: "space".to_owned(),
+            name: name.to_owned(),
+            secret: "acme-db".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            problem: None,
+        }
+    }
+
+    fn said(orphans: &[Orphan], secrets: &[OrphanedSecret]) -> Option<Condition> {
         let mut conditions = Conditions::of(&[], None, Timestamp::UNIX_EPOCH);
         conditions.set(
             ConditionType::CleanupPending,
@@ -73,21 +118,21 @@ mod tests {
             Reason::OrphanRecorded,
             "x",
         );
-        condition(orphans, &mut conditions);
+        condition(orphans, secrets, &mut conditions);
         find(&conditions.into_list(), ConditionType::CleanupPending).cloned()
     }
 
     #[test]
     fn what_is_blocked_is_told_first_and_nothing_when_nothing_is_left() {
-        assert_eq!(said(&[]), None);
-        let waits = said(&[orphan("a", None), orphan("b", None)]).unwrap();
+        assert_eq!(said(&[], &[]), None);
+        let waits = said(&[orphan("a", None), orphan("b", None)], &[]).unwrap();
         assert_eq!(waits.reason, "OrphanRecorded");
         assert!(
             waits.message.contains("space/a, space/b"),
             "{}",
             waits.message
         );
-        let blocked = said(&[orphan("a", None), orphan("b", Some("held by x"))]).unwrap();
+        let blocked = said(&[orphan("a", None), orphan("b", Some("held by x"))], &[]).unwrap();
         assert_eq!(blocked.reason, "CleanupBlocked");
         let told = "1 of 2 deleted placements";
         assert!(blocked.message.starts_with(told), "{}", blocked.message);
@@ -95,6 +140,13 @@ mod tests {
             blocked.message.ends_with("space/b: held by x"),
             "{}",
             blocked.message
+        );
+        let both = said(&[orphan("a", None)], &[secret("a"), secret("c")]).unwrap();
+        assert!(both.message.starts_with("2 deleted"), "{}", both.message);
+        assert!(
+            both.message.ends_with("space/a, space/c"),
+            "{}",
+            both.message
         );
     }
 }

@@ -242,6 +242,7 @@ fn rolling_workloads_are_reconciling_and_ready() {
     let mut progress = served("eu-west", 3, true);
     progress.rolling = true;
     progress.workloads = Some(vec![WorkloadStatus {
+        cluster: None,
         kind: WorkloadKind::Deployment,
         name: "api".into(),
         observed_hash: Some("ab".into()),
@@ -290,4 +291,51 @@ fn a_settled_tenant_rests_no_shorter_than_it_may_and_one_that_waits_does_not() {
         };
         assert!(rest(&waiting, settled, jitter) < Duration::from_secs(3));
     }
+}
+
+#[test]
+fn a_tenant_does_not_wait_for_a_cluster_that_is_away() {
+    let mut progress = served("eu-west", 3, false);
+    progress.apart = vec!["the cluster of Region eu-west does not answer".into()];
+    let after = status(&tenant(None), &progress, at(10));
+    let unreachable = Reason::ClusterUnreachable;
+    assert!(is(&after, ConditionType::Ready, "True", unreachable));
+    assert!(!conditions::is_true(
+        &after.conditions,
+        ConditionType::Reconciling
+    ));
+    let ready = conditions::find(&after.conditions, ConditionType::Ready).unwrap();
+    assert!(
+        ready.message.ends_with("eu-west does not answer"),
+        "{}",
+        ready.message
+    );
+    let told = edges(&TenantPlacementStatus::default(), &after);
+    let warned = |(severity, reason, _): &(Severity, String, String)| {
+        *severity == Severity::Warning && reason == unreachable.as_str()
+    };
+    assert!(told.iter().any(warned), "{told:?}");
+}
+
+#[test]
+fn a_secret_stays_listed_until_a_pass_knows_better() {
+    let secret = placement::Copy {
+        kind: placement::CopyKind::Secret,
+        region: RegionName::new("eu-west"),
+        jurisdiction: Some("EU".into()),
+        compliant: true,
+    };
+    let mut progress = served("eu-west", 3, false);
+    progress.secrets = Some(vec![secret]);
+    let first = status(&tenant(None), &progress, at(10));
+    assert_eq!(first.copies[0].kind, CopyKind::Secret);
+    progress.secrets = None;
+    for copies in [None, Some(Copies::default())] {
+        progress.copies = copies;
+        let kept = status(&tenant(Some(first.clone())), &progress, at(20));
+        assert_eq!(kept.copies, first.copies);
+    }
+    progress.secrets = Some(Vec::new());
+    let gone = status(&tenant(Some(first)), &progress, at(20));
+    assert_eq!(gone.copies, []);
 }

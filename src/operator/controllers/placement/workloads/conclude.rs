@@ -5,22 +5,24 @@ use std::collections::BTreeMap;
 use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::injection::{InjectionMode, ReloadStrategy, WorkloadKind};
 use domicile_api::placement::TenantPlacement;
-use domicile_api::placement_status::WorkloadStatus;
+use domicile_api::placement_status::{MAX_WORKLOADS as LIMIT, WorkloadStatus};
+use domicile_core::names::RegionName;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
+use crate::controllers::placement::place::Place;
 use crate::controllers::placement::progress::Progress;
 use crate::controllers::placement::{inject, rollout};
 
-/// Most workloads of one placement: what its status can hold.
-const LIMIT: usize = 64;
 /// Most pods that a message names.
 const SHOWN: usize = 8;
 
 /// What became of the selected workloads.
 pub(super) struct Seen<'a> {
     tenant: &'a TenantPlacement,
+    /// The region whose own cluster they are in; absent for the hub.
+    cluster: Option<&'a str>,
     hash: &'a str,
     /// When the Secret last changed, as far as that is known.
     pub(super) published: Option<Timestamp>,
@@ -45,13 +47,24 @@ pub(super) struct Seen<'a> {
 impl<'a> Seen<'a> {
     /// Nothing yet.
     pub(super) fn new(
-        tenant: &'a TenantPlacement,
+        at: &'a Place<'a>,
+        hash: &'a str,
+        published: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        let cluster = at.region.map(RegionName::as_str);
+        Self::in_cluster((at.tenant, cluster), hash, published, now)
+    }
+
+    fn in_cluster(
+        (tenant, cluster): (&'a TenantPlacement, Option<&'a str>),
         hash: &'a str,
         published: Option<Timestamp>,
         now: Timestamp,
     ) -> Self {
         Self {
             tenant,
+            cluster,
             hash,
             published,
             now,
@@ -84,7 +97,9 @@ impl<'a> Seen<'a> {
         let name = live.name_any();
         let before = self.tenant.status.iter();
         let mut before = before.flat_map(|status| &status.workloads);
-        let before = before.find(|one| one.kind == kind && one.name == name);
+        let before = before.find(|one| {
+            one.kind == kind && one.name == name && one.cluster.as_deref() == self.cluster
+        });
         let same = before.filter(|one| one.observed_hash.as_deref() == Some(self.hash));
         let known = same.and_then(|one| one.since);
         match known.filter(|_| rollout::is_replaced(live, kind)) {
@@ -131,6 +146,7 @@ impl<'a> Seen<'a> {
             self.rolling.push(name.clone());
         }
         self.statuses.push(WorkloadStatus {
+            cluster: self.cluster.map(str::to_owned),
             kind,
             name,
             observed_hash: observed.map(str::to_owned),
@@ -297,6 +313,7 @@ mod tests {
             serde_json::from_value(json!({ "metadata": { "name": "acme" }, "spec": spec }))
                 .unwrap();
         let shown = WorkloadStatus {
+            cluster: None,
             kind: KIND,
             name: "api".into(),
             observed_hash: Some("h1".into()),
@@ -312,7 +329,7 @@ mod tests {
     }
 
     fn since(tenant: &TenantPlacement, live: &DynamicObject) -> Option<Timestamp> {
-        Seen::new(tenant, "h1", None, at(9)).since(live, KIND)
+        Seen::in_cluster((tenant, None), "h1", None, at(9)).since(live, KIND)
     }
 
     #[test]
@@ -324,12 +341,15 @@ mod tests {
         assert_eq!(since(&known, &workload("h1", 2, 1)), Some(at(3)));
         assert_eq!(since(&known, &workload("h1", 1, 2)), None, "it rolls again");
         assert_eq!(since(&known, &workload("h0", 2, 2)), None, "the old Secret");
+        let elsewhere = Seen::in_cluster((&known, Some("eu-west")), "h1", None, at(9));
+        let since = elsewhere.since(&workload("h1", 2, 2), KIND);
+        assert_eq!(since, Some(at(9)), "one of that name in another cluster");
     }
 
     #[test]
     fn who_waits_is_told_with_whom_he_waits_for() {
         let tenant = tenant(None);
-        let mut seen = Seen::new(&tenant, "h1", None, at(9));
+        let mut seen = Seen::in_cluster((&tenant, None), "h1", None, at(9));
         seen.show_rolling(&workload("h1", 0, 0), KIND);
         let mut next = workload("h0", 2, 2);
         next.metadata.name = Some("next".into());

@@ -25,7 +25,10 @@ pub(super) struct Selected {
 }
 
 /// What the Secret leads to; absent when the tenant is not served.
-pub(super) fn origin(tenant: &TenantPlacement, progress: &Progress) -> Option<Origin> {
+pub(in crate::controllers::placement) fn origin(
+    tenant: &TenantPlacement,
+    progress: &Progress,
+) -> Option<Origin> {
     let served = progress.served.as_ref()?;
     Some(Origin {
         server: served.server.clone(),

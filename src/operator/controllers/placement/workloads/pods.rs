@@ -5,13 +5,13 @@ use domicile_api::placement::TenantPlacement;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::Selector;
-use kube::{Api, ResourceExt};
 
-use super::{namespace, refused};
-use crate::context::Ctx;
+use super::refused;
 use crate::controllers::placement::error::Halt;
+use crate::controllers::placement::place::Place;
 use crate::controllers::placement::progress::Progress;
 
 /// Most pods of one workload that are looked at.
@@ -26,8 +26,7 @@ pub(super) fn must_be_asked(tenant: &TenantPlacement) -> bool {
 
 /// The pods of a workload with a container, among these or any when empty, that started before.
 pub(super) async fn older(
-    ctx: &Ctx,
-    tenant: &TenantPlacement,
+    at: &Place<'_>,
     live: &DynamicObject,
     containers: &[String],
     published: Timestamp,
@@ -38,10 +37,9 @@ pub(super) async fn older(
     let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
         return Ok(Vec::new());
     };
-    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &namespace(tenant));
     let parameters = ListParams::default().labels_from(&selector).limit(LIMIT);
-    let pods = ctx.call(api.list(&parameters)).await;
-    let pods = pods.map_err(|error| refused(tenant, "listing pods", error, progress))?;
+    let pods = at.ctx.call(at.pods().list(&parameters)).await;
+    let pods = pods.map_err(|error| refused(at, "listing pods", error, progress))?;
     let old = |pod: &&Pod| is_older(pod, containers, published);
     let mut names: Vec<String> = pods.iter().filter(old).map(ResourceExt::name_any).collect();
     names.sort();

@@ -1,0 +1,118 @@
+//! A cluster that gets a placement's Secret: the hub, or a region's own.
+
+use domicile_api::conditions::Reason;
+use domicile_api::injection::WorkloadKind;
+use domicile_api::placement::TenantPlacement;
+use domicile_core::names::RegionName;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{ApiResource, DynamicObject};
+use kube::{Api, Client};
+
+use super::progress::{Stop, Until};
+use super::serve::namespace;
+use crate::context::Ctx;
+
+/// The namespace of a placement in one cluster.
+pub(super) struct Place<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) tenant: &'a TenantPlacement,
+    client: Client,
+    /// The region whose own cluster it is; absent for the hub.
+    pub(super) region: Option<&'a RegionName>,
+}
+
+impl<'a> Place<'a> {
+    /// In the hub.
+    pub(super) fn hub(ctx: &'a Ctx, tenant: &'a TenantPlacement) -> Self {
+        Self {
+            ctx,
+            tenant,
+            client: ctx.client.clone(),
+            region: None,
+        }
+    }
+
+    /// In the cluster of a region, which `client` leads to.
+    pub(super) fn of(
+        ctx: &'a Ctx,
+        tenant: &'a TenantPlacement,
+        region: &'a RegionName,
+        client: Client,
+    ) -> Self {
+        Self {
+            ctx,
+            tenant,
+            client,
+            region: Some(region),
+        }
+    }
+
+    /// The Secrets there.
+    pub(super) fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &namespace(self.tenant))
+    }
+
+    /// The pods there.
+    pub(super) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &namespace(self.tenant))
+    }
+
+    /// The workloads of a kind there.
+    pub(super) fn workloads(&self, kind: WorkloadKind) -> Api<DynamicObject> {
+        let resource = match kind {
+            WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
+            WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            WorkloadKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+        };
+        Api::namespaced_with(self.client.clone(), &namespace(self.tenant), &resource)
+    }
+
+    /// The placement's Secret there, for people.
+    pub(super) fn secret(&self) -> String {
+        let (namespace, secret) = (namespace(self.tenant), self.tenant.secret_name());
+        match self.region {
+            None => format!("Secret {namespace}/{secret}"),
+            Some(region) => {
+                format!("Secret {namespace}/{secret} in the cluster of Region {region}")
+            }
+        }
+    }
+
+    /// The namespace there, for people.
+    pub(super) fn namespace(&self) -> String {
+        let namespace = namespace(self.tenant);
+        match self.region {
+            None => format!("namespace {namespace}"),
+            Some(region) => format!("namespace {namespace} of the cluster of Region {region}"),
+        }
+    }
+
+    /// What it means that the namespace refuses us.
+    pub(super) fn not_onboarded(&self) -> Stop {
+        let (reason, there) = match self.region {
+            None => (Reason::NamespaceNotOnboarded, ""),
+            Some(_) => {
+                let there = " there, after the namespace is made";
+                (Reason::ClusterNotOnboarded, there)
+            }
+        };
+        let message = format!(
+            "the operator has no rights on Secrets and workloads in {}; apply what `kubectl \
+             domicile onboard {}` prints{there}",
+            self.namespace(),
+            namespace(self.tenant)
+        );
+        Stop::new(Until::Person, reason, message)
+    }
+
+    /// What it means that there is no such namespace in a region's cluster: it is never made by us.
+    pub(super) fn no_namespace(&self) -> Stop {
+        let message = format!(
+            "there is no {}; make it, and apply what `kubectl domicile onboard {}` prints there",
+            self.namespace(),
+            namespace(self.tenant)
+        );
+        Stop::new(Until::Person, Reason::ClusterNotOnboarded, message)
+    }
+}

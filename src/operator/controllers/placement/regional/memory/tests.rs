@@ -1,0 +1,130 @@
+use domicile_core::names::ServerId;
+
+use super::*;
+
+const UID: &str = "u";
+const NOW: Option<i64> = Some(1);
+
+fn west() -> RegionName {
+    RegionName::new("eu-west")
+}
+
+fn order(epoch: i64) -> Order {
+    let origin = Origin {
+        server: ServerId::new("eu-west", "main"),
+        generation: 1,
+    };
+    let rendered = Rendered {
+        data: BTreeMap::new(),
+        variables: BTreeSet::new(),
+    };
+    Order::new(Arc::new(rendered), origin, Epoch(epoch))
+}
+
+fn share(rolling: bool) -> Outcome {
+    Outcome::Delivered(Box::new(Share {
+        injected: None,
+        workloads: Vec::new(),
+        rolling,
+        pause: None,
+        taken_up: false,
+        notice: None,
+    }))
+}
+
+fn errands(errand: Errand) -> Errands {
+    Errands {
+        of: [(west(), errand)].into(),
+        refused: Vec::new(),
+    }
+}
+
+fn silent(word: &str) -> Outcome {
+    Outcome::Silent(word.to_owned())
+}
+
+/// Runs one errand that ends so. Answers whether that changes what is said.
+fn run(regional: &Regional, outcome: Outcome) -> bool {
+    let job = regional.begin(UID, &west(), NOW).unwrap();
+    regional.end(UID, &west(), &job, (Some(outcome), NOW)).0
+}
+
+fn planned() -> Regional {
+    let regional = Regional::default();
+    regional.order(UID, order(1));
+    regional.plan(UID, &errands(Errand::Deliver), NOW);
+    regional
+}
+
+#[test]
+fn what_was_brought_counts_for_what_was_ordered_alone() {
+    let regional = planned();
+    assert_eq!(regional.look(UID, &west(), NOW), Look::Unknown);
+    assert!(run(&regional, share(false)));
+    assert!(matches!(
+        regional.look(UID, &west(), NOW),
+        Look::Delivered(_)
+    ));
+    assert!(!run(&regional, share(false)), "that is no news");
+    assert!(run(&regional, share(true)));
+    regional.order(UID, order(2));
+    assert_eq!(regional.look(UID, &west(), NOW), Look::Pending);
+    assert!(run(&regional, share(false)));
+    let newer = Some(2);
+    assert_eq!(regional.look(UID, &west(), newer), Look::Pending);
+}
+
+#[test]
+fn one_silence_is_not_told_and_the_words_of_the_first_stand() {
+    let regional = planned();
+    assert!(run(&regional, share(false)));
+    assert!(!run(&regional, silent("one")));
+    assert!(matches!(
+        regional.look(UID, &west(), NOW),
+        Look::Delivered(_)
+    ));
+    assert!(run(&regional, silent("two")));
+    assert_eq!(regional.look(UID, &west(), NOW), Look::Silent("one".into()));
+    assert!(!run(&regional, silent("three")));
+    assert!(run(&regional, share(false)));
+}
+
+#[test]
+fn an_errand_is_run_once_at_a_time_and_again_when_it_was_asked_for_meanwhile() {
+    let regional = planned();
+    let job = regional.begin(UID, &west(), NOW).unwrap();
+    assert!(regional.begin(UID, &west(), NOW).is_none());
+    let (_, again) = regional.end(UID, &west(), &job, (None, NOW));
+    assert!(again);
+    let job = regional.begin(UID, &west(), NOW).unwrap();
+    assert!(!regional.end(UID, &west(), &job, (None, NOW)).1);
+}
+
+#[test]
+fn what_was_brought_does_not_count_as_taken_back() {
+    let regional = planned();
+    let late = regional.begin(UID, &west(), NOW).unwrap();
+    regional.plan(UID, &errands(Errand::Withdraw), NOW);
+    assert_eq!(
+        regional.end(UID, &west(), &late, (Some(share(false)), NOW)),
+        (false, false)
+    );
+    assert_eq!(regional.look(UID, &west(), NOW), Look::Unknown);
+    assert!(run(&regional, Outcome::Withdrawn));
+    regional.plan(UID, &errands(Errand::Deliver), NOW);
+    assert_eq!(regional.look(UID, &west(), NOW), Look::Unknown);
+    regional.plan(UID, &errands(Errand::Keep), NOW);
+    assert!(regional.begin(UID, &west(), NOW).is_none());
+    regional.plan(UID, &errands(Errand::Deliver), NOW);
+    let unseen = Some(2);
+    assert!(
+        regional.begin(UID, &west(), unseen).is_none(),
+        "its law is not asked yet"
+    );
+}
+
+/// Faults: 28.
+#[test]
+fn an_order_does_not_print_what_it_holds() {
+    assert_eq!(format!("{:?}", order(1)), "Order { .. }");
+}
