@@ -124,11 +124,14 @@ pub(super) fn seat(
         repointing: state == Some(State::Rerouting),
         brief: state != Some(State::Steady) && brief(ctx, policy),
         steady,
-        guard: policy.and_then(|policy| {
-            let machine = policy.machine.as_ref()?;
-            Some((policy.name.clone(), machine.epoch))
-        }),
+        guard: policy.and_then(guard),
     })
+}
+
+/// The policy that may move the tenants of its server, and its epoch.
+fn guard(policy: &PolicyView) -> Option<(String, Epoch)> {
+    let machine = policy.machine.as_ref()?;
+    Some((policy.name.clone(), machine.epoch))
 }
 
 /// Returns once the tenants of the server are being moved: under a newer epoch than the seat's.
