@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domicile_api::region::{DatabaseServer, Region};
+use domicile_api::region::{DatabaseServer, ReadReplica, Region};
 use domicile_core::facts::Facts;
 use domicile_core::health::{Probe, ProbeFailure};
 use domicile_core::names::ServerId;
@@ -45,7 +45,7 @@ fn listed(region: &Region) -> Vec<Id> {
 /// The addresses of a server's replicas, in the order of its Region.
 pub(crate) fn addresses(server: &DatabaseServer) -> impl Iterator<Item = Address> + '_ {
     let replicas = server.read_replicas.iter();
-    replicas.filter_map(|replica| replica.address())
+    replicas.filter_map(ReadReplica::address)
 }
 
 /// The replicas of the server `id`, and what is believed of each.

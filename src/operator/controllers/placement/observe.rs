@@ -235,7 +235,7 @@ fn residency(copies: &placement::Copies, progress: &mut Progress) {
         let message = "every copy stands within the allowed jurisdictions";
         return progress.found(type_, Status::True, Reason::WithinJurisdiction, message);
     }
-    let places: Vec<String> = outside.iter().map(|copy| copy.to_string()).collect();
+    let places: Vec<String> = outside.iter().map(ToString::to_string).collect();
     let message = format!(
         "copies stand outside `spec.allowedJurisdictions`: {}; take these standbys out of the \
          FailoverPolicy, these backups out of `spec.residency` of their Region, and remove their \
