@@ -19,6 +19,9 @@ mod world;
 
 use world::{EAST, SOON, SPACE, WEST, World, region, tenant};
 
+#[path = "apiserver_admission/backups.rs"]
+mod backups;
+
 const CENTRAL: &str = "10.77.0.2";
 
 #[test]
@@ -38,6 +41,8 @@ fn the_apiserver_keeps_tenants_within_their_law() {
     a_region_that_holds_tenants_is_not_deleted(&world);
     a_standby_outside_the_law_of_a_tenant_is_refused(&world);
     a_tenant_is_kept_off_a_server_with_a_copy_abroad(&world);
+    backups::a_tenant_is_kept_off_a_server_with_backups_abroad(&world);
+    backups::a_region_with_tenants_gains_no_backups_abroad(&world);
     a_home_that_was_the_default_stays_the_home(&world);
     for name in ["acme", "globex", "initech"] {
         world.delete(SPACE, name);
@@ -67,7 +72,7 @@ fn install(world: &World) -> Installed<'_> {
     let arguments = [&["template", "domicile", chart][..], &only].concat();
     let rendered = world.running.lab.helm(&arguments).unwrap().stdout;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).unwrap();
-    assert_eq!(objects.len(), 6);
+    assert_eq!(objects.len(), 8);
     for object in &objects {
         world.apply(object);
     }
@@ -82,7 +87,7 @@ fn install(world: &World) -> Installed<'_> {
             assert_eq!(warnings, None, "{}", policy.name_any());
             status.and_then(|status| status.observed_generation) == policy.metadata.generation
         });
-        (policies.len() == 3 && read).then_some(())
+        (policies.len() == 4 && read).then_some(())
     });
     Installed(world, objects)
 }

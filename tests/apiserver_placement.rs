@@ -15,6 +15,8 @@ use serde_json::json;
 
 #[path = "apiserver_placement/address.rs"]
 mod address;
+#[path = "apiserver_placement/adopted.rs"]
+mod adopted;
 #[path = "apiserver_placement/capacity.rs"]
 mod capacity;
 #[path = "apiserver_placement/changed.rs"]
@@ -37,6 +39,8 @@ mod moves;
 mod namespace;
 #[path = "apiserver_placement/orphans.rs"]
 mod orphans;
+#[path = "apiserver_placement/reading.rs"]
+mod reading;
 #[path = "apiserver_placement/refused.rs"]
 mod refused;
 #[path = "apiserver_placement/regional.rs"]
@@ -85,6 +89,7 @@ fn tenants_are_placed_and_let_go() {
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
     refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);
     refused::a_database_belongs_to_who_came_first(&world);
+    adopted::a_database_of_others_is_taken_over_once_an_administrator_agreed(&world);
     refused::an_operator_without_rights_leaves_nothing_behind(&world);
     forged::a_workload_of_another_namespace_is_not_selected(&world);
     forged::what_a_secret_says_of_itself_neither_gives_nor_takes(&world);
@@ -95,6 +100,7 @@ fn tenants_are_placed_and_let_go() {
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
     crowd::a_server_that_is_silent_holds_up_its_own_tenants_alone(&world);
+    reading::a_reading_login_follows_a_replica_that_follows_its_server(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
     inside::schemas_and_extensions_are_made_as_the_server_allows(&world);

@@ -7,6 +7,8 @@
     reason = "a test that cannot go on must fail, and figures are told"
 )]
 
+#[path = "providers/adoption.rs"]
+mod adoption;
 #[path = "providers/authority.rs"]
 mod authority;
 #[path = "providers/drop.rs"]

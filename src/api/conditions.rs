@@ -42,6 +42,8 @@ types! {
     CleanupPending,
     /// Region: what promotes the servers answers, and lets the operator in.
     ProvidersReady,
+    /// Region: each read replica follows its server, and may be read from.
+    ReadReplicasFollow,
     /// Placement: the server is one for tenants of this plan, isolation, plane and version.
     ServerFits,
     /// Placement: database, roles and grants are made.

@@ -18,7 +18,7 @@ use kube::ResourceExt;
 use crate::policy::FailoverPolicy;
 use crate::schema::MAX_EXACT;
 
-pub use views::{engine, holder, law, major, policy_view, region_view, residence, wish};
+pub use views::{backups, engine, holder, law, major, policy_view, region_view, residence, wish};
 
 /// A value that cannot be what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]

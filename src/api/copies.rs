@@ -30,3 +30,15 @@ pub struct ServerCopy {
     #[schemars(length(min = 1, max = 32), regex(pattern = schema::JURISDICTION))]
     pub jurisdiction: String,
 }
+
+/// A region in which backups of a server lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BackupCopy {
+    /// `region` of the backups.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub region: String,
+    /// `jurisdiction` of that region; absent when there is no such Region, which no law allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = schema::JURISDICTION))]
+    pub jurisdiction: Option<String>,
+}

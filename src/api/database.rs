@@ -42,18 +42,23 @@ pub struct DatabaseSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdoptionSpec {
-    /// `policy` says whether such a database is looked at. It is never changed.
+    /// `policy` says whether such a database is looked at or taken over.
     pub policy: AdoptionPolicy,
 }
 
-/// Whether a database that Domicile did not make is looked at.
+/// What is done about a database that Domicile did not make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptionPolicy {
     /// The placement only says that the name is taken.
     #[default]
     Never,
     /// The condition `DatabaseReady` lists how database and roles differ from what would be made.
+    /// Nothing is changed.
     Observe,
+    /// The database is taken over once an administrator of the server has agreed; until then the
+    /// condition `DatabaseReady` lists what is missing. What is found on the database beyond the
+    /// plan, then and later, is told by the condition `Drifted` and stays.
+    Adopt,
 }
 
 impl TenantPlacement {

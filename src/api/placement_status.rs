@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::CredentialsStatus;
 use crate::database;
 use crate::injection::WorkloadKind;
+pub use crate::replica::{ReadOnlyStatus, ReadTarget};
 use crate::schema;
 
 /// Most selected workloads of a placement in one cluster.
@@ -70,8 +71,9 @@ pub struct TenantPlacementStatus {
         extend("x-kubernetes-list-type" = "atomic")
     )]
     pub workloads: Vec<WorkloadStatus>,
-    /// `copies` are all servers that hold the tenant's data, and the clusters of regions that hold
-    /// its Secret, or may: an entry is there before the Secret, and as long as that may be.
+    /// `copies` are all servers that hold the tenant's data, the backups of them, and the clusters
+    /// of regions that hold its Secret, or may: an entry is there before the Secret, and as long as
+    /// that may be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
@@ -93,6 +95,7 @@ pub struct Binding {
 
 /// Where the Secret points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ConnectionStatus {
     /// `host` of the server.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
@@ -106,6 +109,9 @@ pub struct ConnectionStatus {
     /// `role` is the login that may write.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z][a-z0-9_]*$"))]
     pub role: String,
+    /// `readOnly` is where the login that only reads leads; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<ReadOnlyStatus>,
 }
 
 /// What was made in the database by the spec.
@@ -177,6 +183,10 @@ pub enum CopyKind {
     Primary,
     /// A physical standby.
     Standby,
+    /// A read replica of one of them.
+    ReadReplica,
+    /// The backups of one of them.
+    Backup,
     /// The tenant's Secret, in the region's own cluster.
     Secret,
 }

@@ -5,11 +5,15 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::copies::{self, MAX_REGIONS, ServerCopy};
+use crate::copies::{self, BackupCopy, MAX_REGIONS, ServerCopy};
 use crate::counts::TenantCounts;
 use crate::database;
 use crate::fit::{self, Isolation, Plane, RegionState};
 use crate::orphan::{MAX_ORPHANS, Orphan, OrphanedSecret};
+pub use crate::reach::{Reachable, ServerRole};
+use crate::replica;
+pub use crate::replica::{MAX_REPLICAS, ReadReplica};
+use crate::residency::Residency;
 use crate::schema::{self, rules};
 
 /// `spec` describes the place: its key, its jurisdiction and its database servers.
@@ -73,6 +77,9 @@ pub struct RegionSpec {
     /// promote a server that stands here. To take it away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
+    /// `residency` says where else data of this Region lies; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Residency>,
     /// `databaseServers` are the database servers that stand here, by name. May be empty only
     /// while `state` is `Planned` or `MetadataOnly`.
     #[schemars(
@@ -135,7 +142,7 @@ pub struct DatabaseServer {
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
     pub host: String,
     /// `port` is the server's TCP port.
-    #[serde(default = "default_port")]
+    #[serde(default = "replica::default_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// `tls` says which certificates are trusted. The connection is always encrypted and the host
@@ -170,6 +177,14 @@ pub struct DatabaseServer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "database::extensions")]
     pub extensions: Vec<String>,
+    /// `readReplicas` follow the server in this Region. Logins that only read lead to the first of
+    /// them that does, as long as it does; to the server itself when absent or none is fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_REPLICAS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host", "port"])
+    )]
+    pub read_replicas: Vec<ReadReplica>,
 }
 
 /// What promotes a server and makes it a standby again.
@@ -306,8 +321,9 @@ pub struct RegionStatus {
     )]
     pub orphaned_secrets: Vec<OrphanedSecret>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `DatabasesReachable`,
-    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are orphans, and
-    /// `ProvidersReady` where a server has another provider than SQL.
+    /// `AdminPrivilegesSufficient`, `CleanupPending` where there are orphans, `ProvidersReady`
+    /// where a server has another provider than SQL, and `ReadReplicasFollow` where one has
+    /// `readReplicas`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -356,35 +372,18 @@ pub struct DatabaseServerStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
     )]
     pub copies: Vec<ServerCopy>,
+    /// `backups` are the regions in which backups of this server and of those standbys lie.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_REGIONS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
+    )]
+    pub backups: Vec<BackupCopy>,
     /// `closedTo` are the regions in which a tenant of this server allows no copy; no
     /// `FailoverPolicy` may have a standby of it there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "copies::regions")]
     pub closed_to: Vec<String>,
-}
-
-/// Whether a server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Reachable {
-    /// It answers.
-    True,
-    /// It does not.
-    False,
-    /// Not probed yet, or between two verdicts.
-    Unknown,
-}
-
-/// Whether a server takes writes by its own account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ServerRole {
-    /// Not in recovery.
-    Primary,
-    /// In recovery.
-    Standby,
-}
-
-fn default_port() -> i32 {
-    5432
 }
 
 fn takes_tenants() -> bool {

@@ -19,13 +19,14 @@ enum Meaning {
 }
 
 /// In the order in which a person wants to read them.
-const ORDER: [ConditionType; 23] = [
+const ORDER: [ConditionType; 24] = [
     ConditionType::Stalled,
     ConditionType::SplitBrain,
     ConditionType::PrimaryHealthy,
     ConditionType::DatabasesReachable,
     ConditionType::AdminPrivilegesSufficient,
     ConditionType::ProvidersReady,
+    ConditionType::ReadReplicasFollow,
     ConditionType::ResidencyCompliant,
     ConditionType::ResidencyEffective,
     ConditionType::ServerFits,
@@ -58,6 +59,7 @@ fn meaning(condition: ConditionType) -> Meaning {
         | ConditionType::DatabasesReachable
         | ConditionType::AdminPrivilegesSufficient
         | ConditionType::ProvidersReady
+        | ConditionType::ReadReplicasFollow
         | ConditionType::ServerFits
         | ConditionType::DatabaseReady
         | ConditionType::CredentialsCurrent

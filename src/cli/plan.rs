@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use domicile_core::failover::plan::{Fate, Moving, Policy, fate};
 use domicile_core::failover::{Guard, GuardName, LossBound};
 use domicile_core::health::Verdict;
-use domicile_core::names::RegionName;
+use domicile_core::names::{Jurisdiction, RegionName};
 use jiff::Timestamp;
 
 use crate::args::PlanArgs;
@@ -312,6 +312,19 @@ fn stays(
         return format!(
             "by law: {region} is in {law} and its data may be in {} only; nothing overrides this",
             allowed.join(", ")
+        );
+    }
+    let backups = candidate.and_then(|region| Some((region, &policy.servers.get(region)?.backups)));
+    let backup = backups.and_then(|(region, backups)| {
+        let outside =
+            |law: &Option<Jurisdiction>| law.as_ref().is_none_or(|law| !seat.allowed.contains(law));
+        let found = backups.iter().find(|(_, law)| outside(law));
+        found.map(|(backup, _)| (region, backup))
+    });
+    if let Some((region, backup)) = backup {
+        return format!(
+            "by law: backups of {region} lie in {backup}, where its data may not be; nothing \
+             overrides this"
         );
     }
     let told: Vec<_> = objections.iter().map(objection).collect();

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::names::DatabaseName;
+use crate::replica::Address;
 
 mod sensitive;
 mod template;
@@ -35,6 +36,8 @@ pub struct Connection<'a> {
     pub host: &'a str,
     /// Its port.
     pub port: u16,
+    /// The replica that those who only read are led to; that server itself when absent.
+    pub reads: Option<&'a Address>,
     /// The tenant's database.
     pub database: &'a DatabaseName,
     /// The login with all rights, when the placement asks for one.
@@ -57,6 +60,31 @@ pub struct Connection<'a> {
 }
 
 impl Connection<'_> {
+    /// Where writes go, and where the reading login leads.
+    fn places(&self) -> (At<'_>, At<'_>) {
+        let writes = At {
+            host: self.host,
+            port: self.port,
+            database: self.database,
+        };
+        let reads = self.reads.map_or(writes, |replica| At {
+            host: &replica.host,
+            port: replica.port,
+            ..writes
+        });
+        (writes, reads)
+    }
+}
+
+/// A database on a server.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    host: &'a str,
+    port: u16,
+    database: &'a DatabaseName,
+}
+
+impl At<'_> {
     fn uri_base(&self, login: Login<'_>) -> String {
         uri::base(self.host, self.port, self.database, login)
     }
@@ -67,6 +95,10 @@ impl Connection<'_> {
 
     fn jdbc_url(&self, login: Login<'_>) -> String {
         uri::jdbc(self.host, self.port, self.database, login)
+    }
+
+    fn jdbc_base(&self) -> String {
+        uri::jdbc_base(self.host, self.port, self.database)
     }
 }
 
@@ -209,6 +241,7 @@ fn check_key(key: &str) -> Result<(), Problem> {
 
 fn binding_keys(facts: &Connection<'_>) -> BTreeMap<String, Sensitive> {
     let mut data = BTreeMap::new();
+    let (writes, reads) = facts.places();
     let mut put = |key: &str, value: String| {
         data.insert(key.to_owned(), Sensitive::new(value));
     };
@@ -222,14 +255,15 @@ fn binding_keys(facts: &Connection<'_>) -> BTreeMap<String, Sensitive> {
     if let Some(login) = facts.read_write.or(facts.read_only) {
         put("username", login.username.into());
         put("password", login.password.into());
-        put("uri", facts.uri(login));
-        put("jdbc-url", facts.jdbc_url(login));
+        put("uri", writes.uri(login));
+        put("jdbc-url", writes.jdbc_url(login));
     }
     if let Some(login) = facts.read_only {
-        put("host-ro", facts.host.into());
+        put("host-ro", reads.host.into());
+        put("port-ro", reads.port.to_string());
         put("username-ro", login.username.into());
         put("password-ro", login.password.into());
-        put("uri-ro", facts.uri(login));
+        put("uri-ro", reads.uri(login));
     }
     data
 }
@@ -252,25 +286,29 @@ fn template_variables(facts: &Connection<'_>) -> template::Variables {
     values.public("ca-file", &ca_file);
     let by_file = uri::verified_by_file(&ca_file);
     let by_text = uri::verified_by_text(facts.ca_pem);
-    let jdbc_base = uri::jdbc_base(facts.host, facts.port, facts.database);
-    for login in [facts.read_write, facts.read_only].into_iter().flatten() {
-        let base = facts.uri_base(login);
+    let (writes, reads) = facts.places();
+    let logins = [(facts.read_write, writes), (facts.read_only, reads)];
+    let given = logins
+        .into_iter()
+        .filter_map(|(login, at)| Some((login?, at)));
+    for (login, at) in given {
+        let (base, jdbc_base) = (at.uri_base(login), at.jdbc_base());
         let mut put = |variable: &str, value: &str| {
             values.secret(&format!("{}.{variable}", login.name), value);
         };
         put("password", login.password);
-        put("uri", &facts.uri(login));
+        put("uri", &at.uri(login));
         put("uri-base", &base);
         put("uri-file", &format!("{base}?{by_file}"));
-        put("jdbc-url", &facts.jdbc_url(login));
+        put("jdbc-url", &at.jdbc_url(login));
         put("datasource-url", &format!("{jdbc_base}?{by_text}"));
         put("datasource-url-file", &format!("{jdbc_base}?{by_file}"));
         let mut put = |variable: &str, value: &str| {
             values.public(&format!("{}.{variable}", login.name), value);
         };
-        put("host", facts.host);
-        put("port", &facts.port.to_string());
-        put("database", facts.database.as_str());
+        put("host", at.host);
+        put("port", &at.port.to_string());
+        put("database", at.database.as_str());
         put("username", login.username);
     }
     values

@@ -13,6 +13,7 @@ pub mod lease;
 pub mod names;
 pub mod pace;
 pub mod placement;
+pub mod replica;
 pub mod rotation;
 pub mod time;
 pub mod turns;

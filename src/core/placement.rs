@@ -14,6 +14,7 @@ mod drift;
 mod effective;
 mod held;
 mod orphan;
+mod reads;
 mod refusal;
 mod residence;
 mod route;
@@ -26,6 +27,7 @@ pub use drift::{Drift, drift, listed};
 pub use effective::effective;
 pub use held::{Held, Holder, held};
 pub use orphan::{Parting, orphan_route, parting};
+pub use reads::{NoReplica, Reader, Reads, ReplicaView, Unread, reads};
 pub use refusal::{Refusal, ServerError, Unfit};
 pub use residence::{RegionState, ResidenceError, residence};
 pub use route::{Hold, Recorded, Route, home_server, route};
@@ -45,6 +47,8 @@ pub struct RegionView {
     pub state: RegionState,
     /// The region that holds its tenants while it is `MetadataOnly`.
     pub served_by: Option<RegionName>,
+    /// The regions in which backups of its servers lie; a name may stand for no Region.
+    pub backups: BTreeSet<RegionName>,
     /// What its own cluster is for.
     pub cluster: ClusterUse,
     /// Its database servers, in the order of the spec.

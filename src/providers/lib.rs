@@ -14,7 +14,8 @@ mod session;
 pub use applied::Applied;
 pub use error::{Class, EngineFailure, ProviderError};
 pub use generic::{
-    Dropped, Fenced, Generic, HeldTenant, Login, Refused, Seat, Settled, TenantPlan, Why,
+    Adoption, Dropped, Fenced, Generic, HeldTenant, Login, Obstacle, Refused, Seat, Settled,
+    TenantPlan, Why,
 };
 pub use managed::Managed;
 pub use patroni::{Patroni, PatroniEndpoint, Upstream};

@@ -39,7 +39,7 @@ async fn effects(provider: &Generic, epoch: i64) -> Vec<(&'static str, ProviderE
     let verifier = scram_verifier(&SecretString::from("another"));
     let (access, slot) = (Access::ReadWrite, Slot::B);
     let password = provider
-        .set_password(&plan, access, slot, &verifier, e)
+        .set_passwords(&plan, slot, &[(access, verifier.clone())], e)
         .await;
     [
         ("drain", provider.drain(e).await.err()),
@@ -54,7 +54,11 @@ async fn effects(provider: &Generic, epoch: i64) -> Vec<(&'static str, ProviderE
             "ensure_tenant",
             provider.ensure_tenant(&plan, e, &verifiers()).await.err(),
         ),
-        ("set_password", password.err()),
+        ("set_passwords", password.err()),
+        (
+            "adopt_tenant",
+            provider.adopt_tenant(&plan, "shop/acme", e).await.err(),
+        ),
         ("drop_tenant", provider.drop_tenant(&plan, e).await.err()),
         ("promote", provider.promote(e).await.err()),
     ]
@@ -111,7 +115,7 @@ async fn an_epoch_that_does_not_hold_gives_no_login_and_no_password(binaries: &B
                 .await
                 .unwrap_err(),
             provider
-                .set_password(&plan, access, slot, &verifier, e)
+                .set_passwords(&plan, slot, &[(access, verifier.clone())], e)
                 .await
                 .unwrap_err(),
             provider.heartbeat(&beat(epoch)).await.unwrap_err(),

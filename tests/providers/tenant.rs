@@ -217,7 +217,12 @@ async fn a_password_is_replaced_and_the_old_one_ends(binaries: &Binaries) {
     let set = async |plan: &TenantPlan, slot| {
         let verifier = scram_verifier(&fresh);
         provider
-            .set_password(plan, Access::ReadWrite, slot, &verifier, Epoch(0))
+            .set_passwords(
+                plan,
+                slot,
+                &[(Access::ReadWrite, verifier.clone())],
+                Epoch(0),
+            )
             .await
     };
     provider.ensure_tables().await.unwrap();
@@ -275,7 +280,8 @@ async fn an_idle_login_is_shut_and_sessions_are_counted_by_slot(binaries: &Binar
     place(&provider, &both, 0).await;
     let verifier = scram_verifier(&SecretString::from("second"));
     for access in [Access::ReadWrite, Access::ReadOnly] {
-        let set = provider.set_password(&both, access, Slot::B, &verifier, Epoch(0));
+        let one = [(access, verifier.clone())];
+        let set = provider.set_passwords(&both, Slot::B, &one, Epoch(0));
         set.await.unwrap();
     }
     std::thread::scope(|scope| {

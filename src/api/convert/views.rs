@@ -22,6 +22,7 @@ pub fn region_view(region: &Region) -> (RegionName, RegionView) {
         default: spec.default,
         state: spec.state.into(),
         served_by: spec.served_by.clone().map(RegionName::new),
+        backups: backups(region),
         cluster: match &spec.cluster {
             None => ClusterUse::Absent,
             Some(cluster) if cluster.tenants => ClusterUse::Tenants,
@@ -48,7 +49,17 @@ fn server_view(region: &Region, server: &DatabaseServer) -> ServerView {
         planes: server.planes.iter().map(|plane| (*plane).into()).collect(),
         major_version: seen.and_then(|seen| major(seen.version.as_deref()?)),
         extensions: server.extensions.iter().cloned().collect(),
+        replicated: !server.read_replicas.is_empty(),
     }
+}
+
+/// The regions in which backups of a Region's servers lie, as it names them.
+pub fn backups(region: &Region) -> BTreeSet<RegionName> {
+    let residency = region.spec.residency.iter();
+    residency
+        .flat_map(|residency| residency.backup.regions())
+        .map(RegionName::new)
+        .collect()
 }
 
 /// The number before the first dot or space of a server's version.

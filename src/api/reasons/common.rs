@@ -62,6 +62,10 @@ macro_rules! common {
         CaInvalid,
         /// The server refused a statement for want of a right.
         AdminPrivilegesInsufficient,
+        /// Each read replica follows its server.
+        ReplicasFollow,
+        /// A read replica is not read from; the message says why.
+        ReplicaUnfit,
         /// What a deleted placement left on a lost server is written down, to be cleaned up later.
         OrphanRecorded,
         /// What a deleted placement had left is cleaned up.

@@ -35,6 +35,8 @@ macro_rules! placement {
         ServerSuits,
         /// The tenant stays on its server, which is none for such tenants any more.
         ServerUnsuited,
+        /// The login that only reads leads to another server than before.
+        ReadsRerouted,
         /// A copy would stand outside the allowed jurisdictions.
         WouldLeaveJurisdiction,
         /// Every copy stands within the allowed jurisdictions.
@@ -55,6 +57,10 @@ macro_rules! placement {
         DatabaseIncomplete,
         /// A database that Domicile did not make is in the way; the message says how it differs.
         AdoptionObserved,
+        /// A database that Domicile did not make waits for an administrator; the message lists why.
+        AdoptionWaits,
+        /// A database that Domicile did not make carries the mark of the placement now.
+        Adopted,
         /// The last look at the database found all as planned.
         AsPlanned,
         /// Something on the server was not as planned any more, and was put right.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{ConditionType, find};
-use domicile_api::convert::{major, policy_view, region_view};
+use domicile_api::convert::{backups, major, policy_view, region_view};
 use domicile_api::fit::RegionState;
 use domicile_api::policy_status::{LeaseState, StreamState};
 use domicile_api::region::{DatabaseServerStatus, Reachable, ServerRole};
@@ -176,6 +176,9 @@ fn known(
     Known {
         server: server.clone(),
         jurisdiction: region.map(|region| Jurisdiction::new(&region.spec.jurisdiction)),
+        backups: region
+            .map(|region| backups_of(region, regions))
+            .unwrap_or_default(),
         suspended: region.is_some_and(|region| region.spec.state == RegionState::Suspended),
         // What is unknown for a reason was tried, and did not answer.
         answers: match reachable {
@@ -196,6 +199,16 @@ fn known(
             .into_iter()
             .collect(),
     }
+}
+
+/// Where the backups of a region's servers lie, and under which law.
+fn backups_of(region: &Region, regions: &[Region]) -> BTreeMap<RegionName, Option<Jurisdiction>> {
+    let law = |name: &RegionName| {
+        let found = regions.iter().find(|one| one.name_any() == name.as_str());
+        found.map(|found| Jurisdiction::new(&found.spec.jurisdiction))
+    };
+    let names = backups(region).into_iter();
+    names.map(|name| (name.clone(), law(&name))).collect()
 }
 
 fn typed<K: DeserializeOwned>(kind: Kind, objects: &[Value], unread: &mut Vec<String>) -> Vec<K> {

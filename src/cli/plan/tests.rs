@@ -117,6 +117,30 @@ fn each_tenant_is_told_whether_its_own_law_or_another_ones_keeps_it_down() {
 }
 
 #[test]
+fn backups_of_the_standby_that_lie_abroad_keep_a_tenant_down_by_law() {
+    for (backup, place) in [("east", "lie in east"), ("moon", "lie in moon")] {
+        let mut world = world();
+        world.regions[1]["spec"]["residency"] = json!({"backup": {"region": backup}});
+        let plan = lose(&world, "west");
+        assert_eq!(fates(&plan), [("a", "StaysDown"), ("b", "StaysDown")]);
+        let why = &plan.tenants[0].why;
+        assert!(why.starts_with("by law: backups of central"), "{why}");
+        assert!(why.contains(place), "{why}");
+        assert_eq!(
+            plan.next,
+            Vec::<String>::new(),
+            "no command overrides a law"
+        );
+    }
+    let mut world = world();
+    world.regions[1]["spec"]["residency"] = json!({"backup": {"region": "west"}});
+    assert_eq!(
+        fates(&lose(&world, "west")),
+        [("a", "Moves"), ("b", "Moves")]
+    );
+}
+
+#[test]
 fn what_a_person_may_accept_is_offered_as_a_command() {
     let mut world = world();
     world.policies[0]["status"]["claim"] = Value::Null;

@@ -2,6 +2,7 @@
 
 use super::expiry;
 use super::guards;
+use super::law;
 use super::moving::{
     abort, frozen_too_long, give_up, give_up_or_abort, journal_and, lost, refuses, still_a_copy,
     waited_too_long,
@@ -47,7 +48,7 @@ pub(super) fn catching_up(seen: &Observation) -> Outcome {
             "the standby replays what it received",
         );
     };
-    if let Some(message) = guards::unlawful(seen, &journal.to) {
+    if let Some(message) = law::unlawful(seen, &journal.to) {
         return give_up_or_abort(seen, planned, "WouldLeaveJurisdiction", &message);
     }
     if !still_a_copy(journal, facts) {

@@ -64,6 +64,7 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
     ServerView {
         server: ServerId::new(region, "main"),
         jurisdiction: Some("EU".into()),
+        backups: BTreeMap::new(),
         suspended: false,
         verdict: Verdict::Up,
         facts: Some(facts(role)),

@@ -2,6 +2,7 @@
 
 use super::calm;
 use super::expiry;
+use super::law::jurisdiction;
 use super::leases;
 use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
@@ -148,22 +149,6 @@ pub(super) fn proof_allowed(seen: &Observation, proof: Proof, accept: &BTreeSet<
     proof >= seen.settings.minimum_proof || accept.contains(&Accept::UnprovenFencing)
 }
 
-/// Why the law of a tenant forbids `target`, for the first tenant that it does.
-pub(super) fn unlawful(seen: &Observation, target: &RegionName) -> Option<String> {
-    let Some(law) = seen.server(target).and_then(|s| s.jurisdiction.as_ref()) else {
-        return Some(format!(
-            "Region {target} does not exist; its jurisdiction is unknown"
-        ));
-    };
-    seen.tenants.iter().find(|t| !t.allowed.contains(law)).map(|tenant| {
-        format!(
-            "TenantPlacement {} may not be held in {law}, the jurisdiction of {target}; nothing \
-             overrides this",
-            tenant.name
-        )
-    })
-}
-
 fn armed(seen: &Observation, ask: Question<'_>) -> Guard {
     let policy = &seen.settings;
     let result = if !ask.automatic {
@@ -223,14 +208,6 @@ fn not_isolated(seen: &Observation, ask: Question<'_>) -> Guard {
         Ok("other regions answer".to_owned())
     };
     guard(GuardName::NotIsolated, result)
-}
-
-fn jurisdiction(seen: &Observation, ask: Question<'_>) -> Guard {
-    let result = unlawful(seen, ask.target).map_or_else(
-        || Ok(format!("each tenant may be held in {}", ask.target)),
-        Err,
-    );
-    guard(GuardName::Jurisdiction, result)
 }
 
 fn loss(seen: &Observation, ask: Question<'_>) -> Guard {

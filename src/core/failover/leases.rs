@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::guards;
+use super::law;
 use super::observation::{Answer, Look, Observation, ServerView, Step, Watched};
 use super::outcome::{Outcome, SOON_MS};
 use super::question::Question;
@@ -142,7 +142,7 @@ fn members(seen: &Observation) -> BTreeSet<RegionName> {
     listed
         .filter(|s| s.server.region != seen.stored.active && s.promotion != Promotion::MustNot)
         .map(|s| s.server.region)
-        .filter(|region| guards::unlawful(seen, region).is_none() && able(region))
+        .filter(|region| law::unlawful(seen, region).is_none() && able(region))
         .collect()
 }
 

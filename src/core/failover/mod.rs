@@ -20,6 +20,7 @@ mod guards;
 #[cfg(test)]
 mod hazards;
 mod in_sync;
+mod law;
 mod leases;
 mod moving;
 mod observation;

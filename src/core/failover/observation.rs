@@ -19,6 +19,9 @@ pub struct ServerView {
     pub server: ServerId,
     /// Its region's jurisdiction; absent when there is no such region.
     pub jurisdiction: Option<Jurisdiction>,
+    /// The regions in which its backups lie, and their jurisdictions; none for a name that stands
+    /// for no region.
+    pub backups: BTreeMap<RegionName, Option<Jurisdiction>>,
     /// Its region is paused on purpose: its silence is no outage, and nobody moves there.
     pub suspended: bool,
     /// What is believed of it.

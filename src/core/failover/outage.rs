@@ -3,6 +3,7 @@
 use super::begin::{epoch_after, own_journal, start};
 use super::calm::contradiction;
 use super::guards;
+use super::law;
 use super::observation::{Answer, Guard, GuardName, Observation, ServerView, Step};
 use super::outcome::{Outcome, SOON_MS, objections, stray_primary};
 use super::state::{Journal, Mode, State, Stored};
@@ -196,7 +197,7 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
     let decided = journal.loss.is_some();
     let fit = facts.role == Role::Standby
         && moving::still_a_copy(journal, facts)
-        && guards::unlawful(seen, &journal.to).is_none()
+        && law::unlawful(seen, &journal.to).is_none()
         && (!decided || bearable(seen, journal, facts));
     if superseded || !(promoted || fit) {
         return None;

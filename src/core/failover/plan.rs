@@ -15,14 +15,14 @@ use crate::lease::{Pledge, WriteLease};
 use crate::names::{Jurisdiction, RegionName, ServerId};
 use crate::time::{Mono, Now};
 
+mod budget;
+
+pub use budget::Budget;
+
 /// Who decides in the imagined world.
 const PLANNER: &str = "plan";
 /// The imagined moment on the monotonic clock: later than any heartbeat that is imagined.
 const MOMENT: Mono = Mono(1 << 50);
-/// Upper limits, not measurements, for replay, promotion, and Secrets and workloads, in seconds.
-const CATCH_UP_SECONDS: u32 = 30;
-const PROMOTE_SECONDS: u32 = 30;
-const REROUTE_SECONDS: u32 = 60;
 
 /// What is known of one of a policy's servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Known {
     pub server: ServerId,
     /// Its region's jurisdiction; absent when there is no such region.
     pub jurisdiction: Option<Jurisdiction>,
+    /// The regions in which its backups lie, and their jurisdictions.
+    pub backups: BTreeMap<RegionName, Option<Jurisdiction>>,
     /// Its region is suspended.
     pub suspended: bool,
     /// Whether it answers; what is not known is taken for yes, and the caller says so.
@@ -65,58 +67,6 @@ pub struct Policy {
     /// The standbys that may be promoted on the end of the write lease: none unless a living agent
     /// has pledged.
     pub pledged: BTreeSet<RegionName>,
-}
-
-/// How long a move may take, in seconds, by its parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Until the threshold of failed probes is reached.
-    pub detect: u32,
-    /// For asking the other vantages.
-    pub confirm: u32,
-    /// Until the proof of the fence holds.
-    pub fence: u32,
-    /// For replaying what was received.
-    pub catch_up: u32,
-    /// For the promotion.
-    pub promote: u32,
-    /// For turning Secrets and workloads.
-    pub reroute: u32,
-}
-
-impl Budget {
-    /// Their sum.
-    pub fn total(&self) -> u32 {
-        let Self {
-            detect,
-            confirm,
-            fence,
-            catch_up,
-            promote,
-            reroute,
-        } = *self;
-        [detect, confirm, fence, catch_up, promote, reroute]
-            .into_iter()
-            .fold(0, u32::saturating_add)
-    }
-
-    /// Only the end of a lease is waited for.
-    fn of(settings: &Settings, proof: Proof) -> Self {
-        let fence = match proof {
-            Proof::LeaseExpired => settings.lease.wait_seconds(),
-            Proof::Assumed | Proof::SynchronousReplication | Proof::Confirmed => 0,
-        };
-        Self {
-            detect: settings
-                .interval_seconds
-                .saturating_mul(settings.failure_threshold),
-            confirm: settings.timeout_seconds.saturating_mul(2),
-            fence,
-            catch_up: CATCH_UP_SECONDS,
-            promote: PROMOTE_SECONDS,
-            reroute: REROUTE_SECONDS,
-        }
-    }
 }
 
 /// A move that would be made.
@@ -299,6 +249,7 @@ fn imagined(
         let view = ServerView {
             server: known.server.clone(),
             jurisdiction: known.jurisdiction.clone(),
+            backups: known.backups.clone(),
             suspended: known.suspended,
             verdict: if gone { Verdict::Down } else { Verdict::Up },
             facts: (!gone).then(|| facts(known, active, bound(known), seen)),

@@ -1,6 +1,7 @@
 //! The states after the point of no return: promotion, repointing, verification.
 
 use super::guards;
+use super::law;
 use super::moving::{journal_and, lost, still_a_copy};
 use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::{Outcome, SOON_MS, halt, stray_primary};
@@ -49,7 +50,7 @@ pub(super) fn promoting(seen: &Observation) -> Outcome {
 
 /// The guards once more, on live reads; then the promotion.
 fn promote(seen: &Observation, journal: &Journal, to: &ServerView, facts: &Facts) -> Outcome {
-    if let Some(message) = guards::unlawful(seen, &journal.to) {
+    if let Some(message) = law::unlawful(seen, &journal.to) {
         return halt(seen, "Halted", message);
     }
     if !still_a_copy(journal, facts) {

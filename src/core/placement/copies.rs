@@ -1,8 +1,9 @@
 //! Every place where the tenant's data lies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use super::{PolicyView, RegionView};
+use super::{PolicyView, RegionView, ServerError};
 use crate::names::{Jurisdiction, RegionName, ServerId};
 
 /// What a copy is.
@@ -12,6 +13,10 @@ pub enum CopyKind {
     Primary,
     /// A physical standby, or a former primary that will become one again.
     Standby,
+    /// A read replica of one of them, in the same region.
+    ReadReplica,
+    /// The backups of one of them.
+    Backup,
     /// The tenant's Secret, in the region's own cluster.
     Secret,
 }
@@ -27,6 +32,19 @@ pub struct Copy {
     pub jurisdiction: Option<Jurisdiction>,
     /// Whether the tenant allows that law. An unknown law is not allowed.
     pub compliant: bool,
+}
+
+impl fmt::Display for Copy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            CopyKind::Primary => "the primary",
+            CopyKind::Standby => "a standby",
+            CopyKind::ReadReplica => "a read replica",
+            CopyKind::Backup => "backups",
+            CopyKind::Secret => "its Secret",
+        };
+        write!(f, "{kind} in {}", self.region)
+    }
 }
 
 /// All copies, the primary first.
@@ -64,17 +82,56 @@ pub fn copies(
     let others = policy
         .into_iter()
         .flat_map(|policy| std::iter::once(&policy.primary).chain(&policy.standbys))
-        .filter(|server| *server != active)
-        .map(|server| copy(CopyKind::Standby, &server.region));
+        .filter(|server| *server != active);
+    let all = || std::iter::once(active).chain(others.clone());
+    let replicated = |server: &&ServerId| {
+        let region = regions.get(&server.region);
+        let view = region.and_then(|region| region.server(&server.server));
+        view.is_some_and(|view| view.replicated)
+    };
+    let replicas: BTreeSet<_> = all().filter(replicated).map(|s| &s.region).collect();
+    let backups: BTreeSet<_> = all()
+        .filter_map(|server| regions.get(&server.region))
+        .flat_map(|region| &region.backups)
+        .collect();
+    let kinds = std::iter::once(CopyKind::Primary).chain(std::iter::repeat(CopyKind::Standby));
+    let servers = kinds.zip(all().map(|server| &server.region));
+    let replicas = replicas
+        .into_iter()
+        .map(|region| (CopyKind::ReadReplica, region));
+    let backups = backups.into_iter().map(|region| (CopyKind::Backup, region));
     Copies(
-        std::iter::once(copy(CopyKind::Primary, &active.region))
-            .chain(others)
+        servers
+            .chain(replicas)
+            .chain(backups)
+            .map(|(kind, region)| copy(kind, region))
             .collect(),
     )
 }
 
-/// The regions in which one of some tenants allows no copy, from what each allows. An unknown law
-/// allows none.
+/// Whether the backups of a server lie within the law.
+pub(super) fn backed_up(
+    server: &ServerId,
+    allowed: &BTreeSet<Jurisdiction>,
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Result<(), ServerError> {
+    let region = regions.get(&server.region);
+    let backups = region.into_iter().flat_map(|region| &region.backups);
+    for backup in backups {
+        let law = regions.get(backup).map(|backup| &backup.jurisdiction);
+        if law.is_none_or(|law| !allowed.contains(law)) {
+            return Err(ServerError::BackupOutside {
+                server: server.clone(),
+                backup: backup.clone(),
+                jurisdiction: law.cloned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The regions in which one of some tenants allows no copy, from what each allows: under their own
+/// law, or under that of the backups of their servers. An unknown law allows none.
 pub fn closed<'a>(
     laws: impl IntoIterator<Item = Option<&'a BTreeSet<Jurisdiction>>>,
     regions: &BTreeMap<RegionName, RegionView>,
@@ -84,8 +141,13 @@ pub fn closed<'a>(
         let mut laws = laws.iter();
         laws.any(|law| law.is_none_or(|law| !law.contains(jurisdiction)))
     };
+    let somebody = !laws.is_empty();
+    let away = |name: &RegionName| {
+        let backup = regions.get(name);
+        backup.map_or(somebody, |backup| outside(&backup.jurisdiction))
+    };
     let closed = regions
         .iter()
-        .filter(|(_, view)| outside(&view.jurisdiction));
+        .filter(|(_, view)| outside(&view.jurisdiction) || view.backups.iter().any(away));
     closed.map(|(name, _)| name.clone()).collect()
 }

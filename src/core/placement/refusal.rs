@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::server::{Isolation, Plane, Wish};
-use crate::names::{Jurisdiction, ServerId};
+use crate::names::{Jurisdiction, RegionName, ServerId};
 
 /// Why a server is none for tenants like this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,14 @@ impl fmt::Display for Refusal {
                     "is copied to {standby}, outside the allowed jurisdictions"
                 )
             }
+            Self::Barred(ServerError::BackupOutside {
+                server,
+                backup,
+                jurisdiction: _,
+            }) => write!(
+                f,
+                "has backups of {server} in {backup}, outside the allowed jurisdictions"
+            ),
             Self::Barred(ServerError::InTwoPolicies { policies, .. }) => {
                 write!(f, "is in several FailoverPolicies: {}", policies.join(", "))
             }
@@ -119,6 +127,16 @@ pub enum ServerError {
         policy: String,
         /// The standby.
         standby: ServerId,
+    },
+    /// Each server, or a standby of it, has backups in a jurisdiction that the tenant does not
+    /// allow.
+    BackupOutside {
+        /// The server or its standby.
+        server: ServerId,
+        /// The region in which its backups lie.
+        backup: RegionName,
+        /// The jurisdiction of that region; absent when there is no such region.
+        jurisdiction: Option<Jurisdiction>,
     },
     /// Each server is a standby of another one and takes no tenant of its own.
     IsStandby {
@@ -184,6 +202,25 @@ impl ServerError {
     }
 }
 
+fn backups_outside(
+    server: &ServerId,
+    backup: &RegionName,
+    jurisdiction: Option<&Jurisdiction>,
+) -> String {
+    let field = format!("`spec.residency.backup` of Region {}", server.region);
+    match jurisdiction {
+        Some(jurisdiction) => format!(
+            "backups of {server} lie in {backup}, under the jurisdiction {jurisdiction}, outside \
+             `spec.allowedJurisdictions`; allow that jurisdiction, use another server, or move \
+             them and correct {field}"
+        ),
+        None => format!(
+            "backups of {server} lie in {backup}, and there is no Region of that name, so its \
+             jurisdiction is unknown; create it, or correct {field}"
+        ),
+    }
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -209,6 +246,11 @@ impl fmt::Display for ServerError {
                 "FailoverPolicy {policy} copies {server} to {standby}, outside \
                  `spec.allowedJurisdictions`; allow that jurisdiction or use another server"
             ),
+            Self::BackupOutside {
+                server,
+                backup,
+                jurisdiction,
+            } => f.write_str(&backups_outside(server, backup, jurisdiction.as_ref())),
             Self::IsStandby { server, policy } => write!(
                 f,
                 "{server} is a standby in FailoverPolicy {policy} and takes no tenant of its own; \

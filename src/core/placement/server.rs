@@ -64,6 +64,8 @@ pub struct ServerView {
     pub major_version: Option<u32>,
     /// The extensions that its tenants may ask for.
     pub extensions: BTreeSet<String>,
+    /// Whether it has read replicas, which stand in its own region.
+    pub replicated: bool,
 }
 
 impl ServerView {
@@ -77,6 +79,7 @@ impl ServerView {
             planes: BTreeSet::from([Plane::Control, Plane::Tenant]),
             major_version: None,
             extensions: BTreeSet::new(),
+            replicated: false,
         }
     }
 
@@ -327,6 +330,10 @@ fn covered(
         });
     }
     let policy = policy_of(server, policies)?;
+    let standbys = policy.into_iter().flat_map(|policy| &policy.standbys);
+    for copy in std::iter::once(server).chain(standbys) {
+        super::copies::backed_up(copy, allowed, regions)?;
+    }
     let outside = |standby: &&ServerId| {
         regions
             .get(&standby.region)

@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod backups;
 mod destinations;
+mod reads;
 mod residences;
 mod servers;
 mod starting;
@@ -25,6 +27,7 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
                 default,
                 state: RegionState::Active,
                 served_by: None,
+                backups: BTreeSet::new(),
                 cluster: ClusterUse::Absent,
                 servers,
             },

@@ -17,7 +17,7 @@ use domicile_core::admin::MAINTENANCE_DATABASE;
 /// How long a standby that needs no repair may take until it streams.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(10);
 /// How long a repaired standby may take until it streams.
-const STREAM_LIMIT: Duration = Duration::from_secs(30);
+const STREAM_LIMIT: Duration = Duration::from_mins(5);
 
 /// How a server came back as a standby.
 #[derive(Debug, Clone, PartialEq, Eq)]

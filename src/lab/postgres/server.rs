@@ -21,8 +21,9 @@ use crate::error::{LabError, Result};
 use crate::process::{Patience, tail};
 
 /// How long initdb, a base backup, or a rewind may take.
-pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(2);
-const START_LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const LONG_LIMIT: Duration = Duration::from_mins(10);
+/// With a thousand databases the server syncs for minutes before it recovers.
+const START_LIMIT: Duration = Duration::from_mins(10);
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// A server with its files. On [`Place::Loopback`] it ends with this value; in the space it

@@ -8,6 +8,7 @@ use domicile_api::reasons::Reason;
 use domicile_core::facts::Facts;
 use domicile_core::health::{Probe, ProbeFailure, Verdict};
 use domicile_core::names::ServerId;
+use domicile_core::replica::{Address, Standing};
 use domicile_core::time::Mono;
 
 use crate::error::Class;
@@ -16,6 +17,7 @@ use crate::servers::OpenError;
 
 pub mod engine;
 pub mod plan;
+pub(crate) mod replicas;
 pub mod sense;
 
 /// What is known of a server.
@@ -72,6 +74,7 @@ impl Sample {
 pub struct Samples {
     latest: RwLock<BTreeMap<ServerId, Arc<Sample>>>,
     engines: RwLock<BTreeMap<ServerId, EngineReport>>,
+    replicas: RwLock<BTreeMap<(ServerId, Address), Standing>>,
 }
 
 impl Samples {
@@ -100,6 +103,30 @@ impl Samples {
             .unwrap_or_else(PoisonError::into_inner)
             .get(id)
             .cloned()
+    }
+
+    /// What is believed of a read replica of the server; nothing before it was looked at.
+    pub fn replica(&self, id: &ServerId, address: &Address) -> Option<Standing> {
+        self.replicas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(id.clone(), address.clone()))
+            .cloned()
+    }
+
+    fn put_replica(&self, id: &(ServerId, Address), standing: Standing) {
+        let mut replicas = self
+            .replicas
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        replicas.insert(id.clone(), standing);
+    }
+
+    fn remove_replica(&self, id: &(ServerId, Address)) {
+        self.replicas
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
     }
 
     fn put_engine(&self, id: &ServerId, report: EngineReport) {

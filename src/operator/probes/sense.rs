@@ -15,9 +15,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
 use crate::context::Ctx;
-use crate::probes::engine;
 use crate::probes::plan::{Plan, Wish, plans};
 use crate::probes::{Sample, reason, visible};
+use crate::probes::{engine, replicas};
 use crate::stores;
 use crate::telemetry::{ReplicaLabels, ServerLabels, seconds};
 
@@ -32,6 +32,7 @@ pub async fn run(ctx: Arc<Ctx>) {
     let mut loops = JoinSet::new();
     let mut running: BTreeMap<ServerId, AbortHandle> = BTreeMap::new();
     let mut engines: BTreeMap<ServerId, AbortHandle> = BTreeMap::new();
+    let mut copies: BTreeMap<replicas::Id, AbortHandle> = BTreeMap::new();
     stores::filled(&ctx).await;
     loop {
         ctx.pulse.beat("probes", ctx.clock.mono());
@@ -42,6 +43,12 @@ pub async fn run(ctx: Arc<Ctx>) {
         }
         running.retain(|_, handle| !handle.is_finished());
         engines.retain(|_, handle| !handle.is_finished());
+        copies.retain(|_, handle| !handle.is_finished());
+        for id in replicas::all(&ctx) {
+            copies.entry(id).or_insert_with_key(|id| {
+                loops.spawn(replicas::watch(Arc::clone(&ctx), id.clone()))
+            });
+        }
         for id in plans(&ctx.stores.regions.all(), &ctx.stores.policies.all()).into_keys() {
             if engine::is_managed(&ctx, &id) {
                 engines.entry(id.clone()).or_insert_with_key(|id| {

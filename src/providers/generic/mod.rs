@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 pub use authority::Fenced;
 pub use seat::Seat;
-pub use tenant::{Dropped, HeldTenant, Login, Refused, Settled, TenantPlan, Why};
+pub use tenant::{
+    Adoption, Dropped, HeldTenant, Login, Obstacle, Refused, Settled, TenantPlan, Why,
+};
 
 use crate::error::ProviderError;
 use crate::session::{Connector, Endpoint, Hosted, Identity, Session, text, truth};

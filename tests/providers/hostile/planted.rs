@@ -127,7 +127,8 @@ fn all_mended(mended: &[String]) {
 async fn every_other_pass(provider: &Generic, acme: &TenantPlan) {
     let password = SecretString::from(CANARY);
     let verifier = scram_verifier(&password);
-    let set = provider.set_password(acme, Access::ReadWrite, Slot::B, &verifier, Epoch(0));
+    let one = [(Access::ReadWrite, verifier.clone())];
+    let set = provider.set_passwords(acme, Slot::B, &one, Epoch(0));
     set.await.unwrap();
     for login in ["acme_a", "acme_b"] {
         let tried = provider.can_log_in(&acme.database, login, &password).await;

@@ -222,7 +222,8 @@ async fn a_tenant_sees_nothing_of_what_the_operator_runs(binaries: &Binaries) {
             let verifier = scram_verifier(&SecretString::from(CANARY));
             for _ in 0..40 {
                 let (access, slot) = (Access::ReadWrite, Slot::A);
-                let set = provider.set_password(&acme, access, slot, &verifier, Epoch(0));
+                let one = [(access, verifier.clone())];
+                let set = provider.set_passwords(&acme, slot, &one, Epoch(0));
                 runtime.block_on(set).unwrap();
                 runtime
                     .block_on(provider.ensure_tenant(&acme, Epoch(0), &verifiers()))

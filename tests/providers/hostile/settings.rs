@@ -77,7 +77,8 @@ async fn no_setting_of_a_tenant_stops_or_misleads_the_operator(binaries: &Binari
     }
     // The last of them stay while the rest of a tenant's life goes by.
     let verifier = scram_verifier(&SecretString::from("another-one"));
-    let set = provider.set_password(&acme, Access::ReadWrite, Slot::A, &verifier, Epoch(0));
+    let one = [(Access::ReadWrite, verifier.clone())];
+    let set = provider.set_passwords(&acme, Slot::A, &one, Epoch(0));
     set.await.unwrap();
     assert_eq!(provider.fence(Epoch(1)).await.unwrap().sessions_left, 0);
     provider.take_authority(Epoch(2)).await.unwrap();

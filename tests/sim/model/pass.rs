@@ -64,6 +64,7 @@ impl World {
             let view = ServerView {
                 server: server(at),
                 jurisdiction: Some(Jurisdiction::new("EU")),
+                backups: BTreeMap::new(),
                 suspended: false,
                 verdict,
                 facts: seen.map(|seen| {

@@ -185,6 +185,7 @@ impl World {
         ServerView {
             server: server_id(server),
             jurisdiction: Some(self.setup.law(server)),
+            backups: BTreeMap::new(),
             suspended: false,
             verdict: sample.map_or(Verdict::Unknown, |sample| sample.verdict),
             facts: facts.map(|facts| {

@@ -8,6 +8,7 @@ fn known(region: &str, role: Role) -> Known {
     Known {
         server: ServerId::new(region, "main"),
         jurisdiction: Some("EU".into()),
+        backups: BTreeMap::new(),
         suspended: false,
         answers: true,
         follows: role == Role::Standby,
@@ -233,4 +234,16 @@ fn losing_what_is_not_active_moves_nobody() {
     for lost in ["west", "central"] {
         assert_eq!(lose(&policy, lost), Fate::Busy(State::Promoting));
     }
+}
+
+#[test]
+fn a_standby_whose_backups_lie_abroad_is_told_before_anything_is_lost() {
+    let mut policy = policy();
+    synchronous(&mut policy);
+    let central = policy
+        .servers
+        .get_mut(&RegionName::from("central"))
+        .unwrap();
+    central.backups = [("vault".into(), Some("US".into()))].into();
+    assert_eq!(objections(lose(&policy, "west")), [GuardName::Jurisdiction]);
 }

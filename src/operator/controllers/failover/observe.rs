@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domicile_api::Region;
 use domicile_api::conditions::{ConditionType, Reason, is_true};
-use domicile_api::convert::engine;
+use domicile_api::convert::{self, engine};
 use domicile_api::fit::RegionState;
 use domicile_api::meta::{TRIGGER_AUTOMATIC, TRIGGER_LABEL};
 use domicile_api::operation::{FailoverOperation, MoveType, OperationState};
@@ -118,6 +118,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         entry(region, &server).map_or(Engine::Sql, engine)
     });
     let suspended = region.as_ref().is_some_and(|region| is_suspended(region));
+    let backups = region.as_ref().map(|region| backups(ctx, region));
     let jurisdiction = region.map(|region| Jurisdiction::new(region.spec.jurisdiction.clone()));
     let sampled = sample.and_then(|s| s.facts.as_deref()).cloned();
     let pinned = sampled
@@ -138,6 +139,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
     ServerView {
         server,
         jurisdiction,
+        backups: backups.unwrap_or_default(),
         suspended,
         verdict,
         facts,
@@ -149,6 +151,16 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         dump: None,
         engine_fails,
     }
+}
+
+/// Where the backups of a region's servers lie, and under which law.
+fn backups(ctx: &Ctx, region: &Region) -> BTreeMap<RegionName, Option<Jurisdiction>> {
+    let law = |name: &RegionName| {
+        let region = ctx.stores.regions.get(name.as_str())?;
+        Some(Jurisdiction::new(region.spec.jurisdiction.clone()))
+    };
+    let names = convert::backups(region).into_iter();
+    names.map(|name| (name.clone(), law(&name))).collect()
 }
 
 /// What leases and promises say.

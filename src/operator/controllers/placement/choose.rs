@@ -279,7 +279,9 @@ pub(super) fn unseated(error: &ServerError, home: &RegionName, progress: &mut Pr
         ServerError::NotFound(_) => (None, Until::Mended, Reason::ServerNotFound),
         ServerError::IsStandby { .. } => (None, Until::Person, Reason::RegionNotReady),
         ServerError::InTwoPolicies { .. } => (None, Until::Person, Reason::ServerInTwoPolicies),
-        ServerError::HomeNotAllowed(_) | ServerError::WouldLeaveJurisdiction { .. } => {
+        ServerError::HomeNotAllowed(_)
+        | ServerError::WouldLeaveJurisdiction { .. }
+        | ServerError::BackupOutside { .. } => {
             let type_ = Some(ConditionType::ResidencyCompliant);
             (type_, Until::Person, Reason::WouldLeaveJurisdiction)
         }

@@ -9,12 +9,12 @@ use domicile_api::orphan::Orphan;
 use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
-use domicile_core::placement;
 use domicile_providers::{Class, Generic, ProviderError, Settled, TenantPlan, scram_verifier};
 use futures::future::join_all;
 use secrecy::SecretString;
 use tracing::info;
 
+use super::adoption;
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::secret::{Chosen, Passwords, Usernames};
@@ -42,6 +42,7 @@ pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat, idle: Option<Slot>) ->
         schemas: tenant.schemas().to_vec(),
         extensions: tenant.extensions().to_vec(),
         unlisted: unlisted(tenant, seat),
+        keeps: tenant.spec.adoption.policy == AdoptionPolicy::Adopt,
     }
 }
 
@@ -88,6 +89,11 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
+    let foreign = matches!(&made, Err(ProviderError::NameTaken { marker: None, .. }));
+    if foreign && plan.keeps {
+        adoption::adopt(&server, (tenant, plan), seat, progress).await?;
+        made = server.ensure_tenant(plan, seat.epoch, &none).await;
+    }
     let settled = match made {
         Ok(settled) => {
             progress.heard = Some(true);
@@ -108,17 +114,18 @@ pub(super) async fn make(
     Ok(settled)
 }
 
-/// Gives a login a password and opens it.
-pub(super) async fn set_password(
+/// Gives logins of a slot their passwords and opens them.
+pub(super) async fn set_passwords(
     server: &Generic,
     plan: &TenantPlan,
     seat: &Seat,
-    (access, slot): (Access, Slot),
-    password: &SecretString,
+    slot: Slot,
+    passwords: impl Iterator<Item = (Access, &SecretString)>,
 ) -> Result<(), ProviderError> {
-    let verifier = scram_verifier(password);
+    let verifiers = passwords.map(|(access, password)| (access, scram_verifier(password)));
+    let verifiers: Vec<_> = verifiers.collect();
     let patient = server.with_deadline(MAKE);
-    let set = patient.set_password(plan, access, slot, &verifier, seat.epoch);
+    let set = patient.set_passwords(plan, slot, &verifiers, seat.epoch);
     set.await
 }
 
@@ -239,7 +246,7 @@ async fn taken(
         return denied(error, progress);
     };
     let Some(uid) = marker else {
-        return observed(server, (tenant, plan), error, progress).await;
+        return adoption::observed(server, (tenant, plan), error, progress).await;
     };
     let Some((region, orphan)) = orphans::find(ctx, uid) else {
         return denied(error, progress);
@@ -252,31 +259,6 @@ async fn taken(
          about to clean it up (see its `status.orphans`); this placement goes on then"
     );
     let stop = Stop::new(Until::Mended, Reason::DatabaseNameTaken, message);
-    progress.deny(ConditionType::DatabaseReady, stop)
-}
-
-/// How what somebody else made differs from the plan, if the placement asks for that.
-async fn observed(
-    server: &Generic,
-    (tenant, plan): (&TenantPlacement, &TenantPlan),
-    error: &ProviderError,
-    progress: &mut Progress,
-) -> Stop {
-    let message = match tenant.spec.adoption.policy {
-        AdoptionPolicy::Never => {
-            format!("{error}; set `spec.adoption.policy` to Observe to see how it differs")
-        }
-        AdoptionPolicy::Observe => match server.observe_tenant(plan).await {
-            Ok(lines) => {
-                let lines = placement::listed(&lines);
-                let message = format!("{error}; it differs from what would be made: {lines}");
-                let stop = Stop::new(Until::Person, Reason::AdoptionObserved, message);
-                return progress.deny(ConditionType::DatabaseReady, stop);
-            }
-            Err(other) => format!("{error}; it could not be looked at: {other}"),
-        },
-    };
-    let stop = Stop::new(Until::Person, Reason::DatabaseNameTaken, message);
     progress.deny(ConditionType::DatabaseReady, stop)
 }
 

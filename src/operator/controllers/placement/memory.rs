@@ -8,6 +8,7 @@ use std::time::Duration;
 use domicile_api::conditions::Reason;
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
+use domicile_core::replica::Address;
 use domicile_core::time::Mono;
 
 use super::regional::Regional;
@@ -15,6 +16,8 @@ use super::room::Promises;
 
 /// Most tenants that are remembered; beyond it everything is looked at anew.
 const LIMIT: usize = 65_536;
+/// How long a read replica is not tried again that refused the tenant's login.
+const REFUSED_MS: u64 = 600_000;
 
 /// All that a look at the database depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,8 @@ struct Remembered {
     scanned: BTreeMap<Option<RegionName>, i64>,
     /// Since when every selected workload has been seen to run with the present Secret.
     taken_up: Option<Mono>,
+    /// The read replica that refused the tenant's login, and when.
+    unread: Option<(Address, Mono)>,
 }
 
 impl Memory {
@@ -168,6 +173,17 @@ impl Memory {
         since.map(|since| now.since(since))
     }
 
+    /// A read replica refused the tenant's login.
+    pub(super) fn unread(&self, uid: &str, replica: Address, now: Mono) {
+        self.entry(uid, |tenant| tenant.unread = Some((replica, now)));
+    }
+
+    /// The read replica that refused the tenant's login lately.
+    pub(super) fn refused(&self, uid: &str, now: Mono) -> Option<Address> {
+        let (replica, at) = self.lock().get(uid)?.unread.clone()?;
+        (now.since(at) < REFUSED_MS).then_some(replica)
+    }
+
     /// The placement is gone.
     pub(super) fn forget(&self, uid: &str) {
         self.promises.settle(uid);
@@ -265,6 +281,16 @@ mod tests {
         assert!(memory.due("u", &inputs(2), FRESH, Mono(1)));
         memory.doubt("u");
         assert!(!memory.is_repointed("u", &inputs(2)));
+    }
+
+    #[test]
+    fn a_replica_that_refused_the_tenant_is_not_tried_for_ten_minutes() {
+        let (memory, host) = (Memory::default(), "r1".to_owned());
+        let replica = Address { host, port: 1 };
+        memory.unread("u", replica.clone(), Mono(5));
+        memory.doubt("u");
+        assert_eq!(memory.refused("u", Mono(600_004)), Some(replica));
+        assert_eq!(memory.refused("u", Mono(600_005)), None);
     }
 
     #[test]

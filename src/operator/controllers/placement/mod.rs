@@ -15,6 +15,7 @@ use crate::context::Ctx;
 use crate::controllers::{Work, drive};
 use crate::kube::wake::Key;
 
+mod adoption;
 mod choose;
 mod cleanup;
 mod database;
@@ -27,6 +28,7 @@ mod observe;
 mod parting;
 mod place;
 mod progress;
+mod reads;
 mod regional;
 mod report;
 mod rollout;

@@ -27,6 +27,8 @@ pub(super) struct Seat {
     pub(super) home: RegionName,
     pub(super) home_key: String,
     pub(super) jurisdiction: Jurisdiction,
+    /// The tenant's law.
+    pub(super) allowed: BTreeSet<Jurisdiction>,
     /// The server that answers now.
     pub(super) active: ServerId,
     pub(super) active_key: String,
@@ -111,6 +113,7 @@ pub(super) fn seat(
         database,
         home_key: key_of(ctx, &residence.home)?,
         jurisdiction: residence.view.jurisdiction.clone(),
+        allowed: residence.allowed,
         home: residence.home,
         active_key: key_of(ctx, &active.region)?,
         state: map.regions.get(&active.region).map(|region| region.state),
@@ -121,11 +124,14 @@ pub(super) fn seat(
         repointing: state == Some(State::Rerouting),
         brief: state != Some(State::Steady) && brief(ctx, policy),
         steady,
-        guard: policy.and_then(|policy| {
-            let machine = policy.machine.as_ref()?;
-            Some((policy.name.clone(), machine.epoch))
-        }),
+        guard: policy.and_then(guard),
     })
+}
+
+/// The policy that may move the tenants of its server, and its epoch.
+fn guard(policy: &PolicyView) -> Option<(String, Epoch)> {
+    let machine = policy.machine.as_ref()?;
+    Some((policy.name.clone(), machine.epoch))
 }
 
 /// Returns once the tenants of the server are being moved: under a newer epoch than the seat's.
@@ -229,10 +235,11 @@ fn residency(copies: &placement::Copies, progress: &mut Progress) {
         let message = "every copy stands within the allowed jurisdictions";
         return progress.found(type_, Status::True, Reason::WithinJurisdiction, message);
     }
-    let places: Vec<String> = outside.iter().map(|copy| copy.region.to_string()).collect();
+    let places: Vec<String> = outside.iter().map(ToString::to_string).collect();
     let message = format!(
-        "copies stand outside `spec.allowedJurisdictions`, in {}; take these standbys out of the \
-         FailoverPolicy and remove their data",
+        "copies stand outside `spec.allowedJurisdictions`: {}; take these standbys out of the \
+         FailoverPolicy, these backups out of `spec.residency` of their Region, and remove their \
+         data",
         places.join(", ")
     );
     progress.notice(Reason::WouldLeaveJurisdiction, message.clone());

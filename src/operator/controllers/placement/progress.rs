@@ -7,6 +7,7 @@ use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, WorkloadS
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::{Copies, Copy};
+use domicile_core::replica::Address;
 use jiff::SignedDuration;
 
 use super::regional::Plan;
@@ -98,6 +99,8 @@ pub(super) struct Progress {
     pub(super) taken_up: bool,
     /// The logins that were published before were closed.
     pub(super) retired: bool,
+    /// The read replica that refused the tenant's login.
+    pub(super) unread: Option<Address>,
     /// Whether the server answered, if it was asked.
     pub(super) heard: Option<bool>,
     /// What happened, to be told once the status is stored.

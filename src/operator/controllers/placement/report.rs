@@ -6,7 +6,9 @@ use std::time::Duration;
 use domicile_api::conditions::{self, ConditionType, Conditions, Reason, Status, Summary};
 use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
-use domicile_api::placement_status::{Binding, CopyKind, DataCopy, TenantPlacementStatus};
+use domicile_api::placement_status::{
+    Binding, CopyKind, DataCopy, ReadTarget, TenantPlacementStatus,
+};
 use domicile_core::placement::{self, Copies};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -175,6 +177,7 @@ pub(super) fn edges(
         };
         edges.push((severity, now.reason.clone(), now.message.clone()));
     }
+    edges.extend(reads_edge(before, after));
     if let (Some(was), Some(is)) = (&before.active_region, &after.active_region)
         && was != is
     {
@@ -184,6 +187,31 @@ pub(super) fn edges(
         edges.push((Severity::Normal, "Rerouted".to_owned(), note));
     }
     edges
+}
+
+/// The login that only reads leads elsewhere, though the tenant was not moved.
+fn reads_edge(
+    before: &TenantPlacementStatus,
+    after: &TenantPlacementStatus,
+) -> Option<(Severity, String, String)> {
+    let place = |status: &TenantPlacementStatus| {
+        let connection = status.connection.as_ref()?;
+        connection.read_only.clone()
+    };
+    let (was, is) = (place(before)?, place(after)?);
+    let same = (&was.host, was.port) == (&is.host, is.port);
+    if same || (before.epoch, &before.active_region) != (after.epoch, &after.active_region) {
+        return None;
+    }
+    let severity = match is.leads_to {
+        ReadTarget::Primary => Severity::Warning,
+        ReadTarget::ReadReplica => Severity::Normal,
+    };
+    let note = format!(
+        "The login that only reads leads to {}:{} instead of {}:{}: {}",
+        is.host, is.port, was.host, was.port, is.message
+    );
+    Some((severity, Reason::ReadsRerouted.as_str().to_owned(), note))
 }
 
 /// Reasons that are part of the ordinary course.
@@ -288,6 +316,8 @@ fn data_copies(copies: &[placement::Copy]) -> Vec<DataCopy> {
             kind: match kind {
                 placement::CopyKind::Primary => CopyKind::Primary,
                 placement::CopyKind::Standby => CopyKind::Standby,
+                placement::CopyKind::ReadReplica => CopyKind::ReadReplica,
+                placement::CopyKind::Backup => CopyKind::Backup,
                 placement::CopyKind::Secret => CopyKind::Secret,
             },
             region: region.to_string(),

@@ -60,6 +60,7 @@ pub(super) async fn turn(
         let message = format!("the logins {names} were to be published, and do not work: {error}");
         return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
     }
+    target.try_reads(store.at.ctx, &next, progress).await?;
     let write = secret::write(
         live,
         &target.identity(store.at.ctx.clock.now().wall),
@@ -84,12 +85,14 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
         seat,
         endpoint,
         external: _,
+        reads: _,
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
+    let all = database::published(&next.passwords);
+    database::set_passwords(&server, &plan, seat, next.slot, all).await?;
     for (access, password) in database::published(&next.passwords) {
         let login = (access, next.slot);
-        database::set_password(&server, &plan, seat, login, password).await?;
         database::log_in(&server, seat, login, password).await?;
     }
     Ok(())
@@ -108,6 +111,7 @@ pub(super) async fn close(
         seat,
         endpoint,
         external: _,
+        reads: _,
     } = *target;
     let published = progress.served.as_ref().map(|served| served.slot);
     if published != Some(tenant.active_slot()) {

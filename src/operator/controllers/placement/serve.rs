@@ -24,7 +24,7 @@ use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, pace, report, rotate, workloads};
+use super::{SOON, database, pace, reads, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -56,6 +56,10 @@ pub(super) async fn serve(
         done = provide((&hub, memory), (&seat, &endpoint), live.as_ref(), progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
+    if let Some(replica) = progress.unread.take() {
+        let uid = tenant.uid().unwrap_or_default();
+        memory.unread(&uid, replica, ctx.clock.mono());
+    }
     turn.heard(progress.heard);
     done
 }
@@ -80,11 +84,13 @@ async fn provide(
 ) -> Result<(), Halt> {
     let Place { ctx, tenant, .. } = *hub;
     let external = external::read(hub, progress).await?;
+    let reads = reads::reads(ctx, tenant, seat, memory)?;
     let target = Target {
         tenant,
         seat,
         endpoint,
         external: &external,
+        reads: &reads,
     };
     let chosen = choose(&target, live, progress).await?;
     lacking(&external, &chosen, progress)?;

@@ -6,6 +6,8 @@ use domicile_api::placement::{Include, Privileges, TenantPlacement};
 use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus};
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_core::names::Slot;
+use domicile_core::placement::Reads;
+use domicile_core::replica::Address;
 use domicile_providers::{Endpoint, Generic};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,7 +22,7 @@ use super::secret::{self, Chosen, Identity, Passwords, Source, Write};
 use super::serve::namespace;
 use super::store::Store;
 use super::verify::{Evidence, Known};
-use super::{database, inside, verify};
+use super::{database, inside, reads, verify};
 
 /// How much of the database was looked at.
 pub(super) enum Look {
@@ -36,6 +38,8 @@ pub(super) struct Target<'a> {
     pub(super) seat: &'a Seat,
     pub(super) endpoint: &'a Endpoint,
     pub(super) external: &'a External,
+    /// Where the login that only reads leads.
+    pub(super) reads: &'a Reads,
 }
 
 impl Target<'_> {
@@ -65,8 +69,22 @@ impl Target<'_> {
     fn candidates(&self, live: Option<&Secret>, slot: Slot) -> Result<Chosen, RenderError> {
         let usernames = database::usernames(self.tenant, self.seat, slot);
         let given = self.external.given();
-        secret::choose_passwords(live, slot, &usernames, given, &|passwords| {
-            self.content(slot, passwords)
+        let led = |replica: Option<&Address>| {
+            secret::choose_passwords(live, slot, &usernames, given, &|passwords| {
+                self.content(slot, passwords, replica)
+            })
+        };
+        let (now, before) = (self.reads.replica(), reads::recorded(self.tenant));
+        let chosen = led(now)?;
+        if chosen.source == Source::Vouched || before.as_ref() == now {
+            return Ok(chosen);
+        }
+        // The untouched Secret still leads where the status says.
+        let untouched = led(before.as_ref())?;
+        Ok(if untouched.source == Source::Vouched {
+            untouched
+        } else {
+            chosen
         })
     }
 
@@ -170,11 +188,13 @@ impl Target<'_> {
             seat,
             endpoint,
             external: _,
+            reads: _,
         } = self;
         let server = Generic::new((*endpoint).clone(), database::MAKE);
         let server = server.map_err(|error| database::denied(&error, progress))?;
         let known = seat.repointing && !chosen.fresh;
         if known && database::works(&server, seat, chosen, progress).await {
+            self.try_reads(store.at.ctx, chosen, progress).await?;
             store.write(write, progress).await?;
             return Ok(Look::Logins);
         }
@@ -194,21 +214,30 @@ impl Target<'_> {
         store.write(before, progress).await?;
         let known = self.known(store, chosen);
         verify::verify(&server, &plan, seat, (chosen, known), progress).await?;
+        if chosen.fresh || !matches!(after, Write::Nothing) {
+            self.try_reads(store.at.ctx, chosen, progress).await?;
+        }
         store.write(after, progress).await?;
         Ok(Look::All(missing))
     }
 
     /// What the Secret holds when these logins are published.
     pub(super) fn render(&self, chosen: &Chosen) -> Result<Rendered, RenderError> {
-        self.content(chosen.slot, &chosen.passwords)
+        self.content(chosen.slot, &chosen.passwords, self.reads.replica())
     }
 
-    fn content(&self, slot: Slot, passwords: &Passwords) -> Result<Rendered, RenderError> {
+    fn content(
+        &self,
+        slot: Slot,
+        passwords: &Passwords,
+        replica: Option<&Address>,
+    ) -> Result<Rendered, RenderError> {
         let Self {
             tenant,
             seat,
             endpoint,
             external: _,
+            reads: _,
         } = self;
         let spec = &tenant.spec.connection;
         let usernames = database::usernames(tenant, seat, slot);
@@ -233,6 +262,7 @@ impl Target<'_> {
         connection::render(&Connection {
             host: &endpoint.host,
             port: endpoint.port,
+            reads: replica,
             database: &seat.database,
             read_write: writes.map(login(name(Privileges::ReadWrite))),
             read_only: reads.map(login(name(Privileges::ReadOnly))),
@@ -268,8 +298,11 @@ impl Target<'_> {
             seat,
             endpoint,
             external: _,
+            reads,
         } = self;
         let usernames = database::usernames(tenant, seat, chosen.slot);
+        let read_only = usernames.read_only.is_some();
+        let read_only = read_only.then(|| reads::told(reads, &seat.active, endpoint));
         Served {
             server: seat.active.clone(),
             epoch: seat.epoch,
@@ -281,6 +314,7 @@ impl Target<'_> {
                     .read_write
                     .or(usernames.read_only)
                     .unwrap_or_default(),
+                read_only,
             },
             secret_hash: secret::hash(rendered),
             slot: chosen.slot,

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tracing::info;
 
 use super::database::{
-    MAKE, denied, log_in, not_verified, published, refused, set_password, verified,
+    MAKE, denied, log_in, not_verified, published, refused, set_passwords, verified,
 };
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
@@ -21,7 +21,9 @@ use super::secret::Chosen;
 pub(super) enum Known {
     /// They were accepted under the recorded epoch: a server that refuses one was told another.
     Accepted,
-    /// The server may never have learnt them: they are new, or their last setting may be lost.
+    /// One was made in this pass: the server cannot have learnt it.
+    New,
+    /// The server may never have learnt them: their last setting may be lost.
     Unproven,
 }
 
@@ -53,7 +55,9 @@ impl Known {
             untouched,
             moved,
         } = evidence;
-        if !fresh && as_recorded && (untouched || moved) {
+        if fresh {
+            Self::New
+        } else if as_recorded && (untouched || moved) {
             Self::Accepted
         } else {
             Self::Unproven
@@ -61,10 +65,10 @@ impl Known {
     }
 }
 
-/// Logs in with each published credential. One that the server may never have learnt is set, from
-/// what the Secret holds, and tried once more. One that was accepted before is set only where the
-/// login holds no password at all; what somebody else set is answered as a stop, for a person, and
-/// the tenant is served as it is.
+/// Logs in with each published credential; new ones are set before. One that the server may never
+/// have learnt is set, from what the Secret holds, and tried once more. One that was accepted
+/// before is set only where the login holds no password at all; what somebody else set is answered
+/// as a stop, for a person, and the tenant is served as it is.
 pub(super) async fn verify(
     server: &Generic,
     plan: &TenantPlan,
@@ -74,6 +78,12 @@ pub(super) async fn verify(
 ) -> Result<(), Stop> {
     let slot = chosen.slot;
     let mut changed = Vec::new();
+    if known == Known::New {
+        // What is tried before it is set is refused for sure, and stands in the server's log.
+        let all = published(&chosen.passwords);
+        let set = set_passwords(server, plan, seat, slot, all).await;
+        set.map_err(|error| denied(&error, progress))?;
+    }
     for (access, password) in published(&chosen.passwords) {
         let login = (access, slot);
         let attempt = log_in(server, seat, login, password).await;
@@ -82,9 +92,10 @@ pub(super) async fn verify(
             return Err(not_verified(&error, seat, progress));
         }
         let set = match known {
-            Known::Unproven => {
+            Known::New | Known::Unproven => {
                 info!(server = %seat.active, database = %seat.database, "Setting a password anew");
-                set_password(server, plan, seat, login, password).await
+                let one = std::iter::once((access, password));
+                set_passwords(server, plan, seat, slot, one).await
             }
             Known::Accepted => set_first(server, plan, seat, login, password).await,
         };
@@ -154,12 +165,13 @@ mod tests {
         for evidence in [accepted, at_a_move] {
             assert_eq!(Known::of(evidence), Known::Accepted, "{evidence:?}");
         }
+        let made = Evidence {
+            fresh: true,
+            ..accepted
+        };
+        assert_eq!(Known::of(made), Known::New);
         for evidence in [
-            // Made in this pass, or by one that was killed before the server learnt it.
-            Evidence {
-                fresh: true,
-                ..accepted
-            },
+            // Made by a pass that was killed before the server learnt it.
             Evidence {
                 as_recorded: false,
                 ..accepted

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domicile_api::convert::{law, region_view};
-use domicile_api::copies::{MAX_REGIONS, ServerCopy};
+use domicile_api::copies::{BackupCopy, MAX_REGIONS, ServerCopy};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::region::Region;
 use domicile_core::names::{Jurisdiction, RegionName, ServerId};
@@ -16,6 +16,8 @@ use kube::ResourceExt;
 pub struct Bounds {
     /// The other regions that hold its databases.
     pub copies: Vec<ServerCopy>,
+    /// The regions in which its backups, and those of its standbys, lie.
+    pub backups: Vec<BackupCopy>,
     /// The regions in which one of its tenants allows no copy.
     pub closed_to: Vec<String>,
 }
@@ -37,6 +39,7 @@ pub fn bounds(
         closed.retain(|region| !held.iter().any(|uid| active.get(*uid) == Some(region)));
         Bounds {
             copies: copies(&ServerId::new(region.name_any(), server), policies, &views),
+            backups: backups(&ServerId::new(region.name_any(), server), policies, &views),
             closed_to: closed
                 .into_iter()
                 .take(MAX_REGIONS)
@@ -95,6 +98,25 @@ fn copies(
     known.take(MAX_REGIONS).collect()
 }
 
+fn backups(
+    server: &ServerId,
+    policies: &[PolicyView],
+    regions: &BTreeMap<RegionName, RegionView>,
+) -> Vec<BackupCopy> {
+    let policy = policies.iter().find(|policy| policy.primary == *server);
+    let standbys = policy.into_iter().flat_map(|policy| &policy.standbys);
+    let servers = std::iter::once(server).chain(standbys);
+    let names: BTreeSet<_> = servers
+        .filter_map(|server| regions.get(&server.region))
+        .flat_map(|region| &region.backups)
+        .collect();
+    let told = names.into_iter().map(|name| BackupCopy {
+        region: name.to_string(),
+        jurisdiction: regions.get(name).map(|view| view.jurisdiction.to_string()),
+    });
+    told.take(MAX_REGIONS).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use domicile_core::placement::{Holder, held};
@@ -142,6 +164,33 @@ mod tests {
         assert_eq!(closed_to(&Value::Null, "eu-west", "eu-west"), ["us-east"]);
         let both = json!(["EU", "US"]);
         assert!(closed_to(&both, "eu-west", "eu-west").is_empty());
+    }
+
+    #[test]
+    fn a_server_tells_where_its_backups_and_those_of_its_standbys_lie() {
+        let backed_up = |name: &str, law: &str, backup: &str| {
+            let mut region = Region::clone(&region(name, law));
+            let residency = json!({ "backup": { "region": backup } });
+            region.spec.residency = serde_json::from_value(residency).unwrap();
+            Arc::new(region)
+        };
+        let regions = [
+            backed_up("eu-west", "EU", "eu-west"),
+            backed_up("eu-central", "EU", "moon"),
+        ];
+        let policy = PolicyView {
+            name: "eu".into(),
+            primary: ServerId::new("eu-west", "main"),
+            standbys: vec![ServerId::new("eu-central", "main")],
+            machine: None,
+        };
+        let bounds = bounds(&regions[0], &Held::default(), &[policy], (&regions, &[]));
+        let told: Vec<_> = bounds["main"]
+            .backups
+            .iter()
+            .map(|backup| (backup.region.as_str(), backup.jurisdiction.as_deref()))
+            .collect();
+        assert_eq!(told, [("eu-west", Some("EU")), ("moon", None)]);
     }
 
     #[test]

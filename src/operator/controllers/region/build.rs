@@ -11,7 +11,7 @@ use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
 use kube::ResourceExt;
 
-use super::orphans;
+use super::{orphans, replicas};
 use crate::controllers::region::observe::Observation;
 use crate::probes::engine::EngineReport;
 use crate::probes::{Sample, reason};
@@ -55,6 +55,7 @@ pub fn status(seen: &Observation) -> Option<RegionStatus> {
         }
         None => conditions.remove(ConditionType::ProvidersReady),
     }
+    replicas::condition(seen, &mut conditions);
     orphans::condition(&before.orphans, &before.orphaned_secrets, &mut conditions);
     Some(RegionStatus {
         orphans: before.orphans,
@@ -106,12 +107,14 @@ fn server(
         timeline: None,
         tenants: None,
         copies: Vec::new(),
+        backups: Vec::new(),
         closed_to: Vec::new(),
     });
     let tenants = seen.held.count(&server.name);
     entry.tenants = Some(i32::try_from(tenants).unwrap_or(i32::MAX));
     let bounds = seen.bounds.get(&server.name).cloned().unwrap_or_default();
-    (entry.copies, entry.closed_to) = (bounds.copies, bounds.closed_to);
+    (entry.copies, entry.backups) = (bounds.copies, bounds.backups);
+    entry.closed_to = bounds.closed_to;
     let Some(sample) = seen.samples.get(&server.name) else {
         return entry;
     };
@@ -382,4 +385,4 @@ pub fn needs_a_person(reason: Reason) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -17,6 +17,7 @@ pub mod bounds;
 pub mod build;
 pub mod observe;
 mod orphans;
+mod replicas;
 pub mod report;
 
 /// Longest time for one pass: it is one call to the API server.

@@ -7,7 +7,7 @@ use domicile_api::convert::{holder, policy_view};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::region::Region;
 use domicile_core::names::{RegionName, ServerId};
-use domicile_core::placement::{self, Held};
+use domicile_core::placement::{self, Held, ReplicaView};
 use domicile_core::time::Now;
 use kube::ResourceExt;
 
@@ -16,6 +16,7 @@ use crate::context::Ctx;
 use crate::holders::holders;
 use crate::probes::Sample;
 use crate::probes::engine::EngineReport;
+use crate::probes::replicas::views;
 
 /// What is known of a Region.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Observation {
     pub samples: BTreeMap<String, Arc<Sample>>,
     /// What was found of that which promotes them, by name; where SQL does, there is nothing.
     pub engines: BTreeMap<String, EngineReport>,
+    /// Its read replicas, each after the name of its server.
+    pub replicas: Vec<(String, ReplicaView)>,
     /// Placements that are active here.
     pub placements: usize,
     /// Placements that belong here and have a server, by plan.
@@ -56,6 +59,13 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
     let engines = servers
         .filter_map(|s| Some((s.name.clone(), engine(&s.name)?)))
         .collect();
+    let servers = region.spec.database_servers.iter();
+    let replicas = servers.flat_map(|server| {
+        let id = ServerId::new(name.clone(), server.name.clone());
+        let views = views(ctx, &id, server);
+        views.into_iter().map(|view| (server.name.clone(), view))
+    });
+    let replicas = replicas.collect();
     let placements = ctx.stores.placements.all();
     let active = |placement: &&Arc<TenantPlacement>| {
         let status = placement.status.as_ref();
@@ -69,6 +79,7 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
         now: ctx.clock.now(),
         samples,
         engines,
+        replicas,
         placements: placements.iter().filter(active).count(),
         plans: plans(&name, &placements),
         held,

@@ -78,7 +78,12 @@ pub fn edges(before: &RegionStatus, after: &RegionStatus) -> Vec<Edge> {
         }
         told.extend(server.reason.clone());
     }
-    edges.extend(engine_edge(before, after));
+    for type_ in [
+        ConditionType::ProvidersReady,
+        ConditionType::ReadReplicasFollow,
+    ] {
+        edges.extend(edge_of(type_, before, after));
+    }
     let (ready, stalled) = (ConditionType::Ready, ConditionType::Stalled);
     let now = conditions::find(&after.conditions, ready).map(|c| c.reason.clone());
     let then = conditions::find(&before.conditions, ready).map(|c| c.reason.clone());
@@ -95,14 +100,12 @@ pub fn edges(before: &RegionStatus, after: &RegionStatus) -> Vec<Edge> {
     edges
 }
 
-/// What promotes the servers began or ceased to answer, or fails for another reason.
-fn engine_edge(before: &RegionStatus, after: &RegionStatus) -> Option<Edge> {
-    let engines = |status: &RegionStatus| {
-        conditions::find(&status.conditions, ConditionType::ProvidersReady).cloned()
-    };
-    let now = engines(after).filter(|now| now.status != "Unknown")?;
+/// A condition that holds again, or fails for another reason.
+fn edge_of(type_: ConditionType, before: &RegionStatus, after: &RegionStatus) -> Option<Edge> {
+    let told = |status: &RegionStatus| conditions::find(&status.conditions, type_).cloned();
+    let now = told(after).filter(|now| now.status != "Unknown")?;
     let same = |old: &Condition| old.reason == now.reason;
-    (!engines(before).as_ref().is_some_and(same)).then(|| Edge {
+    (!told(before).as_ref().is_some_and(same)).then(|| Edge {
         severity: if now.status == "True" {
             Severity::Normal
         } else {

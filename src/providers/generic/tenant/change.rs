@@ -21,6 +21,29 @@ impl Change {
     }
 }
 
+/// What has to change, and what differs and is left alone.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) changes: Vec<Change>,
+    pub(super) left: Vec<String>,
+}
+
+impl Changes {
+    /// Adds what takes nothing away.
+    pub(super) fn adds(&mut self, what: String, sql: String) {
+        self.changes.push(Change::new(what, sql));
+    }
+
+    /// Takes something away, or leaves it and tells so where the database `keeps` what it has.
+    pub(super) fn takes(&mut self, keeps: bool, (is, was): (String, String), sql: String) {
+        if keeps {
+            self.left.push(is);
+        } else {
+            self.changes.push(Change::new(was, sql));
+        }
+    }
+}
+
 /// The statements, as one text. Together they are one transaction.
 pub(super) fn script(changes: &[Change]) -> String {
     let sql = changes.iter().flat_map(|change| &change.sql);

@@ -7,11 +7,11 @@ use domicile_core::names::{Access, DatabaseName, Slot, quote_literal};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::change::{Change, script, told};
+use super::change::{Change, Changes, script, told};
 use super::extensions::{missing, read_offers};
-use super::inside::{Changes, inside, read_inside};
-use super::plan::{Next, closed, opened, outside, set_password};
-use super::state::read;
+use super::inside::{inside, read_inside};
+use super::plan::{Next, closed, kept, opened, outside, set_password};
+use super::state::{State, read};
 use super::{HeldTenant, Login, Settled, TenantPlan, logins};
 use crate::applied::Applied;
 use crate::error::ProviderError;
@@ -27,8 +27,8 @@ const MAX_ROUNDS: u32 = 8;
 impl Generic {
     /// Makes the tenant as planned, or what is missing of it; a settled tenant costs no write. A
     /// verifier is set only on a login that has no password yet: for another password, see
-    /// [`Generic::set_password`]. Whatever moment it is interrupted at, the next call completes it,
-    /// and before that nobody but the tenant's own logins can ever connect.
+    /// [`Generic::set_passwords`]. Whatever moment it is interrupted at, the next call completes
+    /// it, and before that nobody but the tenant's own logins can ever connect.
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `NameTaken`
@@ -59,47 +59,31 @@ impl Generic {
         Ok(settled)
     }
 
-    /// Sets the password of one login of the tenant and opens it.
+    /// Sets the passwords of logins of one slot and opens them, all or none.
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `Missing` or
-    /// `NameTaken` when the login is not there or not the tenant's.
-    pub async fn set_password(
+    /// `NameTaken` when a login is not there or not the tenant's.
+    pub async fn set_passwords(
         &self,
         plan: &TenantPlan,
-        access: Access,
         slot: Slot,
-        verifier: &Verifier,
+        verifiers: &[(Access, Verifier)],
         epoch: Epoch,
     ) -> Result<(), ProviderError> {
         let session = self.effects(self.deadline()).await?;
         confirm(&session, epoch).await?;
         lock(&session, epoch, Need::Writable).await?;
-        let login = plan.database.login(access, slot);
         let state = read(&session, plan).await?;
-        let server = || session.server.clone();
-        let Some(role) = state.roles.get(&login) else {
-            return Err(ProviderError::Missing {
-                server: server(),
-                what: format!("role {login}"),
-            });
-        };
-        if role.marker != Some(plan.marker()) {
-            let marker = role
-                .marker
-                .as_ref()
-                .and_then(|text| text.strip_prefix("domicile:"));
-            let marker = marker.map(str::to_owned);
-            let (server, kind) = (server(), "role");
-            return Err(ProviderError::NameTaken {
-                server,
-                kind,
-                name: login,
-                marker,
-            });
+        let mut sql = Vec::new();
+        for (access, verifier) in verifiers {
+            let login = plan.database.login(*access, slot);
+            own(&session, plan, &state, &login)?;
+            sql.push(set_password(&login, verifier));
         }
-        let sql = format!("{}; COMMIT", set_password(&login, verifier));
-        session.run("setting a tenant's password", &sql).await?;
+        sql.push("COMMIT".into());
+        let doing = "setting a tenant's passwords";
+        session.run(doing, &sql.join("; ")).await?;
         session.close().await;
         Ok(())
     }
@@ -199,7 +183,9 @@ impl Generic {
         let doing = "making a tenant's roles and database";
         let server = &session.server;
         for _ in 0..MAX_ROUNDS {
-            if let Next::Nothing = outside(server, plan, &read(session, plan).await?)? {
+            let state = read(session, plan).await?;
+            if let Next::Nothing = outside(server, plan, &state)? {
+                settled.left = kept(plan, &state);
                 return Ok(());
             }
             lock(session, epoch, Need::Writable).await?;
@@ -242,7 +228,7 @@ impl Generic {
         let found = read_inside(&session, plan).await?;
         let trapped = !found.traps.is_empty();
         let Changes { changes, left } = inside(plan, &found);
-        settled.left = left;
+        settled.left.extend(left);
         if !changes.is_empty() {
             lock(guard, epoch, Need::Writable).await?;
             session.run(doing, &script(&changes)).await?;
@@ -279,6 +265,31 @@ impl Generic {
         session.close().await;
         Ok(())
     }
+}
+
+/// An error unless the login is there, and the tenant's.
+fn own(
+    session: &Session,
+    plan: &TenantPlan,
+    state: &State,
+    login: &str,
+) -> Result<(), ProviderError> {
+    let server = session.server.clone();
+    let Some(role) = state.roles.get(login) else {
+        let what = format!("role {login}");
+        return Err(ProviderError::Missing { server, what });
+    };
+    if role.marker == Some(plan.marker()) {
+        return Ok(());
+    }
+    let marker = role.marker.as_ref();
+    let marker = marker.and_then(|text| text.strip_prefix("domicile:"));
+    Err(ProviderError::NameTaken {
+        server,
+        kind: "role",
+        name: login.to_owned(),
+        marker: marker.map(str::to_owned),
+    })
 }
 
 pub(super) fn sessions_sql(plan: &TenantPlan, slot: Slot) -> String {

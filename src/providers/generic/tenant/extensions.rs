@@ -181,6 +181,7 @@ mod tests {
             schemas: Vec::new(),
             extensions: extensions.iter().map(|name| (*name).to_owned()).collect(),
             unlisted: unlisted.iter().map(|name| (*name).to_owned()).collect(),
+            keeps: false,
         }
     }
 

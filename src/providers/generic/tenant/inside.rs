@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domicile_core::names::{quote_identifier, quote_literal};
 
-use super::change::Change;
+use super::change::{Change, Changes};
 use super::{TenantPlan, logins};
 use crate::error::ProviderError;
 use crate::session::{Session, text, truth};
@@ -41,13 +41,6 @@ const MAX_UNREADABLE: u32 = 10_000;
 /// Most event triggers that are told.
 const MAX_TRAPS: u32 = 8;
 
-/// What has to change inside, and what differs and is left alone.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    pub(super) changes: Vec<Change>,
-    pub(super) left: Vec<String>,
-}
-
 /// Statements inside the database, run as its owner. Defaults come before schemas, so that they
 /// hold for them.
 pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
@@ -59,7 +52,10 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
     let reader = quote_identifier(&name);
     let mut changes = Vec::new();
     let mut differs = |what: String, sql: Vec<String>| changes.push(Change::several(what, sql));
-    if found.public_has_rights {
+    let mut left = Vec::new();
+    if found.public_has_rights && plan.keeps {
+        left.push("PUBLIC has rights on schema public".to_owned());
+    } else if found.public_has_rights {
         differs(
             "PUBLIC had rights on schema public".into(),
             vec!["REVOKE ALL ON SCHEMA public FROM PUBLIC".into()],
@@ -90,7 +86,6 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
             vec![format!("GRANT SELECT ON {quoted} TO {reader}")],
         );
     }
-    let mut left = Vec::new();
     for schema in &plan.schemas {
         let quoted = quote_identifier(schema);
         match found.schemas.get(schema) {

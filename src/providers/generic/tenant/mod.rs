@@ -1,5 +1,6 @@
 //! A tenant on a server: database, owner, reader group and logins.
 
+mod adopt;
 mod blockers;
 mod change;
 mod drop;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 
 use domicile_core::names::{Access, DatabaseName, Slot};
 
+pub use adopt::{Adoption, Obstacle};
 pub use extensions::{Refused, Why};
 
 use crate::applied::Applied;
@@ -38,6 +40,9 @@ pub struct TenantPlan {
     pub extensions: Vec<String>,
     /// Of those, the ones that may not be made on this server.
     pub unlisted: BTreeSet<String>,
+    /// The database may be one that somebody else made: what it has beyond the plan is told and
+    /// stays.
+    pub keeps: bool,
 }
 
 impl TenantPlan {
@@ -101,6 +106,7 @@ impl TenantPlan {
             schemas: Vec::new(),
             extensions: Vec::new(),
             unlisted: BTreeSet::new(),
+            keeps: false,
         }
     }
 }

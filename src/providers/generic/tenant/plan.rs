@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domicile_core::names::{Access, Slot, quote_identifier, quote_literal};
 
-use super::change::Change;
+use super::change::{Change, Changes};
 use super::state::{DatabaseState, RoleState, State};
 use super::{TenantPlan, logins};
 use crate::error::ProviderError;
@@ -47,7 +47,7 @@ pub(super) fn outside(
             ),
         )));
     };
-    let grants = grants(plan, state, found);
+    let grants = grants(plan, state, found).changes;
     if grants.is_empty() {
         Ok(Next::Nothing)
     } else {
@@ -59,9 +59,24 @@ pub(super) fn outside(
 pub(super) fn differences(plan: &TenantPlan, state: &State) -> Vec<Change> {
     let mut changes = roles(plan, state);
     if let Some(found) = &state.database {
-        changes.extend(grants(plan, state, found));
+        changes.extend(grants(plan, state, found).changes);
     }
     changes
+}
+
+/// What is there beyond the plan, and stays.
+pub(super) fn kept(plan: &TenantPlan, state: &State) -> Vec<String> {
+    let found = state.database.as_ref();
+    let mut kept = found.map_or_else(Vec::new, |found| grants(plan, state, found).left);
+    let owner = plan.database.owner();
+    if plan.keeps && state.roles.get(&owner).is_some_and(|role| role.can_log_in) {
+        let quoted = quote_identifier(&owner);
+        kept.push(format!(
+            "role {owner} logs in with a password that Domicile does not know; once nothing uses \
+             it: ALTER ROLE {quoted} NOLOGIN"
+        ));
+    }
+    kept
 }
 
 /// Statements for the logins: those that were given a password, and those that have one.
@@ -163,6 +178,9 @@ fn roles(plan: &TenantPlan, state: &State) -> Vec<Change> {
             joined(&owner, state.major),
         ));
     }
+    if let Some(role) = state.roles.get(&owner) {
+        changes.extend(owner_login(plan, role));
+    }
     for (access, slot, name) in logins(&plan.database) {
         let role = state.roles.get(&name);
         let open = role.is_some_and(|role| role.can_log_in || role.credentialed);
@@ -188,6 +206,26 @@ fn roles(plan: &TenantPlan, state: &State) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// An adopted owner that can log in is a member of the reader, as the tenant's logins are of their
+/// groups: by that a fence that closed it is undone later. While the server takes writes, one that
+/// cannot log in was closed by a person, and stays so.
+fn owner_login(plan: &TenantPlan, role: &RoleState) -> Option<Change> {
+    let (owner, reader) = (plan.database.owner(), plan.database.reader());
+    if plan.keeps && role.can_log_in && !role.in_reader {
+        return Some(grant(&reader, &owner));
+    }
+    (!role.can_log_in && role.reader_revocable).then(|| {
+        Change::new(
+            format!("role {owner} was closed, and would have been opened after a move"),
+            format!(
+                "REVOKE {} FROM {}",
+                quote_identifier(&reader),
+                quote_identifier(&owner)
+            ),
+        )
+    })
 }
 
 fn create(changes: &mut Vec<Change>, plan: &TenantPlan, name: &str, with: &str) {
@@ -248,35 +286,79 @@ fn grant(group: &str, login: &str) -> Change {
     )
 }
 
-fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<Change> {
+fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Changes {
     let database = quote_identifier(plan.database.as_str());
     let named = &plan.database;
-    let mut changes = Vec::new();
-    let mut differs = |what: String, sql: String| changes.push(Change::new(what, sql));
+    // A database that takes no connections and has no comment was made a moment ago.
+    let keeps = plan.keeps && (found.open || found.comment.is_some());
+    let mut all = Changes::default();
+    let both = |noun: String, of: String| (format!("{noun} has {of}"), format!("{noun} had {of}"));
     if found.public_has_rights {
-        differs(
-            format!("PUBLIC had rights on database {named}"),
+        all.takes(
+            keeps,
+            both("PUBLIC".into(), format!("rights on database {named}")),
             format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC CASCADE"),
         );
     }
     for stranger in &found.strangers {
         let role = quote_identifier(stranger);
-        differs(
-            format!("role {stranger} of another tenant had rights on database {named}"),
+        all.takes(
+            keeps,
+            both(
+                format!("role {stranger} of another tenant"),
+                format!("rights on database {named}"),
+            ),
             format!("REVOKE ALL ON DATABASE {database} FROM {role} CASCADE"),
         );
     }
-    if found.comment != Some(plan.marker()) {
+    if found.comment != Some(plan.marker()) && !keeps {
         let marker = quote_literal(&plan.marker());
-        differs(
+        all.adds(
             format!("database {named} had another comment"),
             format!("COMMENT ON DATABASE {database} IS {marker}"),
         );
     }
+    logged_in(plan, state, found, &mut all);
+    // Its owner may set these, and so shut Domicile out.
+    let noun = format!("database {named}");
+    if found.limit != -1 {
+        all.takes(
+            keeps,
+            both(noun.clone(), format!("connection limit {}", found.limit)),
+            format!("ALTER DATABASE {database} CONNECTION LIMIT -1"),
+        );
+    }
+    if found.template {
+        all.takes(
+            keeps,
+            (
+                format!("{noun} is a template"),
+                format!("{noun} was a template"),
+            ),
+            format!("ALTER DATABASE {database} IS_TEMPLATE false"),
+        );
+    }
+    if !found.open {
+        all.takes(
+            keeps,
+            (
+                format!("{noun} takes no connections"),
+                format!("{noun} took no connections"),
+            ),
+            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+        );
+    }
+    all
+}
+
+/// What the tenant's logins need on the database.
+fn logged_in(plan: &TenantPlan, state: &State, found: &DatabaseState, all: &mut Changes) {
+    let database = quote_identifier(plan.database.as_str());
+    let named = &plan.database;
     if !found.reader_connects {
         let reader = plan.database.reader();
         let quoted = quote_identifier(&reader);
-        differs(
+        all.adds(
             format!("role {reader} had no CONNECT on database {named}"),
             format!("GRANT CONNECT ON DATABASE {database} TO {quoted}"),
         );
@@ -289,30 +371,10 @@ fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Vec<Change
                 quote_identifier(&name),
                 quote_literal(&plan.database.owner()),
             );
-            differs(
+            all.adds(
                 format!("login {name} did not act as the owner of database {named}"),
                 format!("ALTER ROLE {login} IN DATABASE {database} SET role = {owner}"),
             );
         }
     }
-    // Its owner may set these, and so shut Domicile out.
-    if found.limit != -1 {
-        differs(
-            format!("database {named} had connection limit {}", found.limit),
-            format!("ALTER DATABASE {database} CONNECTION LIMIT -1"),
-        );
-    }
-    if found.template {
-        differs(
-            format!("database {named} was a template"),
-            format!("ALTER DATABASE {database} IS_TEMPLATE false"),
-        );
-    }
-    if !found.open {
-        differs(
-            format!("database {named} took no connections"),
-            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
-        );
-    }
-    changes
 }

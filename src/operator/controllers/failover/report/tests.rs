@@ -77,6 +77,7 @@ pub(in crate::controllers::failover) fn calm() -> Observation {
     let view = |name: &str, role| ServerView {
         server: ServerId::new(name, "main"),
         jurisdiction: Some("EU".into()),
+        backups: BTreeMap::new(),
         suspended: false,
         verdict: Verdict::Up,
         facts: Some(facts(role)),

@@ -34,6 +34,7 @@ fn served(region: &str, epoch: i64, new_password: bool) -> Progress {
                 port: 5432,
                 database: "tenant_acme".into(),
                 role: "tenant_acme_a".into(),
+                read_only: None,
             },
             secret_hash: "ab".into(),
             slot: Slot::A,

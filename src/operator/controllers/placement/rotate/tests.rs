@@ -35,6 +35,7 @@ fn served(slot: Slot, new_password: bool) -> Served {
             port: 5432,
             database: "tenant_acme".into(),
             role: "tenant_acme_a".into(),
+            read_only: None,
         },
         secret_hash: "ab".into(),
         slot,

@@ -24,7 +24,10 @@ fn sample(verdict: Verdict, failure: Option<ProbeFailure>) -> Arc<Sample> {
     })
 }
 
-fn seen(status: Option<RegionStatus>, sample: Option<Arc<Sample>>) -> Observation {
+pub(in crate::controllers::region) fn seen(
+    status: Option<RegionStatus>,
+    sample: Option<Arc<Sample>>,
+) -> Observation {
     let region = json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "Region",
         "metadata": { "name": "west", "generation": 2 },
@@ -44,6 +47,7 @@ fn seen(status: Option<RegionStatus>, sample: Option<Arc<Sample>>) -> Observatio
         region: Arc::new(region),
         samples: samples.into_iter().collect::<BTreeMap<_, _>>(),
         engines: BTreeMap::new(),
+        replicas: Vec::new(),
         placements: 0,
         plans: BTreeMap::new(),
         held: domicile_core::placement::Held::default(),

@@ -7,6 +7,7 @@ use domicile_core::names::{Access, DatabaseName, Slot, quote_identifier};
 use domicile_core::time::Mono;
 use secrecy::SecretString;
 
+use super::super::adopt::{Found, found_sql, marked};
 use super::super::blockers::{Blocker, Kind, freed, looking};
 use super::super::change::Change;
 use super::super::drop::{closing, disowned, dropped, elsewhere, gate, gone, joining};
@@ -73,6 +74,7 @@ impl Case {
             schemas: texts[1..3].to_vec(),
             extensions,
             unlisted: BTreeSet::new(),
+            keeps: false,
         };
         Self {
             plan,
@@ -123,6 +125,7 @@ pub(super) fn built(case: &Case, asked: bool) -> Vec<(String, String)> {
     );
     let (making, _) = missing(&case.plan, &offers(case));
     add("extension", making.into_iter().map(|one| one.sql).collect());
+    add("adopt", adopting(case));
     add("drop", dropping(case));
     add("server", server(case));
     if asked {
@@ -233,6 +236,15 @@ fn offers(case: &Case) -> Offers {
     }
 }
 
+fn adopting(case: &Case) -> Vec<String> {
+    let found = Found {
+        owner: case.plan.database.owner(),
+        left: vec![case.texts[12].clone()],
+        ..Found::default()
+    };
+    marked(&case.plan, &found, 18)
+}
+
 fn dropping(case: &Case) -> Vec<String> {
     let blocker = |kind, name: &String| Blocker {
         kind,
@@ -287,5 +299,6 @@ fn questions(case: &Case) -> Vec<String> {
         sessions_sql(&case.plan, Slot::A),
         looking(&case.plan, &roles),
         elsewhere(&case.plan, &roles),
+        found_sql(&case.plan, 18),
     ]
 }

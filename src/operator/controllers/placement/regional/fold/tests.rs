@@ -74,6 +74,7 @@ fn found(epoch: i64, errands: &[(&str, Errand)]) -> Progress {
                 port: 1,
                 database: "d".into(),
                 role: "r".into(),
+                read_only: None,
             },
             secret_hash: "h".into(),
             slot: Slot::A,

@@ -1,0 +1,75 @@
+//! A database of the tenant's name that somebody else made: taken over, or looked at.
+
+use domicile_api::conditions::{ConditionType, Reason};
+use domicile_api::database::AdoptionPolicy;
+use domicile_api::placement::TenantPlacement;
+use domicile_core::placement;
+use domicile_providers::{Adoption, Generic, ProviderError, TenantPlan};
+use kube::ResourceExt;
+
+use super::database::denied;
+use super::observe::Seat;
+use super::progress::{Progress, Stop, Until};
+use super::serve::namespace;
+use crate::kube::events::Severity;
+
+/// Takes it over, or says what a person has to do first.
+pub(super) async fn adopt(
+    server: &Generic,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
+    seat: &Seat,
+    progress: &mut Progress,
+) -> Result<(), Stop> {
+    let consent = format!("{}/{}", namespace(tenant), tenant.name_any());
+    let adopted = server.adopt_tenant(plan, &consent, seat.epoch).await;
+    let named = format!("database {} on {}", seat.database, seat.active);
+    match adopted.map_err(|error| denied(&error, progress))? {
+        Adoption::Done => {
+            let note = format!(
+                "{named} is adopted: it has the mark of this placement; nothing that it or its \
+                 owner has was taken away"
+            );
+            progress.tell(Severity::Normal, Reason::Adopted, note);
+            Ok(())
+        }
+        Adoption::Waits(obstacles) => {
+            progress.heard = Some(true);
+            let lines = obstacles.iter();
+            let lines = lines.map(|one| format!("{}: {}", one.fact, one.step));
+            let lines: Vec<String> = lines.collect();
+            let message = format!(
+                "{named} cannot be adopted before an administrator of the server has done this: {}",
+                placement::listed(&lines)
+            );
+            let stop = Stop::new(Until::Person, Reason::AdoptionWaits, message);
+            Err(progress.deny(ConditionType::DatabaseReady, stop))
+        }
+    }
+}
+
+/// How it differs from the plan, if the placement asks for that.
+pub(super) async fn observed(
+    server: &Generic,
+    (tenant, plan): (&TenantPlacement, &TenantPlan),
+    error: &ProviderError,
+    progress: &mut Progress,
+) -> Stop {
+    let message = match tenant.spec.adoption.policy {
+        AdoptionPolicy::Never => {
+            format!("{error}; set `spec.adoption.policy` to Observe to see how it differs")
+        }
+        // It was adopted, and a role of the tenant's names is another's since.
+        AdoptionPolicy::Adopt => error.to_string(),
+        AdoptionPolicy::Observe => match server.observe_tenant(plan).await {
+            Ok(lines) => {
+                let lines = placement::listed(&lines);
+                let message = format!("{error}; it differs from what would be made: {lines}");
+                let stop = Stop::new(Until::Person, Reason::AdoptionObserved, message);
+                return progress.deny(ConditionType::DatabaseReady, stop);
+            }
+            Err(other) => format!("{error}; it could not be looked at: {other}"),
+        },
+    };
+    let stop = Stop::new(Until::Person, Reason::DatabaseNameTaken, message);
+    progress.deny(ConditionType::DatabaseReady, stop)
+}

@@ -1,0 +1,375 @@
+//! Taking over a database that somebody else made. Two people agree: the placement asks for it, and
+//! an administrator of the server names that placement in a comment on the owner's role.
+
+use domicile_core::facts::Epoch;
+use domicile_core::names::{quote_identifier, quote_literal};
+use tokio_postgres::SimpleQueryRow;
+
+use super::{TenantPlan, logins};
+use crate::error::ProviderError;
+use crate::generic::Generic;
+use crate::generic::authority::{Need, check, confirm, lock, roll_back};
+use crate::generic::release::joined;
+use crate::session::{Session, text, truth};
+
+const DOING: &str = "adopting a database";
+
+/// Most logins that are named.
+const MAX_LOGINS: u32 = 8;
+
+/// What became of an adoption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adoption {
+    /// Database and owner carry the mark of the placement.
+    Done,
+    /// Nothing was changed: a person has to act first.
+    Waits(Vec<Obstacle>),
+}
+
+/// What keeps a database from being adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The fact.
+    pub fact: String,
+    /// What to do about it: SQL for a superuser, or words.
+    pub step: String,
+}
+
+/// What there is to adopt.
+#[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the catalogue, not states"
+)]
+pub(super) struct Found {
+    pub(super) owner: String,
+    pub(super) owner_comment: Option<String>,
+    pub(super) commented: bool,
+    pub(super) open: bool,
+    /// Attributes of the owner that reach beyond its databases.
+    pub(super) powers: Vec<String>,
+    /// Domicile's login may grant and change the owner's role.
+    pub(super) administered: bool,
+    pub(super) public_connects: bool,
+    /// Other logins that may connect: a fence could not close them.
+    pub(super) others: Vec<String>,
+    /// A drop of it was interrupted.
+    pub(super) half_dropped: bool,
+    /// Roles under the tenant's other names that Domicile made for nobody else's database, such as
+    /// those of a placement that was deleted and kept its database.
+    pub(super) left: Vec<String>,
+    /// Roles under those names that are somebody else's.
+    pub(super) foreign: Vec<String>,
+    /// Domicile's own login.
+    pub(super) myself: String,
+}
+
+impl Generic {
+    /// Puts the placement's mark on the owner of a database that somebody else made, whose name
+    /// the owner's role must have. No attribute of either is changed: what stands against a fence
+    /// is named, for a person to change it.
+    ///
+    /// # Errors
+    /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `Missing`
+    /// when there is no such database.
+    pub async fn adopt_tenant(
+        &self,
+        plan: &TenantPlan,
+        consent: &str,
+        epoch: Epoch,
+    ) -> Result<Adoption, ProviderError> {
+        let session = self.effects(self.deadline()).await?;
+        let row = confirm(&session, epoch).await?;
+        check(&session, Some(row), epoch, Need::Writable)?;
+        let mut obstacles = obstacles(plan, consent, &look(&session, plan).await?);
+        if obstacles.is_empty() {
+            lock(&session, epoch, Need::Writable).await?;
+            let taken = take_over(&session, plan, consent).await;
+            if !matches!(&taken, Ok(left) if left.is_empty()) {
+                roll_back(&session).await;
+            }
+            obstacles = taken?;
+        }
+        session.close().await;
+        Ok(if obstacles.is_empty() {
+            Adoption::Done
+        } else {
+            Adoption::Waits(obstacles)
+        })
+    }
+}
+
+/// Looks again under the lock, and acts and commits unless something came in the way.
+async fn take_over(
+    session: &Session,
+    plan: &TenantPlan,
+    consent: &str,
+) -> Result<Vec<Obstacle>, ProviderError> {
+    let found = look(session, plan).await?;
+    let obstacles = obstacles(plan, consent, &found);
+    if obstacles.is_empty() {
+        let mut sql = marked(plan, &found, session.major);
+        sql.push("COMMIT".into());
+        session.run(DOING, &sql.join("; ")).await?;
+    }
+    Ok(obstacles)
+}
+
+/// The comment by which an administrator agrees.
+fn agreed(consent: &str) -> String {
+    format!("domicile-adopt:{}", consent.replace('\0', ""))
+}
+
+fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
+    let (name, owner) = (plan.database.as_str(), quote_identifier(&found.owner));
+    let database = quote_identifier(name);
+    let mut obstacles = Vec::new();
+    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
+    if found.owner != plan.database.owner() {
+        against(
+            format!(
+                "it belongs to role {}, and the owner must carry the database's name",
+                found.owner
+            ),
+            format!(
+                "rename one of them: ALTER ROLE {owner} RENAME TO {database}, or ALTER DATABASE \
+                 {database} RENAME TO {owner} with `spec.database.name` of a new placement"
+            ),
+        );
+    }
+    if !found.powers.is_empty() {
+        let powers = found.powers.join(", ");
+        let without: Vec<String> = found.powers.iter().map(|p| format!("NO{p}")).collect();
+        against(
+            format!("its owner is {powers}, and so no tenant"),
+            format!("ALTER ROLE {owner} {}", without.join(" ")),
+        );
+    }
+    if !found.administered {
+        let myself = quote_identifier(&found.myself);
+        against(
+            "Domicile's login may not administer its owner".into(),
+            format!("GRANT {owner} TO {myself} WITH ADMIN OPTION"),
+        );
+    }
+    if found.owner_comment.as_deref() != Some(agreed(consent).as_str()) {
+        let comment = quote_literal(&agreed(consent));
+        against(
+            format!("no administrator agreed that {consent} adopts it"),
+            format!("COMMENT ON ROLE {owner} IS {comment}"),
+        );
+    }
+    if found.public_connects {
+        against(
+            "PUBLIC may connect to it, which no fence could end".into(),
+            format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC"),
+        );
+    }
+    if !found.open {
+        against(
+            "it takes no connections".into(),
+            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+        );
+    }
+    obstacles.extend(others(&database, found));
+    obstacles
+}
+
+/// What others have that is in the way of the tenant or of a fence.
+fn others(database: &str, found: &Found) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
+    for login in &found.others {
+        let login = quote_identifier(login);
+        against(
+            format!("login {login} may connect to it, which no fence could end"),
+            format!(
+                "REVOKE CONNECT ON DATABASE {database} FROM {login}, take it out of the role that \
+                 gives it that, or ALTER ROLE {login} NOLOGIN"
+            ),
+        );
+    }
+    for role in &found.foreign {
+        let role = quote_identifier(role);
+        against(
+            format!("role {role} exists, whose name a login of the tenant would have"),
+            format!("ALTER ROLE {role} RENAME TO another name"),
+        );
+    }
+    if found.half_dropped {
+        let (fact, step) = ("a drop of it was interrupted", "DROP DATABASE");
+        against(fact.into(), format!("{step} {database}"));
+    }
+    obstacles
+}
+
+pub(super) fn marked(plan: &TenantPlan, found: &Found, major: u32) -> Vec<String> {
+    let (owner, marker) = (
+        quote_identifier(&found.owner),
+        quote_literal(&plan.marker()),
+    );
+    let mut sql = vec![
+        joined(&found.owner, major),
+        format!("COMMENT ON ROLE {owner} IS {marker}"),
+    ];
+    for role in &found.left {
+        let role = quote_identifier(role);
+        sql.push(format!("COMMENT ON ROLE {role} IS {marker}"));
+    }
+    if !found.commented {
+        let database = quote_identifier(plan.database.as_str());
+        sql.push(format!("COMMENT ON DATABASE {database} IS {marker}"));
+    }
+    sql
+}
+
+async fn look(session: &Session, plan: &TenantPlan) -> Result<Found, ProviderError> {
+    let mut results = session
+        .query(DOING, &found_sql(plan, session.major))
+        .await?;
+    let (Some(names), Some(others), Some(databases)) =
+        (results.pop(), results.pop(), results.pop())
+    else {
+        return Err(session.odd(DOING, "fewer than three results"));
+    };
+    let Some(row) = databases.first() else {
+        return Err(ProviderError::Missing {
+            server: session.server.clone(),
+            what: format!("database {}", plan.database),
+        });
+    };
+    let named = |column| text(row, column).unwrap_or_default().to_owned();
+    let powers = named("powers");
+    let roles = |rows: &[SimpleQueryRow], wanted: fn(&SimpleQueryRow) -> bool| {
+        let rows = rows.iter().filter(|row| wanted(row));
+        let names = rows.filter_map(|row| text(row, "rolname").map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    Ok(Found {
+        owner: named("owner"),
+        owner_comment: text(row, "owner_comment").map(str::to_owned),
+        commented: text(row, "comment").is_some_and(|text| !text.starts_with("domicile:")),
+        open: truth(row, "datallowconn"),
+        powers: powers.split_whitespace().map(str::to_owned).collect(),
+        administered: truth(row, "administered"),
+        public_connects: truth(row, "public_connects"),
+        others: roles(&others, |_| true),
+        half_dropped: truth(row, "half_dropped"),
+        left: roles(&names, |row| truth(row, "left_over")),
+        foreign: roles(&names, |row| !truth(row, "left_over")),
+        myself: named("myself"),
+    })
+}
+
+/// Logins that Domicile made are no obstacle: a fence closes them.
+pub(super) fn found_sql(plan: &TenantPlan, major: u32) -> String {
+    let database = quote_literal(plan.database.as_str());
+    let mut own = vec![quote_literal(&plan.database.reader())];
+    own.extend(logins(&plan.database).map(|(_, _, login)| quote_literal(&login)));
+    // Before 16, who may make roles may change all that are no superusers.
+    let administered = if major >= 16 {
+        "pg_has_role(o.oid, 'MEMBER WITH ADMIN OPTION')"
+    } else {
+        "true"
+    };
+    let connects = "aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+          WHERE a.privilege_type = 'CONNECT'";
+    format!(
+        "SELECT o.rolname AS owner, shobj_description(o.oid, 'pg_authid') AS owner_comment,
+  shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn,
+  d.datconnlimit = -2 AS half_dropped, session_user AS myself,
+  concat_ws(' ', CASE WHEN o.rolsuper THEN 'SUPERUSER' END,
+    CASE WHEN o.rolcreatedb THEN 'CREATEDB' END, CASE WHEN o.rolcreaterole THEN 'CREATEROLE' END,
+    CASE WHEN o.rolreplication THEN 'REPLICATION' END,
+    CASE WHEN o.rolbypassrls THEN 'BYPASSRLS' END) AS powers,
+  {administered} AS administered,
+  EXISTS (SELECT FROM {connects} AND a.grantee = 0) AS public_connects
+FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba WHERE d.datname = {database};
+SELECT r.rolname FROM pg_database d CROSS JOIN pg_roles r
+WHERE d.datname = {database} AND r.rolcanlogin AND NOT r.rolsuper AND r.oid <> d.datdba
+  AND r.rolname <> session_user
+  AND coalesce(NOT starts_with(shobj_description(r.oid, 'pg_authid'), 'domicile:'), true)
+  AND EXISTS (SELECT FROM {connects} AND a.grantee <> 0 AND pg_has_role(r.oid, a.grantee, 'MEMBER'))
+ORDER BY 1 LIMIT {MAX_LOGINS};
+SELECT r.rolname, coalesce(starts_with(shobj_description(r.oid, 'pg_authid'), 'domicile:'), false)
+    AND NOT EXISTS (SELECT FROM pg_database d WHERE d.datdba = r.oid) AS left_over
+FROM pg_roles r WHERE r.rolname IN ({own}) ORDER BY 1",
+        own = own.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_core::names::DatabaseName;
+
+    use super::*;
+
+    fn plan() -> TenantPlan {
+        TenantPlan::bare("u1".into(), DatabaseName::parse("acme").unwrap())
+    }
+
+    fn ready() -> Found {
+        Found {
+            owner: "acme".into(),
+            owner_comment: Some("domicile-adopt:shop/acme".into()),
+            open: true,
+            administered: true,
+            myself: "domicile".into(),
+            ..Found::default()
+        }
+    }
+
+    fn steps(found: &Found) -> Vec<String> {
+        let all = obstacles(&plan(), "shop/acme", found);
+        all.into_iter().map(|one| one.step).collect()
+    }
+
+    #[test]
+    fn what_both_sides_agreed_on_has_no_obstacle_and_gets_only_marks() {
+        assert_eq!(steps(&ready()), Vec::<String>::new());
+        let sql = marked(&plan(), &ready(), 16);
+        assert_eq!(
+            sql,
+            [
+                "GRANT \"acme\" TO CURRENT_USER WITH INHERIT TRUE, SET TRUE",
+                "COMMENT ON ROLE \"acme\" IS 'domicile:u1'",
+                "COMMENT ON DATABASE \"acme\" IS 'domicile:u1'",
+            ]
+        );
+        let commented = Found {
+            commented: true,
+            ..ready()
+        };
+        assert_eq!(marked(&plan(), &commented, 16).len(), 2);
+    }
+
+    #[test]
+    fn each_obstacle_has_its_step() {
+        let found = Found {
+            owner: "app".into(),
+            owner_comment: Some("domicile-adopt:other/acme".into()),
+            powers: vec!["SUPERUSER".into(), "CREATEDB".into()],
+            public_connects: true,
+            others: vec!["cron".into()],
+            foreign: vec!["acme_a".into()],
+            half_dropped: true,
+            myself: "domicile".into(),
+            ..Found::default()
+        };
+        let steps = steps(&found);
+        for step in [
+            "ALTER ROLE \"app\" RENAME TO \"acme\"",
+            "ALTER ROLE \"app\" NOSUPERUSER NOCREATEDB",
+            "GRANT \"app\" TO \"domicile\" WITH ADMIN OPTION",
+            "COMMENT ON ROLE \"app\" IS 'domicile-adopt:shop/acme'",
+            "REVOKE CONNECT ON DATABASE \"acme\" FROM PUBLIC",
+            "ALTER ROLE \"cron\" NOLOGIN",
+            "ALTER ROLE \"acme_a\" RENAME",
+            "DROP DATABASE \"acme\"",
+            "ALTER DATABASE \"acme\" ALLOW_CONNECTIONS true",
+        ] {
+            let said = steps.iter().any(|found| found.contains(step));
+            assert!(said, "{step}: {steps:?}");
+        }
+    }
+}
