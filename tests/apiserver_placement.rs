@@ -19,8 +19,12 @@ mod address;
 mod capacity;
 #[path = "apiserver_placement/changed.rs"]
 mod changed;
+#[path = "apiserver_placement/clients.rs"]
+mod clients;
 #[path = "apiserver_placement/crowd.rs"]
 mod crowd;
+#[path = "apiserver_placement/endpoint.rs"]
+mod endpoint;
 #[path = "apiserver_placement/forged.rs"]
 mod forged;
 #[path = "apiserver_placement/gone.rs"]

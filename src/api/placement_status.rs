@@ -38,13 +38,18 @@ pub struct TenantPlacementStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
     pub server: Option<String>,
-    /// `epoch` of the write authority that the Secret was written under.
+    /// `epoch` of the write authority under which the Secret, or its Service, points there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = schema::MAX_EXACT))]
     pub epoch: Option<i64>,
     /// `connection` is where the Secret points, without what is secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionStatus>,
+    /// `service` is the Service that leads to the server: made, or about to be, and not yet
+    /// removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub service: Option<String>,
     /// `credentials` tells which login is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
@@ -85,10 +90,10 @@ pub struct Binding {
 /// Where the Secret points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionStatus {
-    /// `host` of the server.
+    /// `host` that the Secret tells: of the server, or of its Service.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
     pub host: String,
-    /// `port` of the server.
+    /// `port` that the Secret tells.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// `database` of the tenant.

@@ -83,6 +83,12 @@ macro_rules! placement {
         PasswordInvalid,
         /// The Secret exists and belongs to someone else.
         SecretOwnedByOther,
+        /// The Service, or a slice of it, exists and belongs to someone else.
+        ServiceOwnedByOther,
+        /// The certificate of a server lacks the name under which workloads would reach it.
+        CertificateLacksName,
+        /// `connection.endpoint` cannot be had for this placement; the message says why.
+        EndpointUnsuited,
         /// A template in `connection.keys` cannot be rendered.
         InvalidTemplate,
         /// All selected workloads carry the variables and have rolled.

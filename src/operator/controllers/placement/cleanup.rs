@@ -18,7 +18,7 @@ use super::error::{Halt, PlacementError};
 use super::observe::{Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::serve::{namespace, not_onboarded, turn};
-use super::{database, parting, workloads};
+use super::{database, endpoint, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
@@ -95,6 +95,10 @@ pub(super) async fn drop_all(
     drop_database(ctx, tenant, progress).await?;
     let released = match workloads::release_all(ctx, tenant, progress).await {
         Ok(()) => delete_secret(ctx, tenant).await,
+        Err(halt) => Err(halt),
+    };
+    let released = match released {
+        Ok(()) => endpoint::release(ctx, tenant).await,
         Err(halt) => Err(halt),
     };
     match released {

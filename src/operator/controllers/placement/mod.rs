@@ -17,6 +17,7 @@ use crate::controllers::{Work, drive};
 mod choose;
 mod cleanup;
 mod database;
+mod endpoint;
 mod error;
 mod external;
 mod inject;

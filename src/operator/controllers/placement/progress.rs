@@ -55,6 +55,9 @@ pub(super) struct Served {
     pub(super) epoch: Epoch,
     pub(super) connection: ConnectionStatus,
     pub(super) secret_hash: String,
+    /// What the Secret leads to, for who asks whether pods that have it can work: the same server
+    /// wherever the tenant is, where a Service leads there.
+    pub(super) leads_to: ServerId,
     /// The logins that the Secret carries.
     pub(super) slot: Slot,
     /// A password was made in this pass.
@@ -89,6 +92,8 @@ pub(super) struct Progress {
     pub(super) pause: Option<SignedDuration>,
     /// There are workloads that get the Secret, and no pod of theirs has the one before.
     pub(super) taken_up: bool,
+    /// The Service was removed.
+    pub(super) service_gone: bool,
     /// The logins that were published before were closed.
     pub(super) retired: bool,
     /// Whether the server answered, if it was asked.

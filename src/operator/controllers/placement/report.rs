@@ -66,6 +66,9 @@ pub(super) fn status(
             name: tenant.secret_name(),
         });
     }
+    if progress.service_gone {
+        status.service = None;
+    }
     if let Some(made) = &progress.made {
         status.database = Some(made.clone());
     }

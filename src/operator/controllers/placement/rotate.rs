@@ -84,6 +84,7 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
         seat,
         endpoint,
         external: _,
+        published: _,
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
@@ -108,6 +109,7 @@ pub(super) async fn close(
         seat,
         endpoint,
         external: _,
+        published: _,
     } = *target;
     let published = progress.served.as_ref().map(|served| served.slot);
     if published != Some(tenant.active_slot()) {

@@ -11,16 +11,17 @@ use domicile_providers::{Endpoint, Generic};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
+use super::endpoint::Front;
 use super::error::Halt;
 use super::external::{self, External};
-use super::memory::Memory;
+use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, pace, report, rotate, workloads};
+use super::{SOON, database, endpoint, pace, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -41,11 +42,12 @@ pub(super) async fn serve(
     let live = live.map_err(|error| secret_call(tenant, "reading", error, progress))?;
     admit(tenant, &seat, live.as_ref(), progress)?;
     ready(ctx, tenant, &seat, progress)?;
-    let endpoint = ctx.endpoint(&seat.active).await;
-    let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
+    let server = ctx.endpoint(&seat.active).await;
+    let server = server.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
+    endpoint::claim(ctx, tenant, progress).await?;
     let mut turn = turn(ctx, tenant, &seat)?;
-    let (place, held) = ((&**tenant, &seat, &endpoint), (&secrets, live.as_ref()));
+    let (place, held) = ((&**tenant, &seat, &server), (&secrets, live.as_ref()));
     let done = tokio::select! {
         biased;
         done = provide((ctx, memory), place, held, progress) => done,
@@ -69,16 +71,19 @@ pub(super) fn turn<'a>(
 /// Whatever moment it is dropped at, the next pass completes it.
 async fn provide(
     (ctx, memory): (&Ctx, &Memory),
-    (tenant, seat, endpoint): (&TenantPlacement, &Seat, &Endpoint),
+    (tenant, seat, server): (&TenantPlacement, &Seat, &Endpoint),
     (secrets, live): (&Api<Secret>, Option<&Secret>),
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let external = external::read(ctx, secrets, tenant, progress).await?;
+    let point = endpoint::choose(ctx, tenant, (seat, server), progress).await?;
+    let front = endpoint::look(ctx, tenant, (seat, server), &point, progress).await?;
     let target = Target {
         tenant,
         seat,
-        endpoint,
+        endpoint: server,
         external: &external,
+        published: &point,
     };
     let chosen = choose(&target, live, progress).await?;
     lacking(&external, &chosen, progress)?;
@@ -99,7 +104,34 @@ async fn provide(
         secrets,
         tenant,
         live_hash: secret::told_hash(live),
+        front: front.as_ref(),
     };
+    settle(&target, &store, memory, (&chosen, inputs, write), progress).await?;
+    workloads::inject(ctx, tenant, memory, (&rendered, published), progress).await?;
+    if let Some(front) = &front {
+        front.retire(ctx, tenant, &point, progress).await?;
+    }
+    let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
+    rotate::close(&target, ctx, taken_up, progress).await?;
+    // Its status is stored before workloads get it: the next pass does that.
+    rotate::turn(&target, &store, live, &chosen, progress).await?;
+    // The tenant is pointed at its server all the same: nobody's move waits for a password.
+    progress
+        .locked_out
+        .clone()
+        .map_or(Ok(()), |stop| Err(stop.into()))
+}
+
+/// Makes and publishes what is not as it must be, and looks at the rest when that is due.
+async fn settle(
+    target: &Target<'_>,
+    store: &Store<'_>,
+    memory: &Memory,
+    (chosen, inputs, write): (&Chosen, Inputs, Write),
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    let (ctx, tenant) = (store.ctx, store.tenant);
+    let uid = tenant.uid().unwrap_or_default();
     let fresh = pace(ctx, tenant).look;
     if target.stands(&inputs) {
         // At a moment of its own, so that after a restart the looks do not come together.
@@ -107,11 +139,12 @@ async fn provide(
         let at = ctx.clock.mono().before(ago);
         memory.trust(&uid, inputs.clone(), at);
     }
-    let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
+    let enough = target.seat.repointing && memory.is_repointed(&uid, &inputs);
     let due = !enough && memory.due(&uid, &inputs, fresh, ctx.clock.mono());
-    if due || !matches!(write, Write::Nothing) {
+    let differs = !matches!(write, Write::Nothing) || store.front.is_some_and(Front::differs);
+    if due || differs {
         memory.doubt(&uid);
-        match target.settle(&store, &chosen, write, progress).await {
+        match target.settle(store, chosen, write, progress).await {
             Ok(Look::All(missing)) => memory.looked(&uid, inputs, missing, ctx.clock.mono()),
             Ok(Look::Logins) => memory.repointed(&uid, inputs),
             Err(halt) => {
@@ -123,16 +156,7 @@ async fn provide(
     if let Some((reason, message)) = memory.missing(&uid) {
         progress.notice(reason, message);
     }
-    workloads::inject(ctx, tenant, memory, (&rendered, published), progress).await?;
-    let taken_up = memory.taken_up(&uid, progress.taken_up, ctx.clock.mono());
-    rotate::close(&target, ctx, taken_up, progress).await?;
-    // Its status is stored before workloads get it: the next pass does that.
-    rotate::turn(&target, &store, live, &chosen, progress).await?;
-    // The tenant is pointed at its server all the same: nobody's move waits for a password.
-    progress
-        .locked_out
-        .clone()
-        .map_or(Ok(()), |stop| Err(stop.into()))
+    Ok(())
 }
 
 /// The logins to publish. Those that are not recorded were tried before they were published, so

@@ -11,6 +11,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
 use tracing::info;
 
+use super::endpoint::Front;
 use super::error::{Halt, PlacementError};
 use super::progress::{Progress, Stop, Until};
 use super::secret::Write;
@@ -25,6 +26,8 @@ pub(super) struct Store<'a> {
     pub(super) tenant: &'a TenantPlacement,
     /// The hash that the Secret had, by its own account.
     pub(super) live_hash: Option<&'a str>,
+    /// The Service, if there is one.
+    pub(super) front: Option<&'a Front>,
 }
 
 impl Store<'_> {
@@ -34,6 +37,7 @@ impl Store<'_> {
             secrets,
             tenant,
             live_hash: _,
+            front: _,
         } = self;
         let field_manager = Some(meta::manager::SECRET.to_owned());
         let written = match write {
@@ -59,6 +63,14 @@ impl Store<'_> {
         };
         written.map_err(|error| secret_call(tenant, "writing", error, progress))?;
         Ok(())
+    }
+
+    /// Makes the Service lead to the server, if there is one.
+    pub(super) async fn turn(&self, progress: &mut Progress) -> Result<(), Halt> {
+        match self.front {
+            Some(front) => front.turn(self.ctx, self.tenant, progress).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
+use super::endpoint::{Published, watch};
 use super::error::Halt;
 use super::external::External;
 use super::memory::Inputs;
@@ -36,6 +37,7 @@ pub(super) struct Target<'a> {
     pub(super) seat: &'a Seat,
     pub(super) endpoint: &'a Endpoint,
     pub(super) external: &'a External,
+    pub(super) published: &'a Published,
 }
 
 impl Target<'_> {
@@ -168,12 +170,14 @@ impl Target<'_> {
             seat,
             endpoint,
             external: _,
+            published,
         } = self;
         let server = Generic::new((*endpoint).clone(), database::MAKE);
         let server = server.map_err(|error| database::denied(&error, progress))?;
         let known = seat.repointing && !chosen.fresh;
         if known && database::works(&server, seat, chosen, progress).await {
             store.write(write, progress).await?;
+            store.turn(progress).await?;
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
@@ -193,7 +197,9 @@ impl Target<'_> {
         let known = self.known(store, chosen);
         verify::verify(&server, &plan, seat, (chosen, known), progress).await?;
         store.write(after, progress).await?;
-        Ok(Look::All(missing))
+        store.turn(progress).await?;
+        let names = watch(store.ctx, seat, (endpoint, published), progress).await;
+        Ok(Look::All(missing.or(names)))
     }
 
     /// What the Secret holds when these logins are published.
@@ -205,8 +211,9 @@ impl Target<'_> {
         let Self {
             tenant,
             seat,
-            endpoint,
+            endpoint: _,
             external: _,
+            published,
         } = self;
         let spec = &tenant.spec.connection;
         let usernames = database::usernames(tenant, seat, slot);
@@ -221,6 +228,8 @@ impl Target<'_> {
         };
         let writes = usernames.read_write.as_deref().zip(read_write);
         let reads = usernames.read_only.as_deref().zip(read_only);
+        // A Secret that stays through a move does not tell who serves.
+        let moving = published.service.is_none();
         let login = |name| {
             move |(username, password)| Login {
                 name,
@@ -229,19 +238,19 @@ impl Target<'_> {
             }
         };
         connection::render(&Connection {
-            host: &endpoint.host,
-            port: endpoint.port,
+            host: &published.host,
+            port: published.port,
             database: &seat.database,
             read_write: writes.map(login(name(Privileges::ReadWrite))),
             read_only: reads.map(login(name(Privileges::ReadOnly))),
-            ca_pem: &endpoint.ca_pem,
+            ca_pem: &published.ca_pem,
             folder: &tenant.mount_path(),
             home: Home {
                 name: seat.home.as_str(),
                 key: &seat.home_key,
                 jurisdiction: seat.jurisdiction.as_str(),
             },
-            serving_key: &seat.active_key,
+            serving_key: moving.then_some(seat.active_key.as_str()),
             keys: spec.keys.as_ref(),
             region_env: spec.include.contains(&Include::RegionEnv),
         })
@@ -255,6 +264,7 @@ impl Target<'_> {
             placement: self.tenant.name_any(),
             uid: self.tenant.uid().unwrap_or_default(),
             epoch: self.seat.epoch,
+            lasting: self.published.service.is_some(),
             now,
         }
     }
@@ -264,16 +274,21 @@ impl Target<'_> {
         let Self {
             tenant,
             seat,
-            endpoint,
+            endpoint: _,
             external: _,
+            published,
         } = self;
         let usernames = database::usernames(tenant, seat, chosen.slot);
+        let leads_to = match published.service {
+            Some(_) => seat.place.clone(),
+            None => seat.active.clone(),
+        };
         Served {
             server: seat.active.clone(),
             epoch: seat.epoch,
             connection: ConnectionStatus {
-                host: endpoint.host.clone(),
-                port: i32::from(endpoint.port),
+                host: published.host.clone(),
+                port: i32::from(published.port),
                 database: seat.database.to_string(),
                 role: usernames
                     .read_write
@@ -281,6 +296,7 @@ impl Target<'_> {
                     .unwrap_or_default(),
             },
             secret_hash: secret::hash(rendered),
+            leads_to,
             slot: chosen.slot,
             new_password: chosen.fresh,
             answered: None,

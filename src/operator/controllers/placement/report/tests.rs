@@ -36,6 +36,7 @@ fn served(region: &str, epoch: i64, new_password: bool) -> Progress {
                 role: "tenant_acme_a".into(),
             },
             secret_hash: "ab".into(),
+            leads_to: ServerId::new("eu-west", "main"),
             slot: Slot::A,
             new_password,
             answered: None,

@@ -37,6 +37,7 @@ fn served(slot: Slot, new_password: bool) -> Served {
             role: "tenant_acme_a".into(),
         },
         secret_hash: "ab".into(),
+        leads_to: ServerId::new("eu-west", "main"),
         slot,
         new_password,
         answered: None,

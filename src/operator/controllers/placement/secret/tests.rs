@@ -43,7 +43,7 @@ fn rendered_at(host: &str, passwords: &Passwords) -> Result<Rendered, RenderErro
             key: "EU_WEST",
             jurisdiction: "EU",
         },
-        serving_key: "EU_WEST",
+        serving_key: Some("EU_WEST"),
         keys: None,
         region_env: true,
     })

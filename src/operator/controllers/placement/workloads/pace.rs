@@ -28,7 +28,7 @@ pub(super) struct Selected {
 pub(super) fn origin(tenant: &TenantPlacement, progress: &Progress) -> Option<Origin> {
     let served = progress.served.as_ref()?;
     Some(Origin {
-        server: served.server.clone(),
+        server: served.leads_to.clone(),
         generation: rotate::generation(tenant, served),
     })
 }
