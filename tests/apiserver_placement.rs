@@ -35,6 +35,8 @@ mod immutable;
 mod injection;
 #[path = "apiserver_placement/inside.rs"]
 mod inside;
+#[path = "apiserver_placement/kinds.rs"]
+mod kinds;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/namespace.rs"]

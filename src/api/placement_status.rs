@@ -67,6 +67,17 @@ pub struct TenantPlacementStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"])
     )]
     pub workloads: Vec<WorkloadStatus>,
+    /// `otherWorkloads` are the selected workloads of kinds whose status does not tell how far their
+    /// pods are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["apiVersion", "kind", "name"]
+        )
+    )]
+    pub other_workloads: Vec<OtherWorkload>,
     /// `copies` are all servers that hold the tenant's data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
@@ -143,6 +154,26 @@ pub struct WorkloadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub since: Option<Timestamp>,
+}
+
+/// One workload of a kind whose status does not tell how far its pods are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherWorkload {
+    /// `apiVersion` of the workload.
+    #[schemars(length(min = 1, max = 317), regex(pattern = schema::API_VERSION))]
+    pub api_version: String,
+    /// `kind` of the workload.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::KIND))]
+    pub kind: String,
+    /// `name` of the workload.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `observedHash` is the hash of the Secret that its pod template carries; absent before it
+    /// has the Secret, and where a changed Secret restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = schema::HEX))]
+    pub observed_hash: Option<String>,
 }
 
 /// One server that holds the tenant's data.

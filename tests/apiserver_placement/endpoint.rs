@@ -53,6 +53,7 @@ fn a_service_leads_workloads_to_their_server() {
         .unwrap();
 }
 
+/// Faults: 61.
 fn a_certificate_that_lacks_the_name_is_refused(world: &World) {
     let spec = json!({
         "tenantID": "abroad", "region": "us-east", "connection": { "endpoint": "Service" },
@@ -349,7 +350,7 @@ fn the_service_goes_with_its_database(world: &World) {
     world.delete(SPACE, "fronted");
     world.await_gone(SPACE, "fronted");
     assert!(service(world, "fronted-db-rw").is_none());
-    assert_eq!(slices(world, "fronted-db-rw"), []);
+    assert!(slices(world, "fronted-db-rw").is_empty());
     assert!(!world.database_exists("eu-central", "tenant_fronted"));
 }
 

@@ -95,6 +95,14 @@ macro_rules! placement {
         InjectionComplete,
         /// Nothing is injected: `injection.mode` is `None`.
         InjectionOff,
+        /// All selected workloads carry the Secret; of some it is not known when their pods have it.
+        RolloutUnknown,
+        /// The API server serves no such kind in a namespace.
+        WorkloadKindUnknown,
+        /// The mapping of a kind cannot be read, or does not fit a workload.
+        InvalidMapping,
+        /// The operator may not list or change workloads of a kind.
+        WorkloadForbidden,
         /// Pods still run with an older Secret, and `reload.strategy` restarts nothing.
         RestartPending,
         /// Workloads are rolling.

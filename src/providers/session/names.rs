@@ -86,10 +86,11 @@ impl Connector {
 /// What a certificate carries that was refused for its name, and for nothing else.
 fn other_name(error: &tokio_postgres::Error) -> Option<String> {
     let io = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
-    match io.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(
-            fact @ (NotValidForName | NotValidForNameContext { .. }),
-        ) => Some(fact.to_string()),
-        _ => None,
-    }
+    let inner = io.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(fact @ (NotValidForName | NotValidForNameContext { .. })) =
+        inner
+    else {
+        return None;
+    };
+    Some(fact.to_string())
 }

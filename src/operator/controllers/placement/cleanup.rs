@@ -15,6 +15,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::error::{Halt, PlacementError};
+use super::memory::Memory;
 use super::observe::{Seat, answers, recorded, seat};
 use super::progress::{Progress, Stop, Until};
 use super::serve::{namespace, not_onboarded, turn};
@@ -88,12 +89,12 @@ pub(super) async fn release(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), P
 
 /// Drops database and roles, takes the variables back and deletes the Secret.
 pub(super) async fn drop_all(
-    ctx: &Ctx,
+    (ctx, memory): (&Ctx, &Memory),
     tenant: &TenantPlacement,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     drop_database(ctx, tenant, progress).await?;
-    let released = match workloads::release_all(ctx, tenant, progress).await {
+    let released = match workloads::release_all((ctx, memory), tenant, progress).await {
         Ok(()) => delete_secret(ctx, tenant).await,
         Err(halt) => Err(halt),
     };

@@ -157,7 +157,7 @@ pub(super) async fn look(
         Err(Halt::Stop(stop)) => {
             if stop.reason == Reason::ServiceOwnedByOther {
                 remove(ctx, tenant, name).await?;
-                progress.service_gone = true;
+                progress.removed_service = Some(name.to_owned());
             } else {
                 progress.notice(stop.reason, stop.message);
             }
@@ -254,7 +254,7 @@ impl Front {
         info!(service = self.name, "Removing the Service");
         let removed = delete_all(ctx, tenant, &self.live).await;
         removed.map_err(|error| failed(tenant, "removing", &self.name, error, progress))?;
-        progress.service_gone = true;
+        progress.removed_service = Some(self.name.clone());
         Ok(())
     }
 }
@@ -359,9 +359,10 @@ fn is_used(tenant: &TenantPlacement, progress: &Progress) -> bool {
         return true;
     };
     let restarts = tenant.reload_strategy() == ReloadStrategy::RollingRestart;
-    match injected.reason {
-        Reason::NoWorkloads | Reason::InjectionOff => false,
-        _ if injected.status != Status::True => true,
-        _ => restarts && !progress.taken_up,
+    if [Reason::NoWorkloads, Reason::InjectionOff].contains(&injected.reason) {
+        return false;
     }
+    injected.status != Status::True
+        || (restarts && !progress.taken_up)
+        || injected.reason == Reason::RolloutUnknown
 }

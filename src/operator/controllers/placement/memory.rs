@@ -11,6 +11,7 @@ use domicile_core::names::{ServerId, Slot};
 use domicile_core::time::Mono;
 
 use super::room::Promises;
+use crate::projection::kinds::Kinds;
 
 /// Most tenants that are remembered; beyond it everything is looked at anew.
 const LIMIT: usize = 65_536;
@@ -48,6 +49,8 @@ impl Inputs {
 pub(super) struct Memory {
     /// Places that are kept for tenants.
     pub(super) promises: Promises,
+    /// What kinds are called.
+    pub(super) kinds: Kinds,
     tenants: Mutex<BTreeMap<String, Remembered>>,
 }
 

@@ -119,7 +119,7 @@ async fn end(
             Err(Stop::new(Until::Person, Reason::DeletionProtected, message).into())
         }
         Deletion::Drop => {
-            cleanup::drop_all(ctx, tenant, progress).await?;
+            cleanup::drop_all((ctx, memory), tenant, progress).await?;
             cleanup::release(ctx, tenant).await?;
             memory.forget(&uid);
             Ok(true)

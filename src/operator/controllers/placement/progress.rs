@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
-use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, WorkloadStatus};
+use domicile_api::placement_status::{
+    ConnectionStatus, DatabaseStatus, OtherWorkload, WorkloadStatus,
+};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::Copies;
@@ -79,6 +81,7 @@ pub(super) struct Progress {
     /// What the spec made in the database.
     pub(super) made: Option<DatabaseStatus>,
     pub(super) workloads: Option<Vec<WorkloadStatus>>,
+    pub(super) other_workloads: Option<Vec<OtherWorkload>>,
     pub(super) findings: BTreeMap<ConditionType, Finding>,
     /// Why the pass ended early.
     pub(super) stop: Option<Stop>,
@@ -92,8 +95,8 @@ pub(super) struct Progress {
     pub(super) pause: Option<SignedDuration>,
     /// There are workloads that get the Secret, and no pod of theirs has the one before.
     pub(super) taken_up: bool,
-    /// The Service was removed.
-    pub(super) service_gone: bool,
+    /// The Service that was removed.
+    pub(super) removed_service: Option<String>,
     /// The logins that were published before were closed.
     pub(super) retired: bool,
     /// Whether the server answered, if it was asked.

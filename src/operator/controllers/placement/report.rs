@@ -66,7 +66,7 @@ pub(super) fn status(
             name: tenant.secret_name(),
         });
     }
-    if progress.service_gone {
+    if progress.removed_service.is_some() {
         status.service = None;
     }
     if let Some(made) = &progress.made {
@@ -74,6 +74,9 @@ pub(super) fn status(
     }
     if let Some(workloads) = &progress.workloads {
         status.workloads.clone_from(workloads);
+    }
+    if let Some(workloads) = &progress.other_workloads {
+        status.other_workloads.clone_from(workloads);
     }
     if let Some(copies) = &progress.copies {
         status.copies = data_copies(copies);

@@ -198,7 +198,7 @@ impl Target<'_> {
         verify::verify(&server, &plan, seat, (chosen, known), progress).await?;
         store.write(after, progress).await?;
         store.turn(progress).await?;
-        let names = watch(store.ctx, seat, (endpoint, published), progress).await;
+        let names = watch(store.ctx, seat, (*endpoint, *published), progress).await;
         Ok(Look::All(missing.or(names)))
     }
 

@@ -2,6 +2,7 @@
 //! longer selected.
 
 mod conclude;
+mod others;
 mod pace;
 mod pods;
 
@@ -33,6 +34,7 @@ use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
+use others::Gift;
 use pace::Selected;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
@@ -86,13 +88,19 @@ pub(super) async fn inject(
     }
     memory.scanned(&uid, generation);
     give(ctx, tenant, selected_ones, &origin, &mut seen, progress).await?;
+    let gift = Gift {
+        secret: &secret,
+        hash: &hash,
+        content,
+    };
+    others::inject((ctx, memory), tenant, &selections, &gift, &mut seen).await?;
     conclude::conclude(tenant, seen, progress);
     Ok(())
 }
 
 /// Takes back all that was injected for the placement.
 pub(super) async fn release_all(
-    ctx: &Ctx,
+    (ctx, memory): (&Ctx, &Memory),
     tenant: &TenantPlacement,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
@@ -101,7 +109,7 @@ pub(super) async fn release_all(
             give_back(ctx, tenant, kind, &workload, progress).await?;
         }
     }
-    Ok(())
+    others::release_all((ctx, memory), tenant, progress).await
 }
 
 const INJECTED: ConditionType = ConditionType::Injected;
@@ -135,12 +143,17 @@ fn selected(
     live: &DynamicObject,
 ) -> Option<Vec<String>> {
     let matches = |selection: &&Selection<'_>| {
-        selection.spec.kind == kind && selection.selector.matches(live.labels())
+        selection.spec.known() == Some(kind) && selection.selector.matches(live.labels())
     };
+    asked(selections.iter().filter(matches))
+}
+
+/// The containers that selections ask for, all when empty; nothing where there is no selection.
+fn asked<'a>(selections: impl Iterator<Item = &'a Selection<'a>>) -> Option<Vec<String>> {
     let mut containers = BTreeSet::new();
     let mut all = false;
     let mut any = false;
-    for selection in selections.iter().filter(matches) {
+    for selection in selections {
         any = true;
         all |= selection.spec.containers.is_empty();
         containers.extend(selection.spec.containers.iter().cloned());
@@ -160,7 +173,7 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
     tenant
         .workloads()
         .iter()
-        .any(|selection| selection.kind == kind)
+        .any(|selection| selection.known() == Some(kind))
         || status.into_iter().any(|workload| workload.kind == kind)
 }
 

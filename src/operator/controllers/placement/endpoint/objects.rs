@@ -73,8 +73,10 @@ pub(super) fn admit(live: &Live, uid: &str, epoch: Epoch) -> Result<(), Refusal>
     if let Some(foreign) = slices.iter().find(|slice| !is_ours(*slice, uid)) {
         return Err(Refusal::Slice(foreign.name_any()));
     }
-    let of_slices = slices.iter().filter_map(epoch);
-    let written = of_slices.chain(service.iter().filter_map(epoch)).max();
+    let of_slices = slices.iter().filter_map(written_under);
+    let written = of_slices
+        .chain(service.iter().filter_map(written_under))
+        .max();
     match written {
         Some(written) if written > epoch => Err(Refusal::Newer(written)),
         Some(_) | None => Ok(()),
@@ -202,7 +204,8 @@ fn labels(wanted: &Wanted) -> Value {
     json!({ key: value })
 }
 
-fn epoch(object: &impl Resource) -> Option<Epoch> {
+/// The epoch that an object was written under.
+fn written_under(object: &impl Resource) -> Option<Epoch> {
     let annotations = object.meta().annotations.as_ref()?;
     annotations.get(meta::EPOCH)?.parse().ok().map(Epoch)
 }
