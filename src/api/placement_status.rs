@@ -67,8 +67,8 @@ pub struct TenantPlacementStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"])
     )]
     pub workloads: Vec<WorkloadStatus>,
-    /// `otherWorkloads` are the selected workloads of kinds whose status does not tell how far their
-    /// pods are.
+    /// `otherWorkloads` are the selected workloads of kinds whose status does not tell how far
+    /// their pods are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

@@ -35,7 +35,7 @@ pub(super) fn slices(world: &World, service: &str) -> Vec<EndpointSlice> {
 
 pub(super) fn addresses(world: &World, service: &str) -> Vec<String> {
     let slices = slices(world, service).into_iter();
-    let endpoints = slices.flat_map(|slice| slice.endpoints);
+    let endpoints = slices.flat_map(|slice| slice.endpoints.unwrap_or_default());
     endpoints.flat_map(|one| one.addresses).collect()
 }
 
@@ -57,8 +57,8 @@ pub(super) fn named(
 ) -> bool {
     let slice = slices(world, service).remove(0);
     let port = slice.ports.unwrap()[0].port.unwrap();
-    let host = &slice.endpoints[0].addresses[0];
-    let server = server(host, u16::try_from(port).unwrap(), data).named(name);
+    let host = slice.endpoints.unwrap()[0].addresses[0].clone();
+    let server = server(&host, u16::try_from(port).unwrap(), data).named(name);
     log_in(world, &server, data)
 }
 

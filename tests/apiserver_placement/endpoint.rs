@@ -246,8 +246,10 @@ fn a_slice_edited_by_hand_is_put_back(world: &World) {
     let edited = json!({ "endpoints": [{ "addresses": ["10.77.9.9"] }] });
     let api = all_slices(world);
     let patch = Patch::Merge(&edited);
-    let edit = api.patch("fronted-db-rw-ipv4", &PatchParams::default(), &patch);
-    let _ = world.running.block_on(edit).unwrap();
+    let running = &world.running;
+    let _ = running
+        .block_on(api.patch("fronted-db-rw-ipv4", &PatchParams::default(), &patch))
+        .unwrap();
     world.poke("fronted", "edited");
     world.running.until("the slice is put back", SOON, || {
         (addresses(world, "fronted-db-rw") == [WEST]).then_some(())
@@ -269,8 +271,10 @@ fn a_slice_of_somebody_else_is_told(world: &World) {
     world.poke("fronted", "theirs");
     world.await_ready(SPACE, "fronted", "False", "ServiceOwnedByOther");
     let api = all_slices(world);
-    let gone = api.delete("theirs", &DeleteParams::default());
-    let _ = world.running.block_on(gone).unwrap();
+    let running = &world.running;
+    let _ = running
+        .block_on(api.delete("theirs", &DeleteParams::default()))
+        .unwrap();
     world.poke("fronted", "gone");
     world.await_ready(SPACE, "fronted", "True", "Placed");
 }

@@ -126,16 +126,13 @@ pub(super) fn any_kind_gets_the_secret_by_its_mapping(world: &World) {
     // What somebody else wrote in the same place is told, and left.
     let theirs = json!([{ "name": "DATABASE_URL", "value": "mine" }]);
     let taken = json!({ "spec": { "boxes": [{ "vars": theirs }] } });
-    let api = api(world, API_VERSION, "Machine");
-    let patched = api.patch("machine", &PatchParams::default(), &Patch::Merge(&taken));
-    let _ = world.running.block_on(patched).unwrap();
+    change(world, &taken);
     let message = lacks("FieldConflict");
     assert!(message.contains("DATABASE_URL"), "{message}");
     let vars = &spec(world, API_VERSION, "Machine", "machine")["boxes"][0]["vars"];
     assert_eq!(*vars, theirs);
     let own = json!({ "spec": { "boxes": [{ "vars": [{ "name": "MINE", "value": "1" }] }] } });
-    let patched = api.patch("machine", &PatchParams::default(), &Patch::Merge(&own));
-    let _ = world.running.block_on(patched).unwrap();
+    change(world, &own);
     world.await_condition(SPACE, "machine", UNKNOWN);
 
     end(world, "machine");
@@ -158,6 +155,14 @@ fn place(world: &World, name: &str, api_version: &str, kind: &str, more: &Value)
         "deletionProtection": false, "injection": injection,
     });
     world.apply(&tenant(name, &spec));
+}
+
+fn change(world: &World, patch: &Value) {
+    let (api, patch) = (api(world, API_VERSION, "Machine"), Patch::Merge(patch));
+    let running = &world.running;
+    let _ = running
+        .block_on(api.patch("machine", &PatchParams::default(), &patch))
+        .unwrap();
 }
 
 fn end(world: &World, name: &str) {

@@ -95,7 +95,7 @@ macro_rules! placement {
         InjectionComplete,
         /// Nothing is injected: `injection.mode` is `None`.
         InjectionOff,
-        /// All selected workloads carry the Secret; of some it is not known when their pods have it.
+        /// All selected workloads carry the Secret; when the pods of some have it is not known.
         RolloutUnknown,
         /// The API server serves no such kind in a namespace.
         WorkloadKindUnknown,

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod lasting;
+
 const CA: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 fn database() -> DatabaseName {
@@ -132,14 +134,6 @@ fn the_region_variables_name_the_home_and_the_header_names_who_serves() {
     let rendered = render(&without).unwrap();
     assert!(!rendered.data.contains_key("DATABASE_REGION"));
     assert!(!rendered.variables.contains("REGION_HEADER_VALUE"));
-    let lasting = Connection {
-        serving_key: None,
-        ..facts(&database, None)
-    };
-    let rendered = render(&lasting).unwrap();
-    assert_eq!(value(&rendered, "DATABASE_REGION"), "EU_WEST");
-    assert!(!rendered.data.contains_key("REGION_HEADER_NAME"));
-    assert!(!rendered.data.contains_key("REGION_HEADER_VALUE"));
 }
 
 #[test]

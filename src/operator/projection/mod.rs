@@ -1,5 +1,5 @@
-//! A Secret in a workload of any kind: what is added, where a kind keeps it, and how it is taken back.
-//! For service bindings and placements.
+//! A Secret in a workload of any kind: what is added, where a kind keeps it, and how it is taken
+//! back. For service bindings and placements.
 
 pub(crate) mod asked;
 pub(crate) mod decide;

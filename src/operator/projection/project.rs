@@ -269,8 +269,8 @@ fn volume(asked: &Asked, secret: &str) -> Value {
     json!({ "name": asked.names.volume(), "projected": { "sources": sources } })
 }
 
-/// A changed Secret reaches a folder by itself, and a variable only with a new pod. A placement says
-/// itself whether its pods are replaced.
+/// A changed Secret reaches a folder by itself, and a variable only with a new pod. A placement
+/// says itself whether its pods are replaced.
 fn annotations(wanted: &Wanted<'_>) -> Map<String, Value> {
     let asked = wanted.asked;
     let entries = asked.entries.iter();

@@ -87,10 +87,9 @@ impl Connector {
 fn other_name(error: &tokio_postgres::Error) -> Option<String> {
     let io = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
     let inner = io.get_ref()?.downcast_ref::<rustls::Error>()?;
-    let rustls::Error::InvalidCertificate(fact @ (NotValidForName | NotValidForNameContext { .. })) =
-        inner
-    else {
+    let rustls::Error::InvalidCertificate(fact) = inner else {
         return None;
     };
-    Some(fact.to_string())
+    let of_name = matches!(fact, NotValidForName | NotValidForNameContext { .. });
+    of_name.then(|| fact.to_string())
 }

@@ -152,6 +152,11 @@ pub(super) async fn look(
     };
     let mut aside = Progress::default();
     match found(ctx, tenant, (seat, server), name, &mut aside).await {
+        // What is not there is not made to be kept.
+        Ok(front) if front.live == Live::default() => {
+            progress.removed_service = Some(name.to_owned());
+            Ok(None)
+        }
         Ok(front) => Ok(Some(front)),
         // Nothing is published that needs it, so it keeps the tenant from nothing.
         Err(Halt::Stop(stop)) => {
@@ -248,7 +253,9 @@ impl Front {
         published: &Published,
         progress: &mut Progress,
     ) -> Result<(), Halt> {
-        if published.service.is_some() || is_used(tenant, progress) {
+        // What was turned in this pass is another version than the one that was read.
+        let used = published.service.is_some() || is_used(tenant, progress);
+        if used || self.differs() {
             return Ok(());
         }
         info!(service = self.name, "Removing the Service");

@@ -73,7 +73,7 @@ fn merged(mut before: Value, patch: &Value) -> Value {
     before
 }
 
-fn bound(before: &Value, plan: &Plan, template: &Template) -> Value {
+fn bound(before: &Value, plan: &Asked, template: &Template) -> Value {
     let decision = decide(&read(before), before, &wanted(plan, template));
     let Decision::Insert(patch) = &decision else {
         panic!("{decision:?}");
@@ -81,7 +81,7 @@ fn bound(before: &Value, plan: &Plan, template: &Template) -> Value {
     merged(before.clone(), patch)
 }
 
-fn unbound(before: &Value, plan: &Plan) -> Value {
+fn unbound(before: &Value, plan: &Asked) -> Value {
     let record = record(&read(before), &plan.names).unwrap();
     let mut after = merged(before.clone(), &take_back(before, &plan.names, &record));
     let metadata = after["metadata"].as_object_mut().unwrap();

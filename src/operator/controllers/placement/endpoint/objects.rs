@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 }
 
 /// What there is of that name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Live {
     pub(super) service: Option<Service>,
     /// All slices that say that they are of the Service.

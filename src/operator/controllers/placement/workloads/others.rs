@@ -32,7 +32,8 @@ pub(super) struct Gift<'a> {
 /// What keeps a kind from the Secret: for a person.
 type Trouble = (Reason, String);
 
-/// Gives every selected workload of other kinds what it must carry, and takes it back from the rest.
+/// Gives every selected workload of other kinds what it must carry, and takes it back from the
+/// rest.
 pub(super) async fn inject(
     (ctx, memory): (&Ctx, &Memory),
     tenant: &TenantPlacement,

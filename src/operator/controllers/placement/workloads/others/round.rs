@@ -255,6 +255,8 @@ async fn template(ctx: &Ctx, resource: &ApiResource) -> Result<Result<Template, 
     let api: Api<ClusterWorkloadResourceMapping> = Api::all(ctx.client.clone());
     let found = match ctx.call(api.get_opt(&name)).await {
         Ok(found) => found,
+        // Also where the definition of mappings is not installed.
+        Err(error) if error.is_not_found() => None,
         Err(error) => return Err(unread(&name, error)),
     };
     let chosen = mapping::choose(found.as_ref().map(|found| &found.spec), resource);
