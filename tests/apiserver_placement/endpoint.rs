@@ -20,6 +20,7 @@ use super::world::{EAST, SOON, SPACE, WEST, World, region, tenant};
 
 const HOST: &str = "fronted-db-rw.tenant-acme.svc";
 
+/// Faults: 61.
 #[test]
 fn a_service_leads_workloads_to_their_server() {
     let world = World::start();
@@ -53,7 +54,6 @@ fn a_service_leads_workloads_to_their_server() {
         .unwrap();
 }
 
-/// Faults: 61.
 fn a_certificate_that_lacks_the_name_is_refused(world: &World) {
     let spec = json!({
         "tenantID": "abroad", "region": "us-east", "connection": { "endpoint": "Service" },

@@ -168,7 +168,6 @@ impl<'a> Round<'a> {
             template: &template,
         };
         match insert::decide(live, &root, &wanted) {
-            Decision::Settled => {}
             Decision::Conflict { manager, field } => seen.conflict(&name, &field, &manager),
             Decision::Refused(fact) => {
                 return Ok(Err((Reason::InvalidMapping, format!("{name}: {fact}"))));
@@ -184,8 +183,8 @@ impl<'a> Round<'a> {
                 }
                 return Ok(written);
             }
-            // Only where an apply takes part.
-            Decision::Apply(_) | Decision::First(_) => {}
+            // The last two are answered only where an apply takes part.
+            Decision::Settled | Decision::Apply(_) | Decision::First(_) => {}
         }
         Ok(Ok(()))
     }
