@@ -21,8 +21,12 @@ mod adopted;
 mod capacity;
 #[path = "apiserver_placement/changed.rs"]
 mod changed;
+#[path = "apiserver_placement/clients.rs"]
+mod clients;
 #[path = "apiserver_placement/crowd.rs"]
 mod crowd;
+#[path = "apiserver_placement/endpoint.rs"]
+mod endpoint;
 #[path = "apiserver_placement/forged.rs"]
 mod forged;
 #[path = "apiserver_placement/gone.rs"]
@@ -33,6 +37,8 @@ mod immutable;
 mod injection;
 #[path = "apiserver_placement/inside.rs"]
 mod inside;
+#[path = "apiserver_placement/kinds.rs"]
+mod kinds;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/namespace.rs"]

@@ -52,7 +52,7 @@ fn uri(host: &str, port: u16, username: &str, password: &str) -> String {
         ca_pem: "",
         folder: "/run/db",
         home,
-        serving_key: "EU_WEST",
+        serving_key: Some("EU_WEST"),
         keys: None,
         region_env: true,
     });

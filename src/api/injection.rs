@@ -103,11 +103,15 @@ pub enum ReloadStrategy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSelector {
-    /// `apiVersion` of the workloads.
-    #[schemars(extend("enum" = ["apps/v1"]))]
+    /// `apiVersion` of the workloads, such as `apps/v1`.
+    #[schemars(length(min = 1, max = 317), regex(pattern = schema::API_VERSION))]
     pub api_version: String,
-    /// `kind` of the workloads.
-    pub kind: WorkloadKind,
+    /// `kind` of the workloads. Beside those of `apps/v1` any kind that has a pod template at
+    /// `.spec.template`, `CronJob` of `batch/v1`, and any for which a
+    /// `ClusterWorkloadResourceMapping` (servicebinding.io) says where its containers and volumes
+    /// are. The rights on kinds that are not of Kubernetes itself are yours to give.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::KIND))]
+    pub kind: String,
     /// `selector` matches the labels of the workload itself, not those of its pods.
     #[schemars(schema_with = "schema::label_selector")]
     pub selector: LabelSelector,
@@ -118,7 +122,7 @@ pub struct WorkloadSelector {
     pub containers: Vec<String>,
 }
 
-/// A kind of workload that has a pod template.
+/// A kind of workload whose status tells how far its pods are.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -170,6 +174,19 @@ impl TenantPlacement {
         let injection = self.spec.injection.as_ref();
         let given = injection.and_then(|injection| injection.mount_path.clone());
         given.unwrap_or_else(|| format!("/var/run/secrets/domicile/{}", self.secret_name()))
+    }
+}
+
+impl WorkloadSelector {
+    /// The kind, if it is one whose status tells how far its pods are.
+    pub fn known(&self) -> Option<WorkloadKind> {
+        let all = [
+            WorkloadKind::Deployment,
+            WorkloadKind::StatefulSet,
+            WorkloadKind::DaemonSet,
+        ];
+        let known = all.into_iter().find(|kind| kind.as_str() == self.kind);
+        known.filter(|_| self.api_version == "apps/v1")
     }
 }
 

@@ -36,7 +36,8 @@ pub const RECONCILE_AT: &str = "domicile.dev/reconcile-at";
 /// Annotation on a `TenantPlacement`: a new value asks for a rotation of its credentials.
 pub const ROTATE_AT: &str = "domicile.dev/rotate-at";
 
-/// Annotation on a Secret: the UID of the `TenantPlacement` that it belongs to.
+/// Annotation on a Secret, a Service or its slice: the UID of the `TenantPlacement` that it belongs
+/// to.
 pub const OWNER_UID: &str = "domicile.dev/owner-uid";
 
 /// Annotation on a Secret in the cluster of a Region: its name.
@@ -49,7 +50,7 @@ pub const DUMP_OF: &str = "domicile.dev/dump-of";
 /// its copies may stay in. Asked for where a Region has no cluster of its own.
 pub const DUMP_JURISDICTIONS: &str = "domicile.dev/jurisdictions";
 
-/// Annotation on a Secret: the epoch of the server whose credentials it carries.
+/// Annotation on a Secret, a Service or its slice: the epoch of the server that it leads to.
 pub const EPOCH: &str = "domicile.dev/epoch";
 
 /// Annotation on a Lease: the record of a write lease or a promise.
@@ -65,7 +66,7 @@ pub const SECRET_ORIGIN: &str = "domicile.dev/secret-origin";
 /// Annotation on a Secret: when its content last changed.
 pub const PUBLISHED_AT: &str = "domicile.dev/published-at";
 
-/// Label on Secrets: the name of the `TenantPlacement`.
+/// Label on Secrets and Services: the name of the `TenantPlacement`.
 pub const PLACEMENT_LABEL: &str = "domicile.dev/placement";
 
 /// Label on a `FailoverOperation`: who started it, see [`TRIGGER_AUTOMATIC`].
@@ -92,6 +93,8 @@ pub mod manager {
     pub const FAILOVER: &str = "domicile-failover";
     /// Tenants' Secrets.
     pub const SECRET: &str = "domicile-secret";
+    /// Tenants' Services and their slices.
+    pub const ENDPOINT: &str = "domicile-endpoint";
     /// Environment and template annotation of tenants' workloads; never forced.
     pub const INJECT: &str = "domicile-inject";
     /// Status and finalizer of `ServiceBinding`. What a binding adds to workloads has a manager of

@@ -165,11 +165,21 @@ pub enum ReclaimPolicy {
 /// The shape of the Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "self.endpoint != 'Service' || oldSelf.endpoint != 'Service' || \
+     (has(self.secretName) == has(oldSelf.secretName) && \
+     (!has(self.secretName) || self.secretName == oldSelf.secretName))",
+    "`connection.secretName` must not change while `connection.endpoint` is `Service`, whose name \
+     comes from it; change to `Direct` first",
+)])))]
 pub struct ConnectionSpec {
     /// `secretName` is the name of the Secret; the placement's name and `-db` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub secret_name: Option<String>,
+    /// `endpoint` says under which name workloads reach the database server. When it changes,
+    /// workloads roll once.
+    pub endpoint: EndpointKind,
     /// `keys` are added to the Service Binding keys: names and values are templates. For the role
     /// `rw`, and any other of `roles`: `{{ rw.host }}`, `{{ rw.port }}`, `{{ rw.database }}`,
     /// `{{ rw.username }}`, `{{ rw.password }}`; with login and `sslmode=require` `{{ rw.uri }}`
@@ -189,12 +199,28 @@ pub struct ConnectionSpec {
     pub include: Vec<Include>,
 }
 
+/// The name under which workloads reach the database server.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum EndpointKind {
+    /// The server's own: a failover changes the Secret, and workloads roll.
+    #[default]
+    Direct,
+    /// That of a Service, `<secret>-rw`, in the placement's namespace: a failover turns the Service
+    /// and leaves the Secret and the workloads alone. The certificates of all servers that may take
+    /// over must carry `<secret>-rw.<namespace>.svc`, or `*.<namespace>.svc`. The Secret tells
+    /// nothing that a failover changes, so `RegionEnv` has no region header.
+    Service,
+}
+
 /// A group of Secret keys.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Include {
-    /// The region's name, and the header that tells it to others.
+    /// The home region's name, and the header that tells others which region serves; with
+    /// `endpoint: Service` the name alone.
     RegionEnv,
 }
 
@@ -205,6 +231,11 @@ impl TenantPlacement {
             Some(name) => DatabaseName::parse(name),
             None => DatabaseName::for_tenant(&self.spec.tenant_id),
         }
+    }
+
+    /// The name under which workloads are to reach the server.
+    pub fn endpoint(&self) -> EndpointKind {
+        self.spec.connection.endpoint
     }
 
     /// The name of the Secret: the given one, or the placement's name and `-db`.
@@ -218,6 +249,7 @@ impl Default for ConnectionSpec {
     fn default() -> Self {
         Self {
             secret_name: None,
+            endpoint: EndpointKind::Direct,
             keys: None,
             include: vec![Include::RegionEnv],
         }

@@ -46,13 +46,18 @@ pub struct TenantPlacementStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
     pub server: Option<String>,
-    /// `epoch` of the write authority that the Secret was written under.
+    /// `epoch` of the write authority under which the Secret, or its Service, points there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = schema::MAX_EXACT))]
     pub epoch: Option<i64>,
     /// `connection` is where the Secret points, without what is secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionStatus>,
+    /// `service` is the Service that leads to the server: made, or about to be, and not yet
+    /// removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub service: Option<String>,
     /// `credentials` tells which login is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
@@ -71,6 +76,17 @@ pub struct TenantPlacementStatus {
         extend("x-kubernetes-list-type" = "atomic")
     )]
     pub workloads: Vec<WorkloadStatus>,
+    /// `otherWorkloads` are the selected workloads of kinds whose status does not tell how far
+    /// their pods are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["apiVersion", "kind", "name"]
+        )
+    )]
+    pub other_workloads: Vec<OtherWorkload>,
     /// `copies` are all servers that hold the tenant's data, the backups of them, and the clusters
     /// of regions that hold its Secret, or may: an entry is there before the Secret, and as long as
     /// that may be.
@@ -97,10 +113,10 @@ pub struct Binding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionStatus {
-    /// `host` of the server.
+    /// `host` that the Secret tells: of the server, or of its Service.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
     pub host: String,
-    /// `port` of the server.
+    /// `port` that the Secret tells.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// `database` of the tenant.
@@ -157,6 +173,26 @@ pub struct WorkloadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub since: Option<Timestamp>,
+}
+
+/// One workload of a kind whose status does not tell how far its pods are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherWorkload {
+    /// `apiVersion` of the workload.
+    #[schemars(length(min = 1, max = 317), regex(pattern = schema::API_VERSION))]
+    pub api_version: String,
+    /// `kind` of the workload.
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::KIND))]
+    pub kind: String,
+    /// `name` of the workload.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub name: String,
+    /// `observedHash` is the hash of the Secret that its pod template carries; absent before it
+    /// has the Secret, and where a changed Secret restarts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = schema::HEX))]
+    pub observed_hash: Option<String>,
 }
 
 /// One place that holds the tenant's data, or the way to it.

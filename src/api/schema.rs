@@ -13,6 +13,13 @@ pub(crate) const DNS_LABEL: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 pub(crate) const DNS_SUBDOMAIN: &str =
     "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 
+/// A version, or a group and a version.
+pub(crate) const API_VERSION: &str =
+    "^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?v[0-9][a-z0-9]*$";
+
+/// A kind.
+pub(crate) const KIND: &str = "^[A-Z][A-Za-z0-9]*$";
+
 /// A host name or an IP address.
 pub(crate) const HOST: &str = "^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$";
 

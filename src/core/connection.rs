@@ -51,8 +51,9 @@ pub struct Connection<'a> {
     /// The tenant's home: what `region.*` means in templates and `DATABASE_REGION`. It does not
     /// change when the tenant moves, so no variable of a workload changes its name.
     pub home: Home<'a>,
-    /// `spec.key` of the region that serves now, the value of the region header.
-    pub serving_key: &'a str,
+    /// `spec.key` of the region that serves now, the value of the region header; absent where the
+    /// Secret does not tell it, since it must stay the same when the tenant moves.
+    pub serving_key: Option<&'a str>,
     /// `spec.connection.keys`; when absent, the default keys for the logins that there are.
     pub keys: Option<&'a BTreeMap<String, String>>,
     /// Whether `spec.connection.include` has `RegionEnv`.
@@ -268,12 +269,13 @@ fn binding_keys(facts: &Connection<'_>) -> BTreeMap<String, Sensitive> {
     data
 }
 
-fn region_variables<'a>(facts: &Connection<'a>) -> [(&'static str, &'a str); 3] {
-    [
-        ("DATABASE_REGION", facts.home.key),
-        ("REGION_HEADER_NAME", REGION_HEADER),
-        ("REGION_HEADER_VALUE", facts.serving_key),
-    ]
+fn region_variables<'a>(facts: &Connection<'a>) -> Vec<(&'static str, &'a str)> {
+    let mut variables = vec![("DATABASE_REGION", facts.home.key)];
+    if let Some(serving_key) = facts.serving_key {
+        variables.push(("REGION_HEADER_NAME", REGION_HEADER));
+        variables.push(("REGION_HEADER_VALUE", serving_key));
+    }
+    variables
 }
 
 fn template_variables(facts: &Connection<'_>) -> template::Variables {

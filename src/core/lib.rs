@@ -4,6 +4,7 @@ pub mod admin;
 pub mod agent;
 pub mod binding;
 pub mod connection;
+pub mod endpoint;
 pub mod facts;
 pub mod failover;
 pub mod health;

@@ -13,6 +13,7 @@ pub mod leases;
 pub mod orphans;
 pub mod outlines;
 pub mod probes;
+mod projection;
 pub mod rbac;
 pub mod run;
 pub mod servers;

@@ -150,6 +150,20 @@ const RULES: &[Rule] = &[
     Rule {
         scope: Scope::Tenant,
         group: "",
+        resources: &["services"],
+        verbs: &["create", "delete", "get", "patch"],
+        why: "give a tenant's server a name that stays, by name",
+    },
+    Rule {
+        scope: Scope::Tenant,
+        group: "discovery.k8s.io",
+        resources: &["endpointslices"],
+        verbs: &["create", "delete", "list", "patch"],
+        why: "turn that name to another server",
+    },
+    Rule {
+        scope: Scope::Tenant,
+        group: "",
         resources: &["pods"],
         verbs: &["list"],
         why: "know which pods started before the credentials changed",

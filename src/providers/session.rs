@@ -17,8 +17,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{LOGGING_IN, ProviderError};
 
+mod names;
 mod startup;
 
+use names::Tls;
 use startup::options;
 pub(crate) use startup::{HELD_UP, Hosted};
 
@@ -70,7 +72,7 @@ pub(crate) struct Connector {
     pub(crate) name: String,
     host: String,
     port: u16,
-    tls: MakeRustlsConnect,
+    tls: Tls,
 }
 
 impl Connector {
@@ -100,7 +102,7 @@ impl Connector {
             name,
             host,
             port,
-            tls: MakeRustlsConnect::new(config),
+            tls: Tls::new(MakeRustlsConnect::new(config)),
         })
     }
 

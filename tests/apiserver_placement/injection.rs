@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
-use super::{reload, waves};
+use super::{kinds, reload, waves};
 
 pub(super) const COMPLETE: (ConditionType, &str, &str) =
     (ConditionType::Injected, "True", "InjectionComplete");
@@ -23,6 +23,8 @@ fn workloads_get_the_secret_as_the_placement_says() {
     no_mode_leaves_anything_behind(&world);
     a_volume_and_a_mount_of_somebody_else_are_left_alone(&world);
     an_init_container_gets_the_secret_when_it_is_named(&world);
+    kinds::a_cron_job_gets_the_secret(&world);
+    kinds::any_kind_gets_the_secret_by_its_mapping(&world);
     waves::workloads_roll_in_waves(&mut world);
     reload::what_restarts_nothing_tells_who_has_the_old_secret(&world);
 }

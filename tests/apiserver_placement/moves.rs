@@ -13,7 +13,7 @@ use serde_json::json;
 use super::world::{SOON, SPACE, World, deployment, region, tenant};
 use super::{changed, reading};
 
-const CENTRAL: &str = "10.77.0.2";
+pub(super) const CENTRAL: &str = "10.77.0.2";
 const MOVE: Duration = Duration::from_mins(2);
 
 /// Faults: 89, 92.
@@ -263,7 +263,7 @@ fn serves(
     data
 }
 
-fn operate(world: &World, name: &str, type_: &str, target: &str) {
+pub(super) fn operate(world: &World, name: &str, type_: &str, target: &str) {
     begin(world, name, type_, target);
     ends(world, name);
 }
@@ -295,7 +295,7 @@ fn ends(world: &World, name: &str) {
         });
 }
 
-fn policy_status(world: &World) -> domicile_api::FailoverPolicyStatus {
+pub(super) fn policy_status(world: &World) -> domicile_api::FailoverPolicyStatus {
     let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
     world
         .running
@@ -305,7 +305,7 @@ fn policy_status(world: &World) -> domicile_api::FailoverPolicyStatus {
         .unwrap_or_default()
 }
 
-fn policy() -> serde_json::Value {
+pub(super) fn policy() -> serde_json::Value {
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
         "metadata": { "name": "eu" },

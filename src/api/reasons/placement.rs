@@ -89,12 +89,26 @@ macro_rules! placement {
         PasswordInvalid,
         /// The Secret exists and belongs to someone else.
         SecretOwnedByOther,
+        /// The Service, or a slice of it, exists and belongs to someone else.
+        ServiceOwnedByOther,
+        /// The certificate of a server lacks the name under which workloads would reach it.
+        CertificateLacksName,
+        /// `connection.endpoint` cannot be had for this placement; the message says why.
+        EndpointUnsuited,
         /// A template in `connection.keys` cannot be rendered.
         InvalidTemplate,
         /// All selected workloads carry the variables and have rolled.
         InjectionComplete,
         /// Nothing is injected: `injection.mode` is `None`.
         InjectionOff,
+        /// All selected workloads carry the Secret; when the pods of some have it is not known.
+        RolloutUnknown,
+        /// The API server serves no such kind in a namespace.
+        WorkloadKindUnknown,
+        /// The mapping of a kind cannot be read, or does not fit a workload.
+        InvalidMapping,
+        /// The operator may not list or change workloads of a kind.
+        WorkloadForbidden,
         /// Pods still run with an older Secret, and `reload.strategy` restarts nothing.
         RestartPending,
         /// Workloads are rolling.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod places;
+mod region;
 
 const CA: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
@@ -38,7 +39,7 @@ fn facts<'a>(
             key: "EU_WEST",
             jurisdiction: "EU",
         },
-        serving_key: "EU_CENTRAL",
+        serving_key: Some("EU_CENTRAL"),
         keys,
         region_env: true,
     }
@@ -120,22 +121,6 @@ fn the_service_binding_keys_are_complete() {
         value(&rendered, "uri-ro"),
         value(&rendered, "DATABASE_REPLICA_URL")
     );
-}
-
-#[test]
-fn the_region_variables_name_the_home_and_the_header_names_who_serves() {
-    let database = database();
-    let rendered = render(&facts(&database, None)).unwrap();
-    assert_eq!(value(&rendered, "DATABASE_REGION"), "EU_WEST");
-    assert_eq!(value(&rendered, "REGION_HEADER_NAME"), "X-Region");
-    assert_eq!(value(&rendered, "REGION_HEADER_VALUE"), "EU_CENTRAL");
-    let without = Connection {
-        region_env: false,
-        ..facts(&database, None)
-    };
-    let rendered = render(&without).unwrap();
-    assert!(!rendered.data.contains_key("DATABASE_REGION"));
-    assert!(!rendered.variables.contains("REGION_HEADER_VALUE"));
 }
 
 #[test]

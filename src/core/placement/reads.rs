@@ -52,6 +52,8 @@ pub enum NoReplica {
     NoneListed,
     /// The law of its region is not allowed: no tenant is led to more of it than must be.
     NotAllowed,
+    /// A Service leads the tenant, and its name is that of the server that takes the writes.
+    Service,
     /// The server is suspected or moves: nothing is changed for its readers now.
     Unsettled,
     /// None of them may be read from.
@@ -107,6 +109,9 @@ impl Reads {
                 "the jurisdiction of {server} is not in `spec.allowedJurisdictions`; no replica \
                  there is read from"
             ),
+            Self::Primary(NoReplica::Service) => {
+                format!("`spec.connection.endpoint` is Service, whose name leads to {server} alone")
+            }
             Self::Primary(NoReplica::Unsettled) => format!(
                 "{server} is suspected or moves; a replica is looked for when it has come to rest"
             ),

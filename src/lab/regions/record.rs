@@ -61,6 +61,21 @@ struct Stored {
     trust: String,
 }
 
+/// What the certificate of a region's server carries. The address in hexadecimal is a name for
+/// everybody but a resolver, which needs no DNS for it. `us-east` stands for a server whose
+/// certificate nobody prepared for Services.
+fn names(region: &Region) -> Vec<String> {
+    let mut names = vec![
+        region.address.to_string(),
+        format!("0x{:08x}", region.address.to_bits()),
+        format!("{}.db.lab.test", region.name),
+    ];
+    if region.peer().is_some() {
+        names.push("*.tenant-acme.svc".to_owned());
+    }
+    names
+}
+
 impl Secrets {
     /// New authorities, certificates, and passwords. Regions of one group share the passwords
     /// and trust each other's authority; no other region does.
@@ -82,11 +97,8 @@ impl Secrets {
                 .get(group)
                 .cloned()
                 .ok_or_else(|| absent(region))?;
-            let names = [
-                region.address.to_string(),
-                format!("{}.db.lab.test", region.name),
-            ];
-            let names = names.each_ref().map(String::as_str);
+            let names = names(region);
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let (cert, key) = authority.issue(region.name, None, &names, &[Usage::Server])?;
             let peer = region.peer().and_then(|peer| authorities.get(peer.name));
             let trust = [Some(authority), peer]

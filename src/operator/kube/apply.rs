@@ -46,6 +46,25 @@ where
         .await
 }
 
+/// Merges `patch` into the object `name` under `manager`.
+pub async fn merge<K>(
+    ctx: &Ctx,
+    api: &Api<K>,
+    name: &str,
+    manager: &str,
+    patch: &(impl Serialize + Debug),
+) -> Result<K, CallError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let parameters = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
+    ctx.call(api.patch(name, &parameters, &Patch::Merge(patch)))
+        .await
+}
+
 /// The fields that an apply was refused for, when it was refused for that.
 pub fn conflicts(error: &CallError) -> Vec<FieldConflict> {
     let Some(details) = error.status().and_then(|status| status.details.as_ref()) else {

@@ -80,6 +80,36 @@ impl Generic {
         }
     }
 
+    /// The same server, whose certificate must carry this name instead of that of its address: as
+    /// a client meets it that reaches it under another name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self {
+            connector: self.connector.named(name),
+            ..self.clone()
+        }
+    }
+
+    /// Logs in as a client that knows the server by this name. Answers what the certificate says
+    /// where it does not carry the name, and nothing where it does.
+    ///
+    /// # Errors
+    /// Whatever else keeps the login from working.
+    pub async fn lacks_name(&self, name: &str) -> Result<Option<String>, ProviderError> {
+        let who = Identity {
+            database: MAINTENANCE_DATABASE,
+            username: &self.username,
+            password: &self.password,
+            role: Some("none"),
+            local_commit: true,
+            hosted: None,
+        };
+        let connector = self.connector.named(name);
+        connector
+            .lacks_name(&who, self.limit, self.deadline())
+            .await
+    }
+
     /// `host:port`, as in messages.
     pub fn server(&self) -> &str {
         &self.connector.name

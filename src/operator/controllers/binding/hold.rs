@@ -11,8 +11,8 @@ use serde_json::json;
 use tracing::info;
 
 use super::error::BindingError;
-use super::kinds::Kind;
 use crate::context::Ctx;
+use crate::projection::kinds::Kind;
 
 /// Whether workloads may carry the binding.
 pub(super) fn is_held(binding: &ServiceBinding) -> bool {

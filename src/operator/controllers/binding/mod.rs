@@ -13,25 +13,20 @@ use tracing::info;
 use crate::context::Ctx;
 use crate::controllers::{LONGEST_WAIT, Work, drive};
 use crate::kube::events::Severity;
+use crate::projection::kinds::Kinds;
 use crate::service_bindings::Definitions;
 use crate::settings::ServiceBindings;
 
-mod decide;
 mod error;
 mod hold;
-mod insert;
-mod kinds;
-mod mapping;
-mod places;
-mod plan;
-mod project;
+pub(crate) mod plan;
 mod report;
 mod service;
 mod watches;
 mod workloads;
 
 use error::BindingError;
-use kinds::Kinds;
+
 use plan::Plan;
 use report::{Finding, Verdict};
 use watches::Watches;
@@ -125,7 +120,7 @@ async fn bind(
     let mut left = Vec::new();
     for kind in &before {
         let present = *kind == plan.kind;
-        if present || !workloads::release(ctx, state, &namespace, kind, &plan.names).await? {
+        if present || !workloads::release(ctx, state, &namespace, kind, &plan.asked.names).await? {
             left.push(kind.clone());
         }
     }

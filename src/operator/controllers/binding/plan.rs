@@ -7,17 +7,14 @@ use domicile_core::binding::{self, Names};
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 
-use super::kinds::Kind;
+use crate::projection::kinds::Kind;
+use crate::projection::{Asked, Mount};
 
 /// What a binding asks for.
 #[derive(Debug)]
-pub(super) struct Plan {
-    /// The names of what it adds.
-    pub(super) names: Names,
-    /// The folder that the Secret is seen in.
-    pub(super) folder: String,
-    /// Entries of the Secret that other texts take the place of.
-    pub(super) entries: Vec<(&'static str, String)>,
+pub(crate) struct Plan {
+    /// What it adds to workloads.
+    pub(crate) asked: Asked,
     /// The service.
     pub(super) service: ServiceReference,
     /// Its kind.
@@ -26,10 +23,6 @@ pub(super) struct Plan {
     pub(super) kind: Kind,
     /// Which of them.
     pub(super) selection: Selection,
-    /// The containers that are bound; all when absent.
-    pub(super) containers: Option<BTreeSet<String>>,
-    /// The variables.
-    pub(super) env: Vec<EnvMapping>,
 }
 
 /// Which workloads.
@@ -52,7 +45,7 @@ impl Selection {
 }
 
 /// Reads a binding, or says which field cannot be obeyed.
-pub(super) fn read(binding: &ServiceBinding) -> Result<Plan, String> {
+pub(crate) fn read(binding: &ServiceBinding) -> Result<Plan, String> {
     let spec = &binding.spec;
     let folder = spec.name.clone().filter(|name| !name.is_empty());
     let folder = folder.unwrap_or_else(|| binding.name_any());
@@ -67,15 +60,17 @@ pub(super) fn read(binding: &ServiceBinding) -> Result<Plan, String> {
         .map_err(|fact| format!("`spec.service.apiVersion`: {fact}"))?;
     let containers = spec.workload.containers.clone();
     Ok(Plan {
-        names: Names::of(&binding.uid().unwrap_or_default()),
-        folder,
-        entries: entries(binding),
+        asked: Asked {
+            names: Names::of(&binding.uid().unwrap_or_default()),
+            mount: Mount::BelowRoot(folder),
+            entries: entries(binding),
+            containers: containers.map(|names| names.into_iter().collect()),
+            env: variables(&spec.env)?,
+        },
         service: spec.service.clone(),
         service_kind,
         kind,
         selection: selection(binding)?,
-        containers: containers.map(|names| names.into_iter().collect()),
-        env: variables(&spec.env)?,
     })
 }
 
@@ -162,13 +157,14 @@ mod tests {
     fn a_binding_is_called_as_it_says_or_as_it_is() {
         let workload = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "api" });
         let mut spec = spec(&workload);
-        assert_eq!(read(&binding(&spec)).unwrap().folder, "db");
+        let below = |name: &str| Mount::BelowRoot(name.to_owned());
+        assert_eq!(read(&binding(&spec)).unwrap().asked.mount, below("db"));
         spec["name"] = json!("account");
         spec["type"] = json!("postgres");
         spec["provider"] = json!("");
         let plan = read(&binding(&spec)).unwrap();
-        assert_eq!(plan.folder, "account");
-        assert_eq!(plan.entries, [("type", "postgres".to_owned())]);
+        assert_eq!(plan.asked.mount, below("account"));
+        assert_eq!(plan.asked.entries, [("type", "postgres".to_owned())]);
     }
 
     #[test]

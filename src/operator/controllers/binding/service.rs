@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::error::BindingError;
-use super::kinds::{self, NoKind};
 use super::plan::Plan;
 use super::report::Finding;
 use super::{State, not_allowed};
 use crate::context::Ctx;
+use crate::projection::kinds::{self, NoKind};
 
 /// The Secret that a service tells.
 #[derive(Debug)]

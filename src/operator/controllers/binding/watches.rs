@@ -14,10 +14,10 @@ use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::kinds::Kind;
 use crate::context::Ctx;
 use crate::kube::client::WATCH_SECONDS;
 use crate::kube::wake::Key;
+use crate::projection::kinds::Kind;
 
 /// Most watches at once; what does not fit is looked at now and then.
 const LIMIT: usize = 512;

@@ -5,24 +5,22 @@ use std::sync::Arc;
 
 use domicile_api::service_binding::{BindingReason, ServiceBinding};
 use domicile_core::binding::Names;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, ResourceExt};
-use serde_json::Value;
 use tracing::info;
 
-use super::decide::{self, Decision};
 use super::error::BindingError;
-use super::kinds::{self, Kind, NoKind};
-use super::mapping::{self, Template};
 use super::plan::{Plan, Selection};
-use super::project::Wanted;
 use super::report::Finding;
 use super::service::Found;
 use super::{State, hold, not_allowed};
 use crate::context::Ctx;
 use crate::kube::apply::{self, Ownership};
-use crate::kube::client::CallError;
 use crate::kube::pages;
+use crate::projection::decide::{self, Decision};
+use crate::projection::kinds::{self, Kind, NoKind};
+use crate::projection::mapping::{self, Template};
+use crate::projection::project::Wanted;
 
 /// What became of the workloads.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ pub(super) async fn bind(
         ctx,
         api: &api,
         resource: &resource,
-        names: &plan.names,
+        names: &plan.asked.names,
         tally: Tally::default(),
     };
     for one in present(&live) {
@@ -81,7 +79,7 @@ pub(super) async fn bind(
         round.tally.meant += 1;
         let Some(found) = found else { continue };
         let wanted = Wanted {
-            plan,
+            asked: &plan.asked,
             secret: &found.secret,
             hash: found.hash.as_deref(),
             template: &template,
@@ -245,7 +243,9 @@ impl Round<'_> {
                 let respect = Ownership::Respect;
                 apply::apply(self.ctx, self.api, &name, &manager, respect, document).await
             }
-            Decision::Insert(patch) => merge(self.ctx, self.api, &name, &manager, patch).await,
+            Decision::Insert(patch) => {
+                apply::merge(self.ctx, self.api, &name, &manager, patch).await
+            }
             Decision::Settled
             | Decision::First(_)
             | Decision::Conflict { .. }
@@ -320,19 +320,4 @@ fn conclude(plan: &Plan, namespace: &str, tally: Tally, secret: bool) -> Finding
 fn present(live: &[DynamicObject]) -> impl Iterator<Item = &DynamicObject> {
     let stays = |one: &&DynamicObject| one.metadata.deletion_timestamp.is_none();
     live.iter().filter(stays)
-}
-
-async fn merge(
-    ctx: &Ctx,
-    api: &Api<DynamicObject>,
-    name: &str,
-    manager: &str,
-    patch: &Value,
-) -> Result<DynamicObject, CallError> {
-    let parameters = PatchParams {
-        field_manager: Some(manager.to_owned()),
-        ..PatchParams::default()
-    };
-    ctx.call(api.patch(name, &parameters, &Patch::Merge(patch)))
-        .await
 }

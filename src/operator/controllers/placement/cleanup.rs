@@ -14,11 +14,12 @@ use serde_json::json;
 use tracing::info;
 
 use super::error::{Halt, PlacementError};
+use super::memory::Memory;
 use super::observe::{Seat, answers, recorded, seat};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::serve::{namespace, turn};
-use super::{database, parting, workloads};
+use super::{database, endpoint, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
@@ -88,12 +89,12 @@ pub(super) async fn release(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), P
 
 /// Drops database and roles, takes the variables back and deletes the Secret.
 pub(super) async fn drop_all(
-    ctx: &Ctx,
+    (ctx, memory): (&Ctx, &Memory),
     tenant: &TenantPlacement,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     drop_database(ctx, tenant, progress).await?;
-    match withdraw(&Place::hub(ctx, tenant), progress).await {
+    match undo((ctx, memory), tenant, progress).await {
         // The deletion of a namespace takes the operator's rights in it, too: waiting for them
         // would keep both for ever. The login that the Secret tells is gone already.
         Err(Halt::Stop(stop)) if stop.reason == Reason::NamespaceNotOnboarded => {
@@ -107,6 +108,17 @@ pub(super) async fn drop_all(
         }
         other => other,
     }
+}
+
+/// Takes back, in the hub, all that leads to the database.
+async fn undo(
+    (ctx, memory): (&Ctx, &Memory),
+    tenant: &TenantPlacement,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    workloads::release_others((ctx, memory), tenant, progress).await?;
+    withdraw(&Place::hub(ctx, tenant), progress).await?;
+    endpoint::release(ctx, tenant).await
 }
 
 /// Closes the logins before a rotation, which were to be closed at the end of their overlap.

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 mod items;
 mod owned;
 
-use items::{Container, Items, List, holds};
+pub(super) use items::holds;
+use items::{Container, Items, List};
 use owned::{Owned, manager_of, owned};
 
 /// What a workload of a placement must carry.

@@ -13,6 +13,7 @@ use domicile_core::time::Mono;
 
 use super::regional::Regional;
 use super::room::Promises;
+use crate::projection::kinds::Kinds;
 
 /// Most tenants that are remembered; beyond it everything is looked at anew.
 const LIMIT: usize = 65_536;
@@ -54,6 +55,8 @@ pub(super) struct Memory {
     pub(super) promises: Promises,
     /// What is brought to the clusters of regions.
     pub(super) regional: Regional,
+    /// What kinds are called.
+    pub(super) kinds: Kinds,
     tenants: Mutex<BTreeMap<String, Remembered>>,
 }
 

@@ -19,6 +19,7 @@ mod adoption;
 mod choose;
 mod cleanup;
 mod database;
+mod endpoint;
 mod error;
 mod external;
 mod inject;
@@ -127,7 +128,7 @@ async fn end(
             Err(Stop::new(Until::Person, Reason::DeletionProtected, message).into())
         }
         Deletion::Drop => {
-            let dropped = cleanup::drop_all(ctx, tenant, progress).await;
+            let dropped = cleanup::drop_all((ctx, memory), tenant, progress).await;
             // Nothing is brought anywhere for what is being deleted.
             progress.clusters = None;
             dropped?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
 use domicile_api::convert::policy_view;
 use domicile_api::placement::TenantPlacement;
+use domicile_api::policy::PromotionRule;
 use domicile_core::facts::Epoch;
 use domicile_core::failover::State;
 use domicile_core::health::Verdict;
@@ -36,6 +37,9 @@ pub(super) struct Seat {
     pub(super) state: Option<RegionState>,
     /// The server that the tenant has its place on.
     pub(super) place: ServerId,
+    /// All servers that may ever serve the tenant, that one first, in an order that no move
+    /// changes.
+    pub(super) servers: Vec<ServerId>,
     /// The extensions that tenants of that server may ask for.
     pub(super) listed: BTreeSet<String>,
     pub(super) epoch: Epoch,
@@ -118,6 +122,7 @@ pub(super) fn seat(
         active_key: key_of(ctx, &active.region)?,
         state: map.regions.get(&active.region).map(|region| region.state),
         listed: listed.unwrap_or_default(),
+        servers: servers(ctx, policy, (&server, &active)),
         place: server,
         active,
         epoch,
@@ -132,6 +137,26 @@ pub(super) fn seat(
 fn guard(policy: &PolicyView) -> Option<(String, Epoch)> {
     let machine = policy.machine.as_ref()?;
     Some((policy.name.clone(), machine.epoch))
+}
+
+/// The servers that may serve the tenant: its own, and those that a move may lead to.
+fn servers(
+    ctx: &Ctx,
+    policy: Option<&PolicyView>,
+    (place, active): (&ServerId, &ServerId),
+) -> Vec<ServerId> {
+    let live = policy.and_then(|policy| ctx.stores.policies.get(&policy.name));
+    let standbys = live.iter().flat_map(|policy| &policy.spec.standbys);
+    let willing = standbys.filter(|standby| standby.promotion != PromotionRule::MustNot);
+    let willing = willing.map(|standby| ServerId::new(&standby.region, &standby.server));
+    let primary = policy.map(|policy| policy.primary.clone());
+    let mut servers = vec![place.clone()];
+    for server in primary.into_iter().chain(willing).chain([active.clone()]) {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    servers
 }
 
 /// Returns once the tenants of the server are being moved: under a newer epoch than the seat's.

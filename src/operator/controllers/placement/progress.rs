@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
-use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, WorkloadStatus};
+use domicile_api::placement_status::{
+    ConnectionStatus, DatabaseStatus, OtherWorkload, WorkloadStatus,
+};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::{Copies, Copy};
@@ -57,6 +59,9 @@ pub(super) struct Served {
     pub(super) epoch: Epoch,
     pub(super) connection: ConnectionStatus,
     pub(super) secret_hash: String,
+    /// What the Secret leads to, for who asks whether pods that have it can work: the same server
+    /// wherever the tenant is, where a Service leads there.
+    pub(super) leads_to: ServerId,
     /// The logins that the Secret carries.
     pub(super) slot: Slot,
     /// A password was made in this pass.
@@ -84,6 +89,7 @@ pub(super) struct Progress {
     /// What the spec made in the database.
     pub(super) made: Option<DatabaseStatus>,
     pub(super) workloads: Option<Vec<WorkloadStatus>>,
+    pub(super) other_workloads: Option<Vec<OtherWorkload>>,
     pub(super) findings: BTreeMap<ConditionType, Finding>,
     /// Why the pass ended early.
     pub(super) stop: Option<Stop>,
@@ -97,6 +103,8 @@ pub(super) struct Progress {
     pub(super) pause: Option<SignedDuration>,
     /// There are workloads that get the Secret, and no pod of theirs has the one before.
     pub(super) taken_up: bool,
+    /// The Service that was removed.
+    pub(super) removed_service: Option<String>,
     /// The logins that were published before were closed.
     pub(super) retired: bool,
     /// The read replica that refused the tenant's login.

@@ -9,12 +9,13 @@ use domicile_api::placement_status::{ReadOnlyStatus, ReadTarget};
 use domicile_core::names::ServerId;
 use domicile_core::placement::{self, Reader, Reads};
 use domicile_core::replica::Address;
-use domicile_providers::{Endpoint, Generic};
+use domicile_providers::Generic;
 use kube::ResourceExt;
 use tracing::info;
 
 use super::SOON;
 use super::choose::no_region;
+use super::endpoint::Published;
 use super::error::Halt;
 use super::memory::Memory;
 use super::observe::Seat;
@@ -79,10 +80,10 @@ pub(super) fn recorded(tenant: &TenantPlacement) -> Option<Address> {
 }
 
 /// What the status says of it.
-pub(super) fn told(reads: &Reads, server: &ServerId, endpoint: &Endpoint) -> ReadOnlyStatus {
+pub(super) fn told(reads: &Reads, server: &ServerId, published: &Published) -> ReadOnlyStatus {
     let (host, port, leads_to) = match reads {
         Reads::Replica(Address { host, port }) => (host, *port, ReadTarget::ReadReplica),
-        Reads::Primary(_) => (&endpoint.host, endpoint.port, ReadTarget::Primary),
+        Reads::Primary(_) => (&published.host, published.port, ReadTarget::Primary),
     };
     let why = reads.why(server);
     ReadOnlyStatus {

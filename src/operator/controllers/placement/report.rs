@@ -68,11 +68,17 @@ pub(super) fn status(
             name: tenant.secret_name(),
         });
     }
+    if progress.removed_service.is_some() {
+        status.service = None;
+    }
     if let Some(made) = &progress.made {
         status.database = Some(made.clone());
     }
     if let Some(workloads) = &progress.workloads {
         status.workloads.clone_from(workloads);
+    }
+    if let Some(workloads) = &progress.other_workloads {
+        status.other_workloads.clone_from(workloads);
     }
     let held = |one: &DataCopy| one.kind == CopyKind::Secret;
     let mut secrets = status.copies.clone();

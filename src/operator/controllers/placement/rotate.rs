@@ -86,6 +86,7 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
         endpoint,
         external: _,
         reads: _,
+        published: _,
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
     let plan = database::plan(tenant, seat, None);
@@ -112,6 +113,7 @@ pub(super) async fn close(
         endpoint,
         external: _,
         reads: _,
+        published: _,
     } = *target;
     let published = progress.served.as_ref().map(|served| served.slot);
     if published != Some(tenant.active_slot()) {

@@ -73,6 +73,8 @@ pub(super) struct Identity {
     pub(super) placement: String,
     pub(super) uid: String,
     pub(super) epoch: Epoch,
+    /// The content is the same whichever server serves: the epoch is told elsewhere.
+    pub(super) lasting: bool,
     /// The present moment.
     pub(super) now: Timestamp,
 }
@@ -205,6 +207,9 @@ pub(super) fn write(live: Option<&Secret>, identity: &Identity, rendered: &Rende
     if data == now && published(Some(live)).is_some() {
         annotations.remove(meta::PUBLISHED_AT);
     }
+    if data == now && identity.lasting {
+        annotations.remove(meta::EPOCH);
+    }
     let labels = wanted.metadata.labels.unwrap_or_default();
     let live_annotations = live.metadata.annotations.clone().unwrap_or_default();
     let live_labels = live.metadata.labels.clone().unwrap_or_default();
@@ -249,6 +254,7 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
         placement,
         uid,
         epoch,
+        lasting: _,
         now,
     } = identity;
     let annotations = [
@@ -280,7 +286,7 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
 }
 
 /// A label holds at most 63 characters; a longer placement name is cut, the annotation is exact.
-fn label(placement: &str) -> (String, String) {
+pub(super) fn label(placement: &str) -> (String, String) {
     let value: String = placement.chars().take(63).collect();
     let value = value
         .trim_end_matches(|c: char| !c.is_ascii_alphanumeric())

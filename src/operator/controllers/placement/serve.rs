@@ -7,15 +7,16 @@ use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::{RenderError, Rendered};
 use domicile_core::facts::Epoch;
-use domicile_core::placement::RegionState;
+use domicile_core::placement::{NoReplica, Reads, RegionState};
 use domicile_providers::{Endpoint, Generic};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
+use super::endpoint::{Front, Published};
 use super::error::Halt;
 use super::external::{self, External};
-use super::memory::Memory;
+use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
@@ -24,7 +25,7 @@ use super::room::Room;
 use super::secret::{self, Chosen, Refusal, Source, Write};
 use super::store::{Store, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, pace, reads, report, rotate, workloads};
+use super::{SOON, database, endpoint, pace, reads, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -46,14 +47,15 @@ pub(super) async fn serve(
     admit(&hub, seat.epoch, live.as_ref())
         .map_err(|stop| progress.deny(ConditionType::CredentialsCurrent, stop))?;
     ready(ctx, tenant, &seat, progress)?;
-    let endpoint = ctx.endpoint(&seat.active).await;
-    let endpoint = endpoint.map_err(|error| not_ready(&seat, &error.message, progress))?;
+    let server = ctx.endpoint(&seat.active).await;
+    let server = server.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
+    endpoint::claim(ctx, tenant, progress).await?;
     let mut turn = turn(ctx, tenant, &seat)?;
     let hub = Place::hub(ctx, tenant);
     let done = tokio::select! {
         biased;
-        done = provide((&hub, memory), (&seat, &endpoint), live.as_ref(), progress) => done,
+        done = provide((&hub, memory), (&seat, &server), live.as_ref(), progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
     if let Some(replica) = progress.unread.take() {
@@ -78,19 +80,26 @@ pub(super) fn turn<'a>(
 /// Whatever moment it is dropped at, the next pass completes it.
 async fn provide(
     (hub, memory): (&Place<'_>, &Memory),
-    (seat, endpoint): (&Seat, &Endpoint),
+    (seat, server): (&Seat, &Endpoint),
     live: Option<&Secret>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let Place { ctx, tenant, .. } = *hub;
     let external = external::read(hub, progress).await?;
-    let reads = reads::reads(ctx, tenant, seat, memory)?;
+    let point = endpoint::choose(ctx, tenant, (seat, server), progress).await?;
+    let front = endpoint::look(ctx, tenant, (seat, server), &point, progress).await?;
+    let reads = if point.service.is_some() {
+        Reads::Primary(NoReplica::Service)
+    } else {
+        reads::reads(ctx, tenant, seat, memory)?
+    };
     let target = Target {
         tenant,
         seat,
-        endpoint,
+        endpoint: server,
         external: &external,
         reads: &reads,
+        published: &point,
     };
     let chosen = choose(&target, live, progress).await?;
     lacking(&external, &chosen, progress)?;
@@ -109,7 +118,34 @@ async fn provide(
     let store = Store {
         at: hub,
         live_hash: secret::told_hash(live),
+        front: front.as_ref(),
     };
+    settle(&target, &store, memory, (&chosen, inputs, write), progress).await?;
+    let secret = (rendered, published);
+    let taken_up = hand_out((hub, memory), (seat.epoch, &point), secret, progress).await?;
+    if let Some(front) = &front {
+        front.retire(ctx, tenant, &point, progress).await?;
+    }
+    rotate::close(&target, ctx, taken_up, progress).await?;
+    // Its status is stored before workloads get it: the next pass does that.
+    rotate::turn(&target, &store, live, &chosen, progress).await?;
+    // The tenant is pointed at its server all the same: nobody's move waits for a password.
+    progress
+        .locked_out
+        .clone()
+        .map_or(Ok(()), |stop| Err(stop.into()))
+}
+
+/// Makes and publishes what is not as it must be, and looks at the rest when that is due.
+async fn settle(
+    target: &Target<'_>,
+    store: &Store<'_>,
+    memory: &Memory,
+    (chosen, inputs, write): (&Chosen, Inputs, Write),
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    let Place { ctx, tenant, .. } = *store.at;
+    let uid = tenant.uid().unwrap_or_default();
     let fresh = pace(ctx, tenant).look;
     if target.stands(&inputs) {
         // At a moment of its own, so that after a restart the looks do not come together.
@@ -117,11 +153,12 @@ async fn provide(
         let at = ctx.clock.mono().before(ago);
         memory.trust(&uid, inputs.clone(), at);
     }
-    let enough = seat.repointing && memory.is_repointed(&uid, &inputs);
+    let enough = target.seat.repointing && memory.is_repointed(&uid, &inputs);
     let due = !enough && memory.due(&uid, &inputs, fresh, ctx.clock.mono());
-    if due || !matches!(write, Write::Nothing) {
+    let differs = !matches!(write, Write::Nothing) || store.front.is_some_and(Front::differs);
+    if due || differs {
         memory.doubt(&uid);
-        match target.settle(&store, &chosen, write, progress).await {
+        match target.settle(store, chosen, write, progress).await {
             Ok(Look::All(missing)) => memory.looked(&uid, inputs, missing, ctx.clock.mono()),
             Ok(Look::Logins) => memory.repointed(&uid, inputs),
             Err(halt) => {
@@ -133,22 +170,14 @@ async fn provide(
     if let Some((reason, message)) = memory.missing(&uid) {
         progress.notice(reason, message);
     }
-    let taken_up = hand_out((hub, memory), seat.epoch, (rendered, published), progress).await?;
-    rotate::close(&target, ctx, taken_up, progress).await?;
-    // Its status is stored before workloads get it: the next pass does that.
-    rotate::turn(&target, &store, live, &chosen, progress).await?;
-    // The tenant is pointed at its server all the same: nobody's move waits for a password.
-    progress
-        .locked_out
-        .clone()
-        .map_or(Ok(()), |stop| Err(stop.into()))
+    Ok(())
 }
 
 /// Gives the Secret to the workloads of the hub, and orders it for the clusters of regions. Answers
 /// for how many milliseconds all workloads have run with it.
 async fn hand_out(
     (hub, memory): (&Place<'_>, &Memory),
-    epoch: Epoch,
+    (epoch, point): (Epoch, &Published),
     (rendered, published): (Rendered, Option<Timestamp>),
     progress: &mut Progress,
 ) -> Result<Option<u64>, Halt> {
@@ -157,8 +186,10 @@ async fn hand_out(
         return Ok(None);
     };
     let (uid, rendered) = (tenant.uid().unwrap_or_default(), Arc::new(rendered));
-    // Before the workloads: what is wrong with those of one cluster is no matter of the others.
-    if progress.clusters.as_ref().is_some_and(Plan::delivers) {
+    // Before the workloads: what is wrong with those of one cluster is no matter of the others. The
+    // name of a Service of the hub leads nowhere there.
+    let leads = point.service.is_none();
+    if leads && progress.clusters.as_ref().is_some_and(Plan::delivers) {
         let order = Order::new(Arc::clone(&rendered), origin.clone(), epoch);
         memory.regional.order(&uid, order);
     }

@@ -8,6 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
 use tracing::info;
 
+use super::endpoint::Front;
 use super::error::{Halt, PlacementError};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
@@ -19,6 +20,8 @@ pub(super) struct Store<'a> {
     pub(super) at: &'a Place<'a>,
     /// The hash that the Secret had, by its own account.
     pub(super) live_hash: Option<&'a str>,
+    /// The Service, if there is one.
+    pub(super) front: Option<&'a Front>,
 }
 
 impl Store<'_> {
@@ -48,6 +51,14 @@ impl Store<'_> {
         };
         written.map_err(|error| secret_call(self.at, "writing", error, progress))?;
         Ok(())
+    }
+
+    /// Makes the Service lead to the server, if there is one.
+    pub(super) async fn turn(&self, progress: &mut Progress) -> Result<(), Halt> {
+        match self.front {
+            Some(front) => front.turn(self.ctx, self.tenant, progress).await,
+            None => Ok(()),
+        }
     }
 }
 

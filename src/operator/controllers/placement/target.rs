@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
+use super::endpoint::{Published, watch};
 use super::error::Halt;
 use super::external::External;
 use super::memory::Inputs;
@@ -40,6 +41,7 @@ pub(super) struct Target<'a> {
     pub(super) external: &'a External,
     /// Where the login that only reads leads.
     pub(super) reads: &'a Reads,
+    pub(super) published: &'a Published,
 }
 
 impl Target<'_> {
@@ -189,6 +191,7 @@ impl Target<'_> {
             endpoint,
             external: _,
             reads: _,
+            published,
         } = self;
         let server = Generic::new((*endpoint).clone(), database::MAKE);
         let server = server.map_err(|error| database::denied(&error, progress))?;
@@ -196,6 +199,7 @@ impl Target<'_> {
         if known && database::works(&server, seat, chosen, progress).await {
             self.try_reads(store.at.ctx, chosen, progress).await?;
             store.write(write, progress).await?;
+            store.turn(progress).await?;
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
@@ -218,7 +222,9 @@ impl Target<'_> {
             self.try_reads(store.at.ctx, chosen, progress).await?;
         }
         store.write(after, progress).await?;
-        Ok(Look::All(missing))
+        store.turn(progress).await?;
+        let names = watch(store.at.ctx, seat, (*endpoint, *published), progress).await;
+        Ok(Look::All(missing.or(names)))
     }
 
     /// What the Secret holds when these logins are published.
@@ -235,9 +241,10 @@ impl Target<'_> {
         let Self {
             tenant,
             seat,
-            endpoint,
+            endpoint: _,
             external: _,
             reads: _,
+            published,
         } = self;
         let spec = &tenant.spec.connection;
         let usernames = database::usernames(tenant, seat, slot);
@@ -252,6 +259,9 @@ impl Target<'_> {
         };
         let writes = usernames.read_write.as_deref().zip(read_write);
         let reads = usernames.read_only.as_deref().zip(read_only);
+        // A Secret that stays through a move does not tell who serves.
+        let moving = published.service.is_none();
+        let replica = replica.filter(|_| moving);
         let login = |name| {
             move |(username, password)| Login {
                 name,
@@ -260,20 +270,20 @@ impl Target<'_> {
             }
         };
         connection::render(&Connection {
-            host: &endpoint.host,
-            port: endpoint.port,
+            host: &published.host,
+            port: published.port,
             reads: replica,
             database: &seat.database,
             read_write: writes.map(login(name(Privileges::ReadWrite))),
             read_only: reads.map(login(name(Privileges::ReadOnly))),
-            ca_pem: &endpoint.ca_pem,
+            ca_pem: &published.ca_pem,
             folder: &tenant.mount_path(),
             home: Home {
                 name: seat.home.as_str(),
                 key: &seat.home_key,
                 jurisdiction: seat.jurisdiction.as_str(),
             },
-            serving_key: &seat.active_key,
+            serving_key: moving.then_some(seat.active_key.as_str()),
             keys: spec.keys.as_ref(),
             region_env: spec.include.contains(&Include::RegionEnv),
         })
@@ -287,6 +297,7 @@ impl Target<'_> {
             placement: self.tenant.name_any(),
             uid: self.tenant.uid().unwrap_or_default(),
             epoch: self.seat.epoch,
+            lasting: self.published.service.is_some(),
             now,
         }
     }
@@ -296,19 +307,24 @@ impl Target<'_> {
         let Self {
             tenant,
             seat,
-            endpoint,
+            endpoint: _,
             external: _,
             reads,
+            published,
         } = self;
         let usernames = database::usernames(tenant, seat, chosen.slot);
+        let leads_to = match published.service {
+            Some(_) => seat.place.clone(),
+            None => seat.active.clone(),
+        };
         let read_only = usernames.read_only.is_some();
-        let read_only = read_only.then(|| reads::told(reads, &seat.active, endpoint));
+        let read_only = read_only.then(|| reads::told(reads, &seat.active, published));
         Served {
             server: seat.active.clone(),
             epoch: seat.epoch,
             connection: ConnectionStatus {
-                host: endpoint.host.clone(),
-                port: i32::from(endpoint.port),
+                host: published.host.clone(),
+                port: i32::from(published.port),
                 database: seat.database.to_string(),
                 role: usernames
                     .read_write
@@ -317,6 +333,7 @@ impl Target<'_> {
                 read_only,
             },
             secret_hash: secret::hash(rendered),
+            leads_to,
             slot: chosen.slot,
             new_password: chosen.fresh,
             answered: None,

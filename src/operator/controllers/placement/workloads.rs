@@ -2,6 +2,7 @@
 //! longer selected.
 
 mod conclude;
+mod others;
 mod pace;
 mod pods;
 
@@ -32,6 +33,8 @@ use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
+use others::Gift;
+pub(super) use others::release_all as release_others;
 use pace::Selected;
 pub(super) use pace::origin;
 
@@ -83,11 +86,19 @@ pub(super) async fn inject(
     }
     memory.scanned(&uid, at.region, generation);
     give(at, selected_ones, origin, &mut seen, progress).await?;
+    if at.region.is_none() {
+        let gift = Gift {
+            secret: &secret,
+            hash: &hash,
+            content,
+        };
+        others::inject((ctx, memory), tenant, &selections, &gift, &mut seen).await?;
+    }
     conclude::conclude(tenant, seen, progress);
     Ok(())
 }
 
-/// Takes back all that was injected for the placement.
+/// Takes back all that was injected for the placement into workloads of `apps/v1`.
 pub(super) async fn release_all(at: &Place<'_>, progress: &mut Progress) -> Result<(), Halt> {
     for kind in KINDS {
         for workload in list(at, kind, progress).await? {
@@ -128,12 +139,17 @@ fn selected(
     live: &DynamicObject,
 ) -> Option<Vec<String>> {
     let matches = |selection: &&Selection<'_>| {
-        selection.spec.kind == kind && selection.selector.matches(live.labels())
+        selection.spec.known() == Some(kind) && selection.selector.matches(live.labels())
     };
+    asked(selections.iter().filter(matches))
+}
+
+/// The containers that selections ask for, all when empty; nothing where there is no selection.
+fn asked<'a>(selections: impl Iterator<Item = &'a Selection<'a>>) -> Option<Vec<String>> {
     let mut containers = BTreeSet::new();
     let mut all = false;
     let mut any = false;
-    for selection in selections.iter().filter(matches) {
+    for selection in selections {
         any = true;
         all |= selection.spec.containers.is_empty();
         containers.extend(selection.spec.containers.iter().cloned());
@@ -153,7 +169,7 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
     tenant
         .workloads()
         .iter()
-        .any(|selection| selection.kind == kind)
+        .any(|selection| selection.known() == Some(kind))
         || status.into_iter().any(|workload| workload.kind == kind)
 }
 

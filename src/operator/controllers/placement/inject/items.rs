@@ -152,7 +152,7 @@ pub(super) fn spec(items: &Items) -> Value {
 }
 
 /// Whether `live` has all of `wanted`: the API server adds defaults.
-pub(super) fn holds(live: &Value, wanted: &Value) -> bool {
+pub(in crate::controllers::placement) fn holds(live: &Value, wanted: &Value) -> bool {
     match wanted {
         Value::Object(fields) => fields
             .iter()

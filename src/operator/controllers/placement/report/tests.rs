@@ -37,6 +37,7 @@ fn served(region: &str, epoch: i64, new_password: bool) -> Progress {
                 read_only: None,
             },
             secret_hash: "ab".into(),
+            leads_to: ServerId::new("eu-west", "main"),
             slot: Slot::A,
             new_password,
             answered: None,

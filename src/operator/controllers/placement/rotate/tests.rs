@@ -38,6 +38,7 @@ fn served(slot: Slot, new_password: bool) -> Served {
             read_only: None,
         },
         secret_hash: "ab".into(),
+        leads_to: ServerId::new("eu-west", "main"),
         slot,
         new_password,
         answered: None,

@@ -44,7 +44,7 @@ fn rendered_at(host: &str, passwords: &Passwords) -> Result<Rendered, RenderErro
             key: "EU_WEST",
             jurisdiction: "EU",
         },
-        serving_key: "EU_WEST",
+        serving_key: Some("EU_WEST"),
         keys: None,
         region_env: true,
     })
@@ -68,8 +68,23 @@ fn identity(epoch: i64) -> Identity {
         placement: "a".into(),
         uid: "uid-1".into(),
         epoch: Epoch(epoch),
+        lasting: false,
         now: Timestamp::UNIX_EPOCH,
     }
+}
+
+#[test]
+fn a_secret_that_outlasts_a_move_is_not_written_for_its_epoch() {
+    let rendered = at_home(&known()).unwrap();
+    let lasting = Identity {
+        lasting: true,
+        ..identity(8)
+    };
+    let live = live();
+    let unchanged = write(Some(&live), &lasting, &rendered);
+    assert!(matches!(unchanged, Write::Nothing));
+    let direct = write(Some(&live), &identity(8), &rendered);
+    assert!(matches!(direct, Write::Patch(_)), "the epoch is told");
 }
 
 fn live() -> Secret {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::injection::{InjectionMode, ReloadStrategy, WorkloadKind};
 use domicile_api::placement::TenantPlacement;
-use domicile_api::placement_status::{MAX_WORKLOADS as LIMIT, WorkloadStatus};
+use domicile_api::placement_status::{MAX_WORKLOADS as LIMIT, OtherWorkload, WorkloadStatus};
 use domicile_core::names::RegionName;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -39,6 +39,12 @@ pub(super) struct Seen<'a> {
     pub(super) missing: Vec<String>,
     /// What the API server refused.
     pub(super) refused: Vec<String>,
+    /// Workloads of other kinds.
+    pub(super) others: Vec<OtherWorkload>,
+    /// What keeps the Secret from those.
+    pub(super) troubles: Vec<(Reason, String)>,
+    /// Some of those are to be written to in the next pass.
+    pub(super) others_begin: bool,
     over: usize,
     /// Pods of an older template still run.
     pub(super) old_pods: bool,
@@ -76,6 +82,9 @@ impl<'a> Seen<'a> {
             conflicts: Vec::new(),
             missing: Vec::new(),
             refused: Vec::new(),
+            others: Vec::new(),
+            troubles: Vec::new(),
+            others_begin: false,
             over: 0,
             old_pods: false,
         }
@@ -83,7 +92,7 @@ impl<'a> Seen<'a> {
 
     /// Whether one more workload can be shown. Counts it as left out when not.
     pub(super) fn has_room(&mut self) -> bool {
-        let room = self.statuses.len() < LIMIT;
+        let room = self.statuses.len().max(self.others.len()) < LIMIT;
         self.over += usize::from(!room);
         room
     }
@@ -195,6 +204,10 @@ impl<'a> Seen<'a> {
             let message = format!("left alone: {fields}; take the field out there");
             return Some((Reason::FieldConflict, message));
         }
+        if let Some((reason, _)) = self.troubles.first() {
+            let texts: Vec<&str> = self.troubles.iter().map(|(_, text)| &**text).collect();
+            return Some((*reason, texts.join("; ")));
+        }
         let message = if !self.missing.is_empty() {
             let names = self.missing.join("; ");
             format!("these containers do not exist: {names}")
@@ -249,7 +262,7 @@ pub(super) fn conclude(tenant: &TenantPlacement, mut seen: Seen<'_>, progress: &
     } else if tenant.injection_mode() == InjectionMode::None {
         let message = "`spec.injection.mode` is None: the selected workloads are left alone";
         answer(Status::True, Reason::InjectionOff, message);
-    } else if seen.statuses.is_empty() {
+    } else if seen.statuses.is_empty() && seen.others.is_empty() {
         let message = "no workload matches `spec.injection.workloads`";
         answer(Status::False, Reason::NoWorkloads, message);
     } else if !seen.waiting.is_empty() {
@@ -262,18 +275,39 @@ pub(super) fn conclude(tenant: &TenantPlacement, mut seen: Seen<'_>, progress: &
         progress.rolling = true;
         progress.pause = seen.pause_until.map(|until| until.duration_since(seen.now));
     } else if seen.rolling.is_empty() {
+        let unknown = untold(&seen);
         match seen.old_pods_told() {
             Some(message) => answer(Status::False, Reason::RestartPending, &message),
+            None if seen.others_begin => {
+                answer(Status::False, Reason::RollingOut, "the next pass writes");
+                progress.rolling = true;
+            }
+            None if !seen.others.is_empty() => {
+                answer(Status::True, Reason::RolloutUnknown, &unknown);
+            }
             None => answer(Status::True, Reason::InjectionComplete, complete(tenant)),
         }
         // Times of other clocks, and files that nobody need have read, end no login early.
-        progress.taken_up = !seen.old_pods && restarts(tenant);
+        progress.taken_up = !seen.old_pods && restarts(tenant) && seen.others.is_empty();
     } else {
         let message = format!("rolling: {}", seen.rolling.join(", "));
         answer(Status::False, Reason::RollingOut, &message);
         progress.rolling = true;
     }
     progress.workloads = Some(seen.statuses);
+    seen.others.sort();
+    progress.other_workloads = Some(seen.others);
+}
+
+/// What is said where some kinds do not tell how far their pods are.
+fn untold(seen: &Seen<'_>) -> String {
+    let name = |one: &OtherWorkload| format!("{} {}", one.kind, one.name);
+    let names: Vec<String> = seen.others.iter().map(name).collect();
+    format!(
+        "every selected workload carries the present Secret; when the pods of these have it is \
+         not known, as their kinds do not tell: {}",
+        names.join(", ")
+    )
 }
 
 #[cfg(test)]

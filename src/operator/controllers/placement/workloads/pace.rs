@@ -31,7 +31,7 @@ pub(in crate::controllers::placement) fn origin(
 ) -> Option<Origin> {
     let served = progress.served.as_ref()?;
     Some(Origin {
-        server: served.server.clone(),
+        server: served.leads_to.clone(),
         generation: rotate::generation(tenant, served),
     })
 }

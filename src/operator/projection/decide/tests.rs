@@ -3,9 +3,10 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controllers::binding::mapping;
-use crate::controllers::binding::mapping::Template;
-use crate::controllers::binding::plan::{self, Plan};
+use crate::controllers::binding::plan;
+use crate::projection::Asked;
+use crate::projection::mapping;
+use crate::projection::mapping::Template;
 
 const MANAGER: &str = "domicile-binding-u1";
 
@@ -17,7 +18,7 @@ fn deployments() -> ApiResource {
     resource("apps", "Deployment")
 }
 
-fn plan(more: &Value) -> Plan {
+fn plan(more: &Value) -> Asked {
     let mut spec = json!({
         "service": { "apiVersion": "v1", "kind": "Secret", "name": "s" },
         "workload": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "api" },
@@ -27,16 +28,16 @@ fn plan(more: &Value) -> Plan {
     }
     let object = json!({ "metadata": { "name": "db", "uid": "u1" }, "spec": spec });
     let binding: ServiceBinding = serde_json::from_value(object).unwrap();
-    plan::read(&binding).unwrap()
+    plan::read(&binding).unwrap().asked
 }
 
 fn template() -> Template {
     mapping::choose(None, &deployments()).unwrap()
 }
 
-fn wanted<'a>(plan: &'a Plan, template: &'a Template) -> Wanted<'a> {
+fn wanted<'a>(asked: &'a Asked, template: &'a Template) -> Wanted<'a> {
     Wanted {
-        plan,
+        asked,
         secret: "creds",
         hash: None,
         template,

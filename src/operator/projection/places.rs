@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// One step to one place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// A field.
     Field(String),
     /// An element.
@@ -13,10 +13,10 @@ pub(super) enum Key {
 }
 
 /// A place: the steps that lead to it.
-pub(super) type Place = Vec<Key>;
+pub(crate) type Place = Vec<Key>;
 
 /// The places that a path leads to, in the order of the document, each once.
-pub(super) fn find(root: &Value, path: &[Step]) -> Vec<Place> {
+pub(crate) fn find(root: &Value, path: &[Step]) -> Vec<Place> {
     let mut places: Vec<Place> = vec![Vec::new()];
     for step in path {
         let mut next: Vec<Place> = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn find(root: &Value, path: &[Step]) -> Vec<Place> {
 }
 
 /// What stands at a place.
-pub(super) fn get<'a>(root: &'a Value, place: &[Key]) -> Option<&'a Value> {
+pub(crate) fn get<'a>(root: &'a Value, place: &[Key]) -> Option<&'a Value> {
     place.iter().try_fold(root, |value, key| match key {
         Key::Field(name) => value.get(name),
         Key::At(at) => value.get(at),
@@ -46,7 +46,7 @@ pub(super) fn get<'a>(root: &'a Value, place: &[Key]) -> Option<&'a Value> {
 }
 
 /// As [`get`], to be changed.
-pub(super) fn get_mut<'a>(root: &'a mut Value, place: &[Key]) -> Option<&'a mut Value> {
+pub(crate) fn get_mut<'a>(root: &'a mut Value, place: &[Key]) -> Option<&'a mut Value> {
     place.iter().try_fold(root, |value, key| match key {
         Key::Field(name) => value.get_mut(name),
         Key::At(at) => value.get_mut(at),
@@ -54,25 +54,25 @@ pub(super) fn get_mut<'a>(root: &'a mut Value, place: &[Key]) -> Option<&'a mut 
 }
 
 /// What stands below a place at the end of a fixed path.
-pub(super) fn field<'a>(root: &'a Value, path: &[String]) -> Option<&'a Value> {
+pub(crate) fn field<'a>(root: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(root, |value, name| value.get(name))
 }
 
 /// A place and a fixed path from there.
-pub(super) fn join(place: &[Key], path: &[String]) -> Place {
+pub(crate) fn join(place: &[Key], path: &[String]) -> Place {
     let fields = path.iter().cloned().map(Key::Field);
     place.iter().cloned().chain(fields).collect()
 }
 
 /// The list at a place; empty when there is none.
-pub(super) fn list<'a>(root: &'a Value, place: &[Key]) -> &'a [Value] {
+pub(crate) fn list<'a>(root: &'a Value, place: &[Key]) -> &'a [Value] {
     let found = get(root, place).and_then(Value::as_array);
     found.map_or(&[], Vec::as_slice)
 }
 
 /// Makes what is missing on the way to a place, with `empty` at its end, and answers the first
 /// place that was missing. Refuses when something else stands in the way.
-pub(super) fn ensure(root: &mut Value, place: &[Key], empty: &Value) -> Result<Option<Place>, ()> {
+pub(crate) fn ensure(root: &mut Value, place: &[Key], empty: &Value) -> Result<Option<Place>, ()> {
     let mut made = None;
     for length in 0..place.len() {
         let (before, key) = (&place[..length], &place[length]);
@@ -96,7 +96,7 @@ pub(super) fn ensure(root: &mut Value, place: &[Key], empty: &Value) -> Result<O
 }
 
 /// A JSON pointer.
-pub(super) fn pointer(place: &[Key]) -> String {
+pub(crate) fn pointer(place: &[Key]) -> String {
     let mut text = String::new();
     for key in place {
         text.push('/');
@@ -109,7 +109,7 @@ pub(super) fn pointer(place: &[Key]) -> String {
 }
 
 /// Whether `live` holds all of `wanted`: servers add defaults.
-pub(super) fn holds(live: &Value, wanted: &Value) -> bool {
+pub(crate) fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted
             .iter()

@@ -15,18 +15,18 @@ use crate::kube::client::CallError;
 
 /// A kind as a reference names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// The group; empty for the core group.
-    pub(super) group: String,
+    pub(crate) group: String,
     /// The version.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// The kind itself.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl Kind {
     /// Reads `group/version` or `version`, and a kind.
-    pub(super) fn read(api_version: &str, kind: &str) -> Result<Self, String> {
+    pub(crate) fn read(api_version: &str, kind: &str) -> Result<Self, String> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let grouped = api_version.contains('/');
         if version.is_empty() || version.contains('/') || grouped == group.is_empty() {
@@ -45,13 +45,13 @@ impl Kind {
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (api_version, kind) = text.rsplit_once('/')?;
         Self::read(api_version, kind).ok()
     }
 
     /// A Secret itself.
-    pub(super) fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         self.group.is_empty() && self.version == "v1" && self.name == "Secret"
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Kind {
 
 /// Why a kind cannot be used.
 #[derive(Debug)]
-pub(super) enum NoKind {
+pub(crate) enum NoKind {
     /// The API server does not serve it.
     NotServed,
     /// Its objects are in no namespace, and a binding reaches into its own alone.
@@ -78,7 +78,7 @@ pub(super) enum NoKind {
 
 /// The kinds that were asked for. What a kind is called never changes while it is served.
 #[derive(Debug, Default)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     known: Mutex<BTreeMap<Kind, ApiResource>>,
 }
 
@@ -87,7 +87,7 @@ const LIMIT: usize = 1024;
 
 impl Kinds {
     /// What the API server calls a kind.
-    pub(super) async fn find(&self, ctx: &Ctx, kind: &Kind) -> Result<ApiResource, NoKind> {
+    pub(crate) async fn find(&self, ctx: &Ctx, kind: &Kind) -> Result<ApiResource, NoKind> {
         let known = |kinds: &Self| {
             let known = kinds.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.get(kind).cloned()
@@ -126,7 +126,7 @@ fn is_missing(error: &CallError) -> bool {
 }
 
 /// The objects of a kind in a namespace.
-pub(super) fn api(ctx: &Ctx, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+pub(crate) fn api(ctx: &Ctx, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
     Api::namespaced_with(ctx.client.clone(), namespace, resource)
 }
 

@@ -17,7 +17,7 @@ use super::project::{self, Bound, Clash, Projection, Wanted};
 
 /// What to do about one workload.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// It is as it must be.
     Settled,
     /// Apply this document under the binding's field manager.
@@ -39,7 +39,7 @@ pub(super) enum Decision {
 
 impl Decision {
     /// Whether something is written.
-    pub(super) fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         match self {
             Self::Apply(_) | Self::Insert(_) | Self::First(_) => true,
             Self::Settled | Self::Conflict { .. } | Self::Refused(_) => false,
@@ -48,13 +48,13 @@ impl Decision {
 }
 
 /// Compares a workload with what it must carry.
-pub(super) fn decide(
+pub(crate) fn decide(
     live: &DynamicObject,
     resource: &ApiResource,
     wanted: &Wanted<'_>,
 ) -> Decision {
     let root = value_of(live);
-    let names = &wanted.plan.names;
+    let names = &wanted.asked.names;
     if let Some(answer) = apply(live, &root, resource, wanted) {
         let first =
             insert::record(live, names).map(|record| insert::take_back(&root, names, &record));
@@ -71,7 +71,7 @@ pub(super) fn decide(
 
 /// How to take all of a binding back; nothing when there is none. A mark that is no record counts
 /// as an empty one: volume and mounts are found by their names all the same.
-pub(super) fn release(
+pub(crate) fn release(
     live: &DynamicObject,
     resource: &ApiResource,
     names: &Names,
@@ -86,13 +86,14 @@ pub(super) fn release(
 }
 
 /// A short hash of what was decided.
-pub(super) fn hash(value: &Value) -> String {
+pub(crate) fn hash(value: &Value) -> String {
     let digest = Sha256::digest(value.to_string().as_bytes());
     let hex = |byte: &u8| format!("{byte:02x}");
     digest[..8].iter().map(hex).collect()
 }
 
-fn value_of(live: &DynamicObject) -> Value {
+/// A workload as it is, without the record of its owners.
+pub(crate) fn value_of(live: &DynamicObject) -> Value {
     let mut value = serde_json::to_value(live).unwrap_or_default();
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
@@ -129,7 +130,7 @@ fn apply(
         Ok(projection) => projection,
         Err(fact) => return Some(Decision::Refused(fact)),
     };
-    let names = &wanted.plan.names;
+    let names = &wanted.asked.names;
     let manager = names.manager();
     let ours = |at: &[Key], name: &str| managers(live, root, at, name).contains(&manager.as_str());
     if let Some(clash) = project::clash(root, &projection, &ours) {
@@ -180,12 +181,16 @@ fn document(
         all.extend(annotations.clone());
         *place = Value::Object(all);
     }
-    push(mirror(&mut document, root, volumes_at)?, volume);
+    if let Some(volume) = volume {
+        push(mirror(&mut document, root, volumes_at)?, volume);
+    }
     for bound in containers {
         for one in bound.variables() {
             push(mirror(&mut document, root, &bound.env_at)?, one);
         }
-        push(mirror(&mut document, root, &bound.mounts_at)?, &bound.mount);
+        if let Some(mount) = &bound.mount {
+            push(mirror(&mut document, root, &bound.mounts_at)?, mount);
+        }
     }
     Some(document)
 }

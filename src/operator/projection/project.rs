@@ -3,89 +3,89 @@
 use domicile_core::binding::{DEFAULT_ROOT, ROOT, folder};
 use serde_json::{Map, Value, json};
 
+use super::asked::{Asked, Mount};
 use super::mapping::{Containers, Template};
 use super::places::{self, Key, Place, field, join, list};
-use super::plan::Plan;
 
 /// What a workload must carry.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    /// What the binding asks for.
-    pub(super) plan: &'a Plan,
+pub(crate) struct Wanted<'a> {
+    /// What is asked for.
+    pub(crate) asked: &'a Asked,
     /// The Secret's name.
-    pub(super) secret: &'a str,
+    pub(crate) secret: &'a str,
     /// The hash of the Secret's content, when it tells one.
-    pub(super) hash: Option<&'a str>,
+    pub(crate) hash: Option<&'a str>,
     /// Where a workload of this kind keeps what is added.
-    pub(super) template: &'a Template,
+    pub(crate) template: &'a Template,
 }
 
 /// All that is added to one workload.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Projection {
+pub(crate) struct Projection {
     /// Where the annotations of its pods are.
-    pub(super) annotations_at: Place,
+    pub(crate) annotations_at: Place,
     /// What is added to them; often nothing.
-    pub(super) annotations: Map<String, Value>,
+    pub(crate) annotations: Map<String, Value>,
     /// Where its volumes are.
-    pub(super) volumes_at: Place,
-    /// The volume.
-    pub(super) volume: Value,
+    pub(crate) volumes_at: Place,
+    /// The volume, if there is one.
+    pub(crate) volume: Option<Value>,
     /// What is added to its containers.
-    pub(super) containers: Vec<Bound>,
+    pub(crate) containers: Vec<Bound>,
 }
 
 /// All that is added to one container.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     /// Where it is.
-    pub(super) at: Place,
+    pub(crate) at: Place,
     /// What it is called, when it has a name.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Where its variables are.
-    pub(super) env_at: Place,
+    pub(crate) env_at: Place,
     /// The variable of the root, when it is not the workload's own.
-    pub(super) root: Option<Value>,
+    pub(crate) root: Option<Value>,
     /// The other variables.
-    pub(super) env: Vec<Value>,
+    pub(crate) env: Vec<Value>,
     /// Where its mounts are.
-    pub(super) mounts_at: Place,
-    /// The mount.
-    pub(super) mount: Value,
+    pub(crate) mounts_at: Place,
+    /// The mount, if there is one.
+    pub(crate) mount: Option<Value>,
 }
 
 impl Bound {
     /// What tells it from the others of its workload.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         id(self.name.as_deref(), &self.at)
     }
 
     /// All its variables.
-    pub(super) fn variables(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &Value> {
         self.root.iter().chain(&self.env)
     }
 }
 
 /// What tells a container from the others of its workload.
-pub(super) fn id(name: Option<&str>, at: &[Key]) -> String {
+pub(crate) fn id(name: Option<&str>, at: &[Key]) -> String {
     name.map_or_else(|| places::pointer(at), str::to_owned)
 }
 
 /// The name of a container.
-pub(super) fn name_of(live: &Value, containers: &Containers, at: &[Key]) -> Option<String> {
+pub(crate) fn name_of(live: &Value, containers: &Containers, at: &[Key]) -> Option<String> {
     let name = field(places::get(live, at)?, containers.name.as_ref()?)?;
     name.as_str().map(str::to_owned)
 }
 
 /// What must be added to `live`. `by_bindings` tells whether only bindings set the variable of the
 /// root in a container. Refuses when the workload's own root cannot be read.
-pub(super) fn project(
+pub(crate) fn project(
     live: &Value,
     wanted: &Wanted<'_>,
     by_bindings: &dyn Fn(&Bound) -> bool,
 ) -> Result<Projection, String> {
     let Wanted {
-        plan,
+        asked,
         secret,
         hash: _,
         template,
@@ -95,31 +95,23 @@ pub(super) fn project(
         for at in places::find(live, &kind.path) {
             let name = name_of(live, kind, &at);
             let known = containers.iter().any(|bound| bound.at == at);
-            if known || !is_asked_for(plan, name.as_deref()) {
+            if known || !is_asked_for(asked, name.as_deref()) {
                 continue;
             }
             let mut bound = Bound {
                 env_at: join(&at, &kind.env),
                 mounts_at: join(&at, &kind.mounts),
                 root: None,
-                env: plan
+                env: asked
                     .env
                     .iter()
-                    .map(|one| variable(plan, secret, one))
+                    .map(|one| variable(asked, secret, one))
                     .collect(),
-                mount: Value::Null,
+                mount: None,
                 at,
                 name,
             };
-            let root = root_of(live, &bound, by_bindings)?;
-            bound.mount = json!({
-                "name": plan.names.volume(),
-                "mountPath": folder(root.as_deref().unwrap_or(DEFAULT_ROOT), &plan.folder),
-                "readOnly": true,
-            });
-            bound.root = root
-                .is_none()
-                .then(|| json!({ "name": ROOT, "value": DEFAULT_ROOT }));
+            mount(live, asked, &mut bound, by_bindings)?;
             containers.push(bound);
         }
     }
@@ -127,13 +119,35 @@ pub(super) fn project(
         annotations_at: join(&[], &template.annotations),
         annotations: annotations(wanted),
         volumes_at: join(&[], &template.volumes),
-        volume: volume(plan, secret),
+        volume: (asked.mount != Mount::None).then(|| volume(asked, secret)),
         containers,
     })
 }
 
+/// The mount of a container, and the variable that tells where it is.
+fn mount(
+    live: &Value,
+    asked: &Asked,
+    bound: &mut Bound,
+    by_bindings: &dyn Fn(&Bound) -> bool,
+) -> Result<(), String> {
+    let path = match &asked.mount {
+        Mount::None => return Ok(()),
+        Mount::At(path) => path.clone(),
+        Mount::BelowRoot(name) => {
+            let root = root_of(live, bound, by_bindings)?;
+            let default = || json!({ "name": ROOT, "value": DEFAULT_ROOT });
+            bound.root = root.is_none().then(default);
+            folder(root.as_deref().unwrap_or(DEFAULT_ROOT), name)
+        }
+    };
+    let volume = asked.names.volume();
+    bound.mount = Some(json!({ "name": volume, "mountPath": path, "readOnly": true }));
+    Ok(())
+}
+
 /// Whether a workload carries all of it already.
-pub(super) fn carries(live: &Value, projection: &Projection) -> bool {
+pub(crate) fn carries(live: &Value, projection: &Projection) -> bool {
     let Projection {
         annotations_at,
         annotations,
@@ -149,26 +163,27 @@ pub(super) fn carries(live: &Value, projection: &Projection) -> bool {
     let annotated = annotations.is_empty()
         || places::get(live, annotations_at).is_some_and(|live| places::holds(live, &wanted));
     annotated
-        && has(volumes_at, volume)
+        && volume.iter().all(|volume| has(volumes_at, volume))
         && containers.iter().all(|bound| {
-            has(&bound.mounts_at, &bound.mount)
+            let mount = bound.mount.as_ref();
+            mount.is_none_or(|mount| has(&bound.mounts_at, mount))
                 && bound.variables().all(|one| has(&bound.env_at, one))
         })
 }
 
 /// A field of somebody else that stands where the binding must write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Clash {
+pub(crate) struct Clash {
     /// The list that it is in.
-    pub(super) list: Place,
+    pub(crate) list: Place,
     /// The name of the variable; absent for a mount.
-    pub(super) variable: Option<String>,
+    pub(crate) variable: Option<String>,
     /// The field, for people.
-    pub(super) field: String,
+    pub(crate) field: String,
 }
 
 /// The first field of somebody else in the way. `ours` tells whether a variable is of this binding.
-pub(super) fn clash(
+pub(crate) fn clash(
     live: &Value,
     projection: &Projection,
     ours: &dyn Fn(&[Key], &str) -> bool,
@@ -187,9 +202,10 @@ pub(super) fn clash(
                 });
             }
         }
-        let path = &bound.mount["mountPath"];
+        let Some(mount) = &bound.mount else { continue };
+        let path = &mount["mountPath"];
         let mut there = list(live, &bound.mounts_at).iter();
-        if there.any(|one| one["mountPath"] == *path && one["name"] != bound.mount["name"]) {
+        if there.any(|one| one["mountPath"] == *path && one["name"] != mount["name"]) {
             let path = path.as_str().unwrap_or_default();
             return Some(Clash {
                 list: bound.mounts_at.clone(),
@@ -202,8 +218,8 @@ pub(super) fn clash(
 }
 
 /// A container without a name cannot be left out by name.
-fn is_asked_for(plan: &Plan, name: Option<&str>) -> bool {
-    match (&plan.containers, name) {
+fn is_asked_for(asked: &Asked, name: Option<&str>) -> bool {
+    match (&asked.containers, name) {
         (Some(asked), Some(name)) => asked.contains(name),
         (None, _) | (_, None) => true,
     }
@@ -231,8 +247,8 @@ fn root_of(
     }
 }
 
-fn variable(plan: &Plan, secret: &str, one: &domicile_api::service_binding::EnvMapping) -> Value {
-    let replaced = plan.entries.iter().find(|(entry, _)| *entry == one.key);
+fn variable(asked: &Asked, secret: &str, one: &domicile_api::service_binding::EnvMapping) -> Value {
+    let replaced = asked.entries.iter().find(|(entry, _)| *entry == one.key);
     match replaced {
         Some((_, text)) => json!({ "name": one.name, "value": text }),
         None => json!({
@@ -243,27 +259,29 @@ fn variable(plan: &Plan, secret: &str, one: &domicile_api::service_binding::EnvM
 }
 
 /// The later sources of a projected volume win, and so take the place of the Secret's own entries.
-fn volume(plan: &Plan, secret: &str) -> Value {
+fn volume(asked: &Asked, secret: &str) -> Value {
     let mut sources = vec![json!({ "secret": { "name": secret } })];
-    for (entry, _) in &plan.entries {
-        let annotation = format!("metadata.annotations['{}']", plan.names.entry(entry));
+    for (entry, _) in &asked.entries {
+        let annotation = format!("metadata.annotations['{}']", asked.names.entry(entry));
         let item = json!({ "path": entry, "fieldRef": { "fieldPath": annotation } });
         sources.push(json!({ "downwardAPI": { "items": [item] } }));
     }
-    json!({ "name": plan.names.volume(), "projected": { "sources": sources } })
+    json!({ "name": asked.names.volume(), "projected": { "sources": sources } })
 }
 
-/// A changed Secret reaches a folder by itself, and a variable only with a new pod.
+/// A changed Secret reaches a folder by itself, and a variable only with a new pod. A placement
+/// says itself whether its pods are replaced.
 fn annotations(wanted: &Wanted<'_>) -> Map<String, Value> {
-    let plan = wanted.plan;
-    let entries = plan.entries.iter();
-    let replaced = entries.map(|(entry, text)| (plan.names.entry(entry), json!(text)));
+    let asked = wanted.asked;
+    let entries = asked.entries.iter();
+    let replaced = entries.map(|(entry, text)| (asked.names.entry(entry), json!(text)));
     let mut annotations: Map<String, Value> = replaced.collect();
     let reads = |one: &domicile_api::service_binding::EnvMapping| {
-        plan.entries.iter().all(|(entry, _)| *entry != one.key)
+        asked.entries.iter().all(|(entry, _)| *entry != one.key)
     };
-    if let Some(hash) = wanted.hash.filter(|_| plan.env.iter().any(reads)) {
-        annotations.insert(plan.names.entry("secret"), json!(hash));
+    let restarts = matches!(asked.mount, Mount::At(_)) || asked.env.iter().any(reads);
+    if let Some(hash) = wanted.hash.filter(|_| restarts) {
+        annotations.insert(asked.names.entry("secret"), json!(hash));
     }
     annotations
 }

@@ -2,10 +2,11 @@ use domicile_api::service_binding::ServiceBinding;
 use serde_json::json;
 
 use super::*;
-use crate::controllers::binding::mapping::Template;
-use crate::controllers::binding::plan::{self, Plan};
+use crate::controllers::binding::plan;
+use crate::projection::Asked;
+use crate::projection::mapping::Template;
 
-fn plan(uid: &str, folder: &str) -> Plan {
+fn plan(uid: &str, folder: &str) -> Asked {
     let object = json!({
         "metadata": { "name": folder, "uid": uid },
         "spec": {
@@ -16,7 +17,7 @@ fn plan(uid: &str, folder: &str) -> Plan {
         },
     });
     let binding: ServiceBinding = serde_json::from_value(object).unwrap();
-    plan::read(&binding).unwrap()
+    plan::read(&binding).unwrap().asked
 }
 
 fn template() -> Template {
@@ -41,9 +42,9 @@ fn read(value: &Value) -> DynamicObject {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-fn wanted<'a>(plan: &'a Plan, template: &'a Template) -> Wanted<'a> {
+fn wanted<'a>(asked: &'a Asked, template: &'a Template) -> Wanted<'a> {
     Wanted {
-        plan,
+        asked,
         secret: "creds",
         hash: None,
         template,
@@ -72,7 +73,7 @@ fn merged(mut before: Value, patch: &Value) -> Value {
     before
 }
 
-fn bound(before: &Value, plan: &Plan, template: &Template) -> Value {
+fn bound(before: &Value, plan: &Asked, template: &Template) -> Value {
     let decision = decide(&read(before), before, &wanted(plan, template));
     let Decision::Insert(patch) = &decision else {
         panic!("{decision:?}");
@@ -80,7 +81,7 @@ fn bound(before: &Value, plan: &Plan, template: &Template) -> Value {
     merged(before.clone(), patch)
 }
 
-fn unbound(before: &Value, plan: &Plan) -> Value {
+fn unbound(before: &Value, plan: &Asked) -> Value {
     let record = record(&read(before), &plan.names).unwrap();
     let mut after = merged(before.clone(), &take_back(before, &plan.names, &record));
     let metadata = after["metadata"].as_object_mut().unwrap();

@@ -8,32 +8,32 @@ use kube::api::ApiResource;
 
 /// The places in a workload that a binding writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     /// The mapping that they were read from.
-    pub(super) source: MappingTemplate,
+    pub(crate) source: MappingTemplate,
     /// The annotations of the pods.
-    pub(super) annotations: Vec<String>,
+    pub(crate) annotations: Vec<String>,
     /// The list of volumes.
-    pub(super) volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
     /// What is like a container.
-    pub(super) containers: Vec<Containers>,
+    pub(crate) containers: Vec<Containers>,
 }
 
 /// The places in what is like a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Containers {
+pub(crate) struct Containers {
     /// Where they are.
-    pub(super) path: Vec<Step>,
+    pub(crate) path: Vec<Step>,
     /// From there to the name.
-    pub(super) name: Option<Vec<String>>,
+    pub(crate) name: Option<Vec<String>>,
     /// From there to the variables.
-    pub(super) env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// From there to the mounts.
-    pub(super) mounts: Vec<String>,
+    pub(crate) mounts: Vec<String>,
 }
 
 /// The name that the mapping of a kind must have.
-pub(super) fn name_for(resource: &ApiResource) -> String {
+pub(crate) fn name_for(resource: &ApiResource) -> String {
     if resource.group.is_empty() {
         resource.plural.clone()
     } else {
@@ -42,7 +42,7 @@ pub(super) fn name_for(resource: &ApiResource) -> String {
 }
 
 /// The places of one version of a kind: those of its mapping, else those that are built in.
-pub(super) fn choose(
+pub(crate) fn choose(
     mapping: Option<&ClusterWorkloadResourceMappingSpec>,
     resource: &ApiResource,
 ) -> Result<Template, String> {
@@ -53,7 +53,7 @@ pub(super) fn choose(
 }
 
 /// Reads the expressions of a mapping.
-pub(super) fn read(source: MappingTemplate) -> Result<Template, String> {
+pub(crate) fn read(source: MappingTemplate) -> Result<Template, String> {
     let place = |field: &str, text: Option<&String>, default: &str| {
         let text = text.map_or(default, String::as_str);
         json_path::fixed(text).map_err(|error| refusal(field, text, &error))

@@ -18,7 +18,7 @@ use super::project::{self, Bound, Projection, Wanted, id, name_of};
 /// What a binding inserted, on the workload itself: it is taken out by the mapping that it was put
 /// in by.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     hash: String,
     template: MappingTemplate,
     /// The containers whose root is of bindings alone.
@@ -30,14 +30,14 @@ pub(super) struct Record {
 }
 
 /// The record of a binding, when its entries were inserted.
-pub(super) fn record(live: &DynamicObject, names: &Names) -> Option<Record> {
+pub(crate) fn record(live: &DynamicObject, names: &Names) -> Option<Record> {
     let text = live.annotations().get(&names.mark())?;
     serde_json::from_str(text).ok()
 }
 
 /// Compares a workload with what it must carry.
-pub(super) fn decide(live: &DynamicObject, root: &Value, wanted: &Wanted<'_>) -> Decision {
-    let names = &wanted.plan.names;
+pub(crate) fn decide(live: &DynamicObject, root: &Value, wanted: &Wanted<'_>) -> Decision {
+    let names = &wanted.asked.names;
     let mine = record(live, names);
     let others = others(root, names);
     let mut next = root.clone();
@@ -77,7 +77,7 @@ pub(super) fn decide(live: &DynamicObject, root: &Value, wanted: &Wanted<'_>) ->
 }
 
 /// The patch that takes a binding out.
-pub(super) fn take_back(root: &Value, names: &Names, record: &Record) -> Value {
+pub(crate) fn take_back(root: &Value, names: &Names, record: &Record) -> Value {
     let mut next = root.clone();
     take_out(&mut next, names, record, &others(root, names));
     versioned(root, &next)
@@ -122,7 +122,9 @@ fn put_in(root: &mut Value, projection: &Projection, record: &mut Record) -> Res
             .ok_or_else(|| annotations_at.clone())?
             .extend(annotations.clone());
     }
-    add(root, volumes_at, volume, record)?;
+    if let Some(volume) = volume {
+        add(root, volumes_at, volume, record)?;
+    }
     for bound in containers {
         if let Some(variable) = &bound.root {
             add(root, &bound.env_at, variable, record)?;
@@ -134,7 +136,9 @@ fn put_in(root: &mut Value, projection: &Projection, record: &mut Record) -> Res
                 list.push(variable.clone());
             }
         }
-        add(root, &bound.mounts_at, &bound.mount, record)?;
+        if let Some(mount) = &bound.mount {
+            add(root, &bound.mounts_at, mount, record)?;
+        }
     }
     Ok(())
 }
