@@ -19,7 +19,7 @@ const UNREACHABLE: (ConditionType, &str, &str) =
 const AT_ONCE: u64 = 8_000;
 
 /// Faults: 35.
-pub(super) fn a_cluster_that_is_down_delays_its_own_part_alone(world: &World, there: &There) {
+pub(crate) fn a_cluster_that_is_down_delays_its_own_part_alone(world: &World, there: &There) {
     world.apply(&region("us-east", "US", EAST, "us-east-admin"));
     world.await_region("us-east", "Serving");
     let before = world.secret("west-db").unwrap();
@@ -71,7 +71,7 @@ pub(super) fn a_cluster_that_is_down_delays_its_own_part_alone(world: &World, th
     assert_eq!(left, ["west-db"], "what was deleted is there");
 }
 
-pub(super) fn a_deletion_takes_back_what_is_there(world: &World, there: &There) {
+pub(crate) fn a_deletion_takes_back_what_is_there(world: &World, there: &There) {
     world.delete(SPACE, "west");
     world.await_gone(SPACE, "west");
     assert_eq!(there.names(world), [] as [String; 0]);
@@ -85,7 +85,7 @@ pub(super) fn a_deletion_takes_back_what_is_there(world: &World, there: &There) 
 }
 
 /// Faults: 89.
-pub(super) fn a_deletion_does_not_wait_for_a_cluster_for_ever(world: &World, there: &There) {
+pub(crate) fn a_deletion_does_not_wait_for_a_cluster_for_ever(world: &World, there: &There) {
     world.apply(&tenant("left", &injected("left", &json!({}))));
     arrives(world, there, "left");
     there.apply(&deployment(
@@ -131,7 +131,7 @@ pub(super) fn a_deletion_does_not_wait_for_a_cluster_for_ever(world: &World, the
 /// The region is cut off with its cluster, and the standby's cluster was never there: the tenant is
 /// pointed at its new server all the same.
 /// Faults: 89.
-pub(super) fn a_region_that_is_lost_with_its_cluster_holds_up_no_failover(
+pub(crate) fn a_region_that_is_lost_with_its_cluster_holds_up_no_failover(
     world: &World,
     there: &There,
 ) {

@@ -15,7 +15,7 @@ use crate::world::{EAST, SOON, SPACE, WEST, World, region, tenant};
 const ABROAD: &str = "us-east";
 
 /// The second API server is the cluster of `us-east` here, a standby of a policy.
-pub(super) fn a_cluster_outside_the_law_is_never_reached(world: &World, there: &There) {
+pub(crate) fn a_cluster_outside_the_law_is_never_reached(world: &World, there: &There) {
     let law = |laws: &Value| {
         let spec = json!({
             "tenantID": "lawful", "region": "eu-west", "reclaimPolicy": "Delete",

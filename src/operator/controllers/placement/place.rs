@@ -90,12 +90,11 @@ impl<'a> Place<'a> {
 
     /// What it means that the namespace refuses us.
     pub(super) fn not_onboarded(&self) -> Stop {
-        let (reason, there) = match self.region {
-            None => (Reason::NamespaceNotOnboarded, ""),
-            Some(_) => {
-                let there = " there, after the namespace is made";
-                (Reason::ClusterNotOnboarded, there)
-            }
+        let (reason, there) = if self.region.is_none() {
+            (Reason::NamespaceNotOnboarded, "")
+        } else {
+            let there = " there, after the namespace is made";
+            (Reason::ClusterNotOnboarded, there)
         };
         let message = format!(
             "the operator has no rights on Secrets and workloads in {}; apply what `kubectl \
