@@ -62,7 +62,7 @@ pub(super) fn a_reading_login_follows_a_replica_that_follows_its_server(world: &
 }
 
 /// Ends the replica, and what its server keeps for it.
-pub(super) fn gone(world: &World, region: &str, replica: &Server) {
+fn gone(world: &World, region: &str, replica: &Server) {
     replica.kill().unwrap();
     let slot = format!("{}_ro", region.replace('-', "_"));
     let drop = format!(
@@ -157,7 +157,7 @@ fn a_replica_that_is_another_server_is_not_read_from(world: &World) {
 }
 
 /// A replica of the region's server on its own machine, at another port, that the Region lists.
-pub(super) fn beside(world: &World, region: &str) -> Server {
+fn beside(world: &World, region: &str) -> Server {
     let server = world.running.lab.regions().server(region).unwrap();
     let mut spec = server.spec().clone();
     spec.region = format!("{region}-ro");

@@ -61,16 +61,17 @@ mod tests {
         Some((found.reason.clone(), found.message.clone()))
     }
 
-    fn look(found: Result<(), Fault>) -> Option<Standing> {
-        Some(Standing::next(None, found))
+    fn look(found: Result<(), Fault>) -> Standing {
+        Standing::next(None, found)
     }
 
     #[test]
     fn a_replica_that_is_not_read_from_is_named_with_what_is_wrong() {
         assert_eq!(told(&[]), None);
-        assert_eq!(told(&[look(Ok(())), None]).unwrap().0, "NotObserved");
-        assert_eq!(told(&[look(Ok(()))]).unwrap().0, "ReplicasFollow");
-        let (reason, message) = told(&[look(Ok(())), look(Err(Fault::Promoted))]).unwrap();
+        assert_eq!(told(&[Some(look(Ok(()))), None]).unwrap().0, "NotObserved");
+        assert_eq!(told(&[Some(look(Ok(())))]).unwrap().0, "ReplicasFollow");
+        let (reason, message) =
+            told(&[Some(look(Ok(()))), Some(look(Err(Fault::Promoted)))]).unwrap();
         assert_eq!(reason, "ReplicaUnfit");
         let fact = "10.0.0.9:2 of west/main takes writes by its own account";
         assert!(message.contains(fact), "{message}");
