@@ -259,7 +259,7 @@ impl World {
                 key: "EU_WEST",
                 jurisdiction: "EU",
             },
-            serving_key: "EU_WEST",
+            serving_key: Some("EU_WEST"),
             keys: attempt.keys,
             region_env: true,
         })

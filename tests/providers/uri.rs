@@ -43,7 +43,7 @@ async fn libpq_logs_in_with_what_was_put_in(binaries: &Binaries) {
                 key: "EU_WEST",
                 jurisdiction: "EU",
             },
-            serving_key: "EU_WEST",
+            serving_key: Some("EU_WEST"),
             keys: None,
             region_env: true,
         })
