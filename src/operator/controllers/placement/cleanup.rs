@@ -116,8 +116,9 @@ async fn undo(
     tenant: &TenantPlacement,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    workloads::release_others((ctx, memory), tenant, progress).await?;
-    withdraw(&Place::hub(ctx, tenant), progress).await?;
+    let hub = Place::hub(ctx, tenant);
+    workloads::release_others(&hub, memory, progress).await?;
+    withdraw(&hub, progress).await?;
     endpoint::release(ctx, tenant).await
 }
 

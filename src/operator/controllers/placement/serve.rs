@@ -106,7 +106,6 @@ async fn provide(
     let rendered = target
         .render(&chosen)
         .map_err(|error| bad_template(&error, progress))?;
-    let uid = tenant.uid().unwrap_or_default();
     let inputs = target.inputs(&chosen, &rendered);
     let now = ctx.clock.now().wall;
     let write = secret::write(live, &target.identity(now), &rendered);

@@ -34,7 +34,6 @@ use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
 use others::Gift;
-pub(super) use others::release_all as release_others;
 use pace::Selected;
 pub(super) use pace::origin;
 
@@ -106,6 +105,16 @@ pub(super) async fn release_all(at: &Place<'_>, progress: &mut Progress) -> Resu
         }
     }
     Ok(())
+}
+
+/// Takes back all that was injected into workloads of other kinds, which are looked for in the hub
+/// alone.
+pub(super) async fn release_others(
+    hub: &Place<'_>,
+    memory: &Memory,
+    progress: &mut Progress,
+) -> Result<(), Halt> {
+    others::release_all((hub.ctx, memory), hub.tenant, progress).await
 }
 
 const INJECTED: ConditionType = ConditionType::Injected;

@@ -68,6 +68,7 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
         uid: tenant.uid().unwrap_or_default(),
         epoch: order.epoch,
         now,
+        lasting: false,
     };
     let write = secret::write(live.as_ref(), &identity, &order.rendered);
     let published = match write {
@@ -77,6 +78,7 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
     let store = Store {
         at,
         live_hash: secret::told_hash(live.as_ref()),
+        front: None,
     };
     let write = marked(write, at, live.as_ref());
     store.write(write, &mut progress).await?;
