@@ -77,6 +77,7 @@ fn found(epoch: i64, errands: &[(&str, Errand)]) -> Progress {
                 read_only: None,
             },
             secret_hash: "h".into(),
+            leads_to: ServerId::new(WEST, "main"),
             slot: Slot::A,
             new_password: false,
             answered: None,
