@@ -91,7 +91,7 @@ pub struct TenantPlacementStatus {
     /// of regions that hold its Secret, or may: an entry is there before the Secret, and as long as
     /// that may be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "atomic"))]
     pub copies: Vec<DataCopy>,
     /// `conditions`: `Ready`, `Reconciling`, `Stalled`, `ServerFits`, `DatabaseReady`,
     /// `CredentialsCurrent`, `Injected`, `FailoverProtected`, `ResidencyCompliant`,

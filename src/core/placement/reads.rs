@@ -29,8 +29,8 @@ pub struct Reader<'a> {
     pub replicas: &'a [ReplicaView],
     /// The replica that the tenant is led to now.
     pub recorded: Option<&'a Address>,
-    /// A replica that refused the tenant's login lately.
-    pub refused: Option<&'a Address>,
+    /// The replicas that refused the tenant's login lately.
+    pub refused: &'a BTreeSet<Address>,
     /// Whether the server neither moves nor is suspected, or the tenant is being pointed at it:
     /// whatever happens to a replica meanwhile, a move changes the Secret once.
     pub settled: bool,
@@ -138,7 +138,7 @@ pub fn reads(asked: &Reader<'_>) -> Reads {
     if asked.replicas.is_empty() {
         return Reads::Primary(NoReplica::NoneListed);
     }
-    let refused = |replica: &&ReplicaView| asked.refused == Some(&replica.address);
+    let refused = |replica: &&ReplicaView| asked.refused.contains(&replica.address);
     let open = || asked.replicas.iter().filter(|replica| !refused(replica));
     let stays = |replica: &&ReplicaView| {
         let holds = |standing: &Standing| {

@@ -113,6 +113,14 @@ impl Kinds {
     }
 }
 
+impl Kinds {
+    /// The API server does not serve a kind any more: it is looked up anew.
+    pub(crate) fn forget(&self, kind: &Kind) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(kind);
+    }
+}
+
 fn is_missing(error: &CallError) -> bool {
     let discovery = matches!(
         error,

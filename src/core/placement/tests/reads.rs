@@ -31,7 +31,7 @@ fn left(fault: Fault) -> Standing {
 struct Case<'a> {
     replicas: &'a [ReplicaView],
     recorded: Option<&'a str>,
-    refused: Option<&'a str>,
+    refused: &'a [&'a str],
     settled: bool,
     allowed: &'a str,
 }
@@ -41,7 +41,7 @@ impl Default for Case<'_> {
         Self {
             replicas: &[],
             recorded: None,
-            refused: None,
+            refused: &[],
             settled: true,
             allowed: "EU",
         }
@@ -51,14 +51,14 @@ impl Default for Case<'_> {
 impl Case<'_> {
     fn asked(&self) -> Reads {
         let recorded = self.recorded.map(address);
-        let refused = self.refused.map(address);
+        let refused = self.refused.iter().map(|host| address(host)).collect();
         reads(&Reader {
             server: &ServerId::new("eu-west", "main"),
             jurisdiction: &Jurisdiction::new("EU"),
             allowed: &[Jurisdiction::new(self.allowed)].into(),
             replicas: self.replicas,
             recorded: recorded.as_ref(),
-            refused: refused.as_ref(),
+            refused: &refused,
             settled: self.settled,
         })
     }
@@ -161,13 +161,18 @@ fn a_replica_that_refuses_the_tenant_is_passed_over_and_told() {
     let case = Case {
         replicas: &replicas,
         recorded: Some("r1"),
-        refused: Some("r1"),
+        refused: &["r1"],
         ..Case::default()
     };
     assert_eq!(case.host(), "r2");
+    let both = Case {
+        refused: &["r1", "r2"],
+        ..case
+    };
+    assert_eq!(both.host(), "primary", "none is tried again and again");
     let only = Case {
         replicas: &replicas[..1],
-        refused: Some("r1"),
+        refused: &["r1"],
         ..Case::default()
     };
     let told = only.asked().why(&ServerId::new("eu-west", "main"));

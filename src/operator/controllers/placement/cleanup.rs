@@ -117,7 +117,16 @@ async fn undo(
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let hub = Place::hub(ctx, tenant);
-    workloads::release_others(&hub, memory, progress).await?;
+    match workloads::release_others(&hub, memory, progress).await {
+        // Its rights go with a namespace that is deleted, and nobody can give them again.
+        Err(Halt::Stop(stop)) if stop.reason == Reason::WorkloadForbidden => {
+            let note = format!("workloads keep what was injected: {}", stop.message);
+            let reason = Reason::WorkloadForbidden.as_str();
+            ctx.events
+                .publish(tenant, Severity::Warning, reason, "Release", note);
+        }
+        other => other?,
+    }
     withdraw(&hub, progress).await?;
     endpoint::release(ctx, tenant).await
 }

@@ -89,7 +89,14 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
-    let foreign = matches!(&made, Err(ProviderError::NameTaken { marker: None, .. }));
+    let foreign = matches!(
+        &made,
+        Err(ProviderError::NameTaken {
+            marker: None,
+            kind: "database",
+            ..
+        })
+    );
     if foreign && plan.keeps {
         adoption::adopt(&server, (tenant, plan), seat, progress).await?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;

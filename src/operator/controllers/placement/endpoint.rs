@@ -94,8 +94,12 @@ pub(super) async fn choose(
     }
     let name = name(tenant).map_err(|stop| progress.deny(CURRENT, stop))?;
     let host = endpoint::service_host(&name, &direct.namespace);
-    let (ca_pem, differ) = authorities(ctx, seat, server).await?;
     let before = before(tenant, &host);
+    // A server that is lost cannot be asked, and a move is no time to find out.
+    if before == Before::Direct && !seat.steady {
+        return Ok(direct);
+    }
+    let (ca_pem, differ) = authorities(ctx, seat, server).await?;
     let delivers = progress.clusters.as_ref().is_some_and(Plan::delivers);
     let one = if delivers {
         Some(Fault::Clusters)

@@ -73,8 +73,8 @@ struct Remembered {
     scanned: BTreeMap<Option<RegionName>, i64>,
     /// Since when every selected workload has been seen to run with the present Secret.
     taken_up: Option<Mono>,
-    /// The read replica that refused the tenant's login, and when.
-    unread: Option<(Address, Mono)>,
+    /// The read replicas that refused the tenant's login, and when.
+    unread: BTreeMap<Address, Mono>,
 }
 
 impl Memory {
@@ -178,13 +178,21 @@ impl Memory {
 
     /// A read replica refused the tenant's login.
     pub(super) fn unread(&self, uid: &str, replica: Address, now: Mono) {
-        self.entry(uid, |tenant| tenant.unread = Some((replica, now)));
+        self.entry(uid, |tenant| {
+            tenant.unread.retain(|_, at| now.since(*at) < REFUSED_MS);
+            tenant.unread.insert(replica, now);
+        });
     }
 
-    /// The read replica that refused the tenant's login lately.
-    pub(super) fn refused(&self, uid: &str, now: Mono) -> Option<Address> {
-        let (replica, at) = self.lock().get(uid)?.unread.clone()?;
-        (now.since(at) < REFUSED_MS).then_some(replica)
+    /// The read replicas that refused the tenant's login lately.
+    pub(super) fn refused(&self, uid: &str, now: Mono) -> BTreeSet<Address> {
+        let tenants = self.lock();
+        let all = tenants
+            .get(uid)
+            .into_iter()
+            .flat_map(|tenant| &tenant.unread);
+        let lately = all.filter(|(_, at)| now.since(**at) < REFUSED_MS);
+        lately.map(|(replica, _)| replica.clone()).collect()
     }
 
     /// The placement is gone.
@@ -292,8 +300,14 @@ mod tests {
         let replica = Address { host, port: 1 };
         memory.unread("u", replica.clone(), Mono(5));
         memory.doubt("u");
-        assert_eq!(memory.refused("u", Mono(600_004)), Some(replica));
-        assert_eq!(memory.refused("u", Mono(600_005)), None);
+        let other = Address {
+            host: "r2".into(),
+            port: 5432,
+        };
+        memory.unread("u", other.clone(), Mono(9));
+        let both = BTreeSet::from([replica, other.clone()]);
+        assert_eq!(memory.refused("u", Mono(600_004)), both);
+        assert_eq!(memory.refused("u", Mono(600_005)), BTreeSet::from([other]));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn reads(
         allowed: &seat.allowed,
         replicas: &replicas,
         recorded: led.as_ref(),
-        refused: memory.refused(&uid, ctx.clock.mono()).as_ref(),
+        refused: &memory.refused(&uid, ctx.clock.mono()),
         settled: seat.steady || seat.repointing,
     });
     // A tenant that was just made would be led elsewhere, and restarted, a moment later.

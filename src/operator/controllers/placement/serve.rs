@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::endpoint::{Front, Published};
+use super::endpoint::Front;
 use super::error::Halt;
 use super::external::{self, External};
 use super::memory::{Inputs, Memory};
@@ -89,6 +89,8 @@ async fn provide(
     let point = endpoint::choose(ctx, tenant, (seat, server), progress).await?;
     let front = endpoint::look(ctx, tenant, (seat, server), &point, progress).await?;
     let reads = if point.service.is_some() {
+        // The name of a Service of the hub leads nowhere in another cluster.
+        progress.clusters.iter_mut().for_each(Plan::rest);
         Reads::Primary(NoReplica::Service)
     } else {
         reads::reads(ctx, tenant, seat, memory)?
@@ -121,7 +123,7 @@ async fn provide(
     };
     settle(&target, &store, memory, (&chosen, inputs, write), progress).await?;
     let secret = (rendered, published);
-    let taken_up = hand_out((hub, memory), (seat.epoch, &point), secret, progress).await?;
+    let taken_up = hand_out((hub, memory), seat.epoch, secret, progress).await?;
     if let Some(front) = &front {
         front.retire(ctx, tenant, &point, progress).await?;
     }
@@ -176,7 +178,7 @@ async fn settle(
 /// for how many milliseconds all workloads have run with it.
 async fn hand_out(
     (hub, memory): (&Place<'_>, &Memory),
-    (epoch, point): (Epoch, &Published),
+    epoch: Epoch,
     (rendered, published): (Rendered, Option<Timestamp>),
     progress: &mut Progress,
 ) -> Result<Option<u64>, Halt> {
@@ -185,10 +187,8 @@ async fn hand_out(
         return Ok(None);
     };
     let (uid, rendered) = (tenant.uid().unwrap_or_default(), Arc::new(rendered));
-    // Before the workloads: what is wrong with those of one cluster is no matter of the others. The
-    // name of a Service of the hub leads nowhere there.
-    let leads = point.service.is_none();
-    if leads && progress.clusters.as_ref().is_some_and(Plan::delivers) {
+    // Before the workloads: what is wrong with those of one cluster is no matter of the others.
+    if progress.clusters.as_ref().is_some_and(Plan::delivers) {
         let order = Order::new(Arc::clone(&rendered), origin.clone(), epoch);
         memory.regional.order(&uid, order);
     }

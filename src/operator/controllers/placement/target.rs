@@ -198,8 +198,9 @@ impl Target<'_> {
         let known = seat.repointing && !chosen.fresh;
         if known && database::works(&server, seat, chosen, progress).await {
             self.try_reads(store.at.ctx, chosen, progress).await?;
-            store.write(write, progress).await?;
+            // The name that the Secret tells leads somewhere before it is told.
             store.turn(progress).await?;
+            store.write(write, progress).await?;
             return Ok(Look::Logins);
         }
         let plan = database::plan(tenant, seat, self.idle(chosen));
@@ -221,8 +222,8 @@ impl Target<'_> {
         if chosen.fresh || !matches!(after, Write::Nothing) {
             self.try_reads(store.at.ctx, chosen, progress).await?;
         }
-        store.write(after, progress).await?;
         store.turn(progress).await?;
+        store.write(after, progress).await?;
         let names = watch(store.at.ctx, seat, (*endpoint, *published), progress).await;
         Ok(Look::All(missing.or(names)))
     }

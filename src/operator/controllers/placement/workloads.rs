@@ -91,7 +91,7 @@ pub(super) async fn inject(
             hash: &hash,
             content,
         };
-        others::inject((ctx, memory), tenant, &selections, &gift, &mut seen).await?;
+        others::inject((ctx, memory), tenant, &selections, &gift, &mut seen).await;
     }
     conclude::conclude(tenant, seen, progress);
     Ok(())

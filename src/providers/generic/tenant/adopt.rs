@@ -43,6 +43,8 @@ pub struct Obstacle {
 )]
 pub(super) struct Found {
     pub(super) owner: String,
+    /// The owner can log in.
+    pub(super) logs_in: bool,
     pub(super) owner_comment: Option<String>,
     pub(super) commented: bool,
     pub(super) open: bool,
@@ -216,6 +218,16 @@ pub(super) fn marked(plan: &TenantPlan, found: &Found, major: u32) -> Vec<String
         let role = quote_identifier(role);
         sql.push(format!("COMMENT ON ROLE {role} IS {marker}"));
     }
+    if found.logs_in {
+        // By this a move that closes it opens it again, from the moment that it is in the fence.
+        let name = plan.database.reader();
+        let reader = quote_identifier(&name);
+        if !found.left.contains(&name) {
+            sql.push(format!("CREATE ROLE {reader} NOLOGIN"));
+            sql.push(format!("COMMENT ON ROLE {reader} IS {marker}"));
+        }
+        sql.push(format!("GRANT {reader} TO {owner}"));
+    }
     if !found.commented {
         let database = quote_identifier(plan.database.as_str());
         sql.push(format!("COMMENT ON DATABASE {database} IS {marker}"));
@@ -247,6 +259,7 @@ async fn look(session: &Session, plan: &TenantPlan) -> Result<Found, ProviderErr
     };
     Ok(Found {
         owner: named("owner"),
+        logs_in: truth(row, "rolcanlogin"),
         owner_comment: text(row, "owner_comment").map(str::to_owned),
         commented: text(row, "comment").is_some_and(|text| !text.starts_with("domicile:")),
         open: truth(row, "datallowconn"),
@@ -275,7 +288,7 @@ pub(super) fn found_sql(plan: &TenantPlan, major: u32) -> String {
     let connects = "aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
           WHERE a.privilege_type = 'CONNECT'";
     format!(
-        "SELECT o.rolname AS owner, shobj_description(o.oid, 'pg_authid') AS owner_comment,
+        "SELECT o.rolname AS owner, o.rolcanlogin, shobj_description(o.oid, 'pg_authid') AS owner_comment,
   shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn,
   d.datconnlimit = -2 AS half_dropped, session_user AS myself,
   concat_ws(' ', CASE WHEN o.rolsuper THEN 'SUPERUSER' END,
@@ -335,6 +348,16 @@ mod tests {
                 "COMMENT ON ROLE \"acme\" IS 'domicile:u1'",
                 "COMMENT ON DATABASE \"acme\" IS 'domicile:u1'",
             ]
+        );
+        let logs_in = Found {
+            logs_in: true,
+            ..ready()
+        };
+        let sql = marked(&plan(), &logs_in, 16);
+        let joined = "GRANT \"acme_ro\" TO \"acme\"".to_owned();
+        assert!(
+            sql.contains(&joined),
+            "in one transaction with the mark: {sql:?}"
         );
         let commented = Found {
             commented: true,

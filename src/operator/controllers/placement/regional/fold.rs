@@ -28,6 +28,15 @@ pub(in crate::controllers::placement) struct Plan {
 }
 
 impl Plan {
+    /// Leaves what is in the clusters of regions as it is.
+    pub(in crate::controllers::placement) fn rest(&mut self) {
+        for errand in self.errands.of.values_mut() {
+            if *errand == Errand::Deliver {
+                *errand = Errand::Keep;
+            }
+        }
+    }
+
     /// Whether the Secret goes anywhere beside the hub.
     pub(in crate::controllers::placement) fn delivers(&self) -> bool {
         self.errands
@@ -144,6 +153,9 @@ pub(in crate::controllers::placement) fn taken_up(
     });
     let any = |workloads: &Vec<WorkloadStatus>| !workloads.is_empty();
     let ours = progress.workloads.as_ref().is_some_and(any);
+    // Of these it is not known what their pods have.
+    let others = progress.other_workloads.as_ref();
+    let ours = ours || others.is_some_and(|others| !others.is_empty());
     let mut all: Vec<bool> = theirs.collect();
     all.extend(ours.then_some(progress.taken_up));
     !all.is_empty() && all.into_iter().all(|taken_up| taken_up)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use domicile_api::conditions::Reason;
 use domicile_api::placement::TenantPlacement;
-use domicile_api::placement_status::OtherWorkload;
+use domicile_api::placement_status::{MAX_WORKLOADS as LIMIT, OtherWorkload};
 
 use super::conclude::Seen;
 use super::{INJECTED, Selection};
@@ -40,20 +40,27 @@ pub(super) async fn inject(
     selections: &[Selection<'_>],
     gift: &Gift<'_>,
     seen: &mut Seen<'_>,
-) -> Result<(), Halt> {
+) {
     for (kind, meant) in kinds_of(tenant, seen) {
-        let round = Round::begin((ctx, memory), tenant, &kind, meant).await?;
+        let round = Round::begin((ctx, memory), tenant, &kind, meant).await;
         let done = match round {
-            Ok(Some(round)) => round.inject(selections, gift, seen).await?,
-            Ok(None) => Ok(()),
-            Err(trouble) => Err(trouble),
+            Ok(Ok(Some(round))) => round.inject(selections, gift, seen).await,
+            Ok(Ok(None)) => Ok(Ok(())),
+            Ok(Err(trouble)) => Ok(Err(trouble)),
+            Err(halt) => Err(halt),
         };
-        if let Err(trouble) = done {
-            keep(tenant, &kind, seen);
-            seen.troubles.push(trouble);
-        }
+        // Whatever is wrong with a foreign kind, the tenant is served, and its move goes on.
+        let trouble = match done {
+            Ok(Ok(())) => continue,
+            Ok(Err(trouble)) => Some(trouble),
+            Err(Halt::Later(_)) => None,
+            Err(Halt::Failed(error)) => Some((Reason::ApiServerError, error.to_string())),
+            Err(Halt::Stop(stop)) => Some((stop.reason, stop.message)),
+        };
+        keep(tenant, &kind, seen);
+        seen.others_begin |= trouble.is_none();
+        seen.troubles.extend(trouble);
     }
-    Ok(())
 }
 
 /// Takes back all that was injected for a placement into workloads of other kinds.
@@ -117,7 +124,17 @@ fn keep(tenant: &TenantPlacement, kind: &Kind, seen: &mut Seen<'_>) {
     let shown = shown.flat_map(|status| &status.other_workloads);
     let same = |one: &&OtherWorkload| Kind::read(&one.api_version, &one.kind).as_ref() == Ok(kind);
     for one in shown.filter(same) {
-        if !seen.others.iter().any(|other| is_same(other, one)) {
+        if seen.others.iter().any(|other| is_same(other, one)) {
+            continue;
+        }
+        let alike = |other: &OtherWorkload| {
+            (&other.api_version, &other.kind) == (&one.api_version, &one.kind)
+        };
+        if seen.others.len() < LIMIT {
+            seen.others.push(one.clone());
+        } else if !seen.others.iter().any(alike) {
+            // By one of them the kind is found again.
+            seen.others.pop();
             seen.others.push(one.clone());
         }
     }

@@ -73,7 +73,12 @@ impl<'a> Round<'a> {
         };
         let template = match template(ctx, &resource).await? {
             Ok(template) => template,
-            Err(trouble) => return Ok(Err(trouble)),
+            // What is taken back is told by the record on the workload.
+            Err(trouble) if meant => return Ok(Err(trouble)),
+            Err(trouble) => match mapping::choose(None, &resource) {
+                Ok(template) => template,
+                Err(_) => return Ok(Err(trouble)),
+            },
         };
         let namespace = namespace(tenant);
         let api = kinds::api(ctx, &namespace, &resource);
@@ -81,6 +86,11 @@ impl<'a> Round<'a> {
             Ok(live) => live,
             Err(error) if error.is_forbidden() => {
                 return Ok(Err(forbidden("list", kind, &namespace)));
+            }
+            // It was served when it was looked up, and is not any more.
+            Err(error) if error.is_not_found() => {
+                memory.kinds.forget(kind);
+                return Err(Halt::Later(SOON));
             }
             Err(error) => {
                 return Err(PlacementError::call(format!("listing {kind}"), error).into());
