@@ -107,7 +107,10 @@ fn a_volume_and_a_mount_of_somebody_else_are_left_alone(world: &World) {
     assert_eq!(world.deployment("taken")["spec"], before["spec"]);
     remove(world, "taken");
 
+    // A pass that began before the change would inject as before, and rightly so.
     patch(world, "taken", &json!({ "mountPath": "/own" }));
+    let none = (ConditionType::Injected, "False", "NoWorkloads");
+    world.await_condition(SPACE, "taken", none);
     let before = made(world, &rich("taken"));
     world.running.until("the mount is told", SOON, || {
         let message = world.await_condition(SPACE, "taken", CONFLICT);

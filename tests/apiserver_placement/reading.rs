@@ -152,8 +152,9 @@ fn a_replica_that_is_another_server_is_not_read_from(world: &World) {
         .until("the server is read from itself", SOON, || {
             (world.secret("reader-db")?["host-ro"] == WEST).then_some(())
         });
-    let told = told(world);
-    assert_eq!(told.leads_to, ReadTarget::Primary);
+    world.running.until("the status tells", SOON, || {
+        (told(world).leads_to == ReadTarget::Primary).then_some(())
+    });
 }
 
 /// A replica of the region's server on its own machine, at another port, that the Region lists.

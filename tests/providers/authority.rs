@@ -75,7 +75,7 @@ async fn a_stale_epoch_is_refused_by_every_effect(binaries: &Binaries) {
     provider.take_authority(Epoch(5)).await.unwrap();
     let before = world.next_transaction();
     let refused = effects(&provider, 4).await;
-    assert_eq!(refused.len(), 9, "{refused:?}");
+    assert_eq!(refused.len(), 10, "{refused:?}");
     for (name, error) in refused {
         let ProviderError::Stale {
             found, presented, ..
