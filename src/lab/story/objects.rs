@@ -16,6 +16,8 @@ use crate::process::Patience;
 use crate::run_in::{SpaceRuntime, runtime_in};
 
 const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// A thousand placements are megabytes, and the machine may be busy with them.
+const LIST_LIMIT: Duration = Duration::from_mins(1);
 
 /// A kind of object.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +141,8 @@ impl Objects {
         let api = self.api(kind, namespace);
         let action = format!("list {}", kind.plural);
         let parameters = ListParams::default().labels(labels);
-        let list = self.call(&action, async move { api.list(&parameters).await })?;
+        let call = async move { api.list(&parameters).await };
+        let list = self.call_within(LIST_LIMIT, &action, call)?;
         Ok(list.items.iter().map(|object| json!(object)).collect())
     }
 
@@ -221,12 +224,21 @@ impl Objects {
         action: &str,
         future: impl Future<Output = std::result::Result<T, kube::Error>>,
     ) -> Result<T> {
-        let bounded = async { tokio::time::timeout(CALL_LIMIT, future).await };
+        self.call_within(CALL_LIMIT, action, future)
+    }
+
+    fn call_within<T>(
+        &self,
+        limit: Duration,
+        action: &str,
+        future: impl Future<Output = std::result::Result<T, kube::Error>>,
+    ) -> Result<T> {
+        let bounded = async { tokio::time::timeout(limit, future).await };
         match self.runtime.block_on(bounded)? {
             Ok(answer) => answer.map_err(failed(action)),
             Err(_) => Err(LabError::Deadline {
                 what: action.to_owned(),
-                seconds: CALL_LIMIT.as_secs(),
+                seconds: limit.as_secs(),
                 detail: "the apiserver does not answer".to_owned(),
             }),
         }

@@ -87,6 +87,9 @@ fn in_region(name: &str, region: &str) -> Value {
     })
 }
 
+/// Between two looks at all placements.
+const BETWEEN_LISTS: Duration = Duration::from_secs(1);
+
 /// Waits until all placements are ready. Answers how many there are.
 fn await_placed(stage: &Stage) -> Result<usize> {
     let patience = Patience::new("placements of the bench", BATCH_LIMIT);
@@ -97,5 +100,7 @@ fn await_placed(stage: &Stage) -> Result<usize> {
             return Ok(placed.len());
         }
         patience.pause(|| format!("{waiting} are not ready"))?;
+        // To list a thousand costs the API server more than to make one.
+        std::thread::sleep(BETWEEN_LISTS);
     }
 }
