@@ -251,7 +251,7 @@ fn optional_parts_come_and_go() {
 fn admission_is_asked_about_our_kinds_alone_and_can_be_left_out() {
     let all = render(&[]);
     let policies: Vec<_> = of_kind(&all, "ValidatingAdmissionPolicy").collect();
-    assert_eq!(policies.len(), 3);
+    assert_eq!(policies.len(), 4);
     for policy in policies {
         let rules = policy["spec"]["matchConstraints"]["resourceRules"].as_array();
         for rule in rules.unwrap() {

@@ -288,7 +288,8 @@ pub(super) fn found_sql(plan: &TenantPlan, major: u32) -> String {
     let connects = "aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
           WHERE a.privilege_type = 'CONNECT'";
     format!(
-        "SELECT o.rolname AS owner, o.rolcanlogin, shobj_description(o.oid, 'pg_authid') AS owner_comment,
+        "SELECT o.rolname AS owner, o.rolcanlogin,
+  shobj_description(o.oid, 'pg_authid') AS owner_comment,
   shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn,
   d.datconnlimit = -2 AS half_dropped, session_user AS myself,
   concat_ws(' ', CASE WHEN o.rolsuper THEN 'SUPERUSER' END,
