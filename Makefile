@@ -33,7 +33,7 @@ demo: install
 
 test: install check
 	cargo build --locked --workspace --bins
-	.ci/record test cargo test --locked --workspace --no-fail-fast
+	.ci/test
 	.ci/record soak-few target/debug/domicile-lab soak --cycles 20
 
 check:
