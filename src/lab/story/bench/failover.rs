@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{BATCH_LIMIT, HOME, NAMESPACE, await_placed, each, make_room, markdown, placement};
+use super::{
+    BATCH_LIMIT, BETWEEN_LISTS, HOME, NAMESPACE, await_placed, each, make_room, markdown, placement,
+};
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::lab::Options;
@@ -25,6 +27,8 @@ const OTHER: &str = "eu-central";
 const BATCH: usize = 100;
 /// For a writer that reconnects once its Secret has changed.
 const FIRST_ROW: Duration = Duration::from_mins(1);
+/// As many placements are looked at all the time: to list more takes from what is measured.
+const FEW: usize = 100;
 /// Before the loss, so that the standby has what was made.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -177,6 +181,9 @@ fn repointed(stage: &Stage, begun: u64, moved: &Moved) -> Result<f64> {
             return Ok(span(begun, at));
         }
         patience.pause(|| format!("{left} of {} are left", placed.len()))?;
+        if left > FEW {
+            std::thread::sleep(BETWEEN_LISTS);
+        }
         at = monotonic()?;
     }
 }
