@@ -48,14 +48,29 @@ async fn reconcile(region: Arc<Region>, ctx: Arc<Ctx>) -> Result<Duration, CasEr
     let live = live(&ctx);
     let mut waiting: Vec<&OrphanedSecret> = listed.iter().collect();
     waiting.retain(|one| !live.contains(&one.uid));
-    // Those that met a problem come last.
-    waiting.sort_by_key(|one| one.problem.is_some());
+    // Those that met a problem come last, and none of them before the others for ever.
+    waiting.sort_by_cached_key(|one| (one.problem.is_some(), rand::random::<u32>()));
     let name = RegionName::new(region.name_any());
+    if region.spec.cluster.is_none() {
+        change_secrets(&ctx, name.as_str(), Vec::clear).await?;
+        let count = listed.len();
+        let note = format!(
+            "the Region has no cluster any more, so {count} Secrets of deleted placements that may \
+             be left there are given up"
+        );
+        tell(
+            &ctx,
+            &region,
+            Severity::Warning,
+            Reason::ClusterGivenUp,
+            note,
+        );
+        return Ok(LONGEST_WAIT);
+    }
     for orphan in waiting.into_iter().take(BATCH) {
         match clean(&ctx, &name, orphan).await {
             Some(Outcome::Withdrawn) => {
-                let uid = orphan.uid.clone();
-                change_secrets(&ctx, name.as_str(), |all| all.retain(|one| one.uid != uid)).await?;
+                remove(&ctx, &name, orphan).await?;
                 let OrphanedSecret {
                     namespace, name, ..
                 } = orphan;
@@ -65,12 +80,32 @@ async fn reconcile(region: Arc<Region>, ctx: Arc<Ctx>) -> Result<Duration, CasEr
                 );
                 tell(&ctx, &region, Severity::Normal, Reason::OrphanCleaned, note);
             }
+            // As for a deletion that does not wait: the rights went with the namespace.
+            Some(Outcome::Barred(reason @ Reason::ClusterNotOnboarded, fact)) => {
+                remove(&ctx, &name, orphan).await?;
+                let OrphanedSecret {
+                    namespace, name, ..
+                } = orphan;
+                let note = format!(
+                    "the Secret of the deleted TenantPlacement {namespace}/{name} is given up: \
+                     {fact}"
+                );
+                tell(&ctx, &region, Severity::Warning, reason, note);
+            }
             Some(Outcome::Barred(_, problem)) => note(&ctx, &region, orphan, &problem).await?,
             // The others would find the same.
             Some(Outcome::Silent(_) | Outcome::Delivered(_)) | None => break,
         }
     }
     Ok(REST)
+}
+
+/// Takes an entry off the list.
+async fn remove(ctx: &Ctx, region: &RegionName, orphan: &OrphanedSecret) -> Result<(), CasError> {
+    let uid = orphan.uid.clone();
+    change_secrets(ctx, region.as_str(), |all| all.retain(|one| one.uid != uid))
+        .await
+        .map(drop)
 }
 
 async fn clean(ctx: &Ctx, region: &RegionName, orphan: &OrphanedSecret) -> Option<Outcome> {
