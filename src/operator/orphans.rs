@@ -85,18 +85,27 @@ pub async fn record_secret(
     })
 }
 
-/// Takes the entries of a placement out of every Region that lists one.
+/// Takes the entries of a placement out of every Region that lists one: they are done, or not wanted
+/// any more.
 pub async fn forget(ctx: &Ctx, uid: &str) -> Result<(), CasError> {
-    for region in ctx.stores.regions.all() {
-        let listed = listed(&region).iter().any(|one| one.uid == uid)
-            || secrets(&region).iter().any(|one| one.uid == uid);
-        if listed {
-            change_status(ctx, &region.name_any(), |status| {
-                status.orphans.retain(|one| one.uid != uid);
-                status.orphaned_secrets.retain(|one| one.uid != uid);
-            })
-            .await?;
-        }
+    take_out(ctx, |status| {
+        status.orphans.retain(|one| one.uid != uid);
+        status.orphaned_secrets.retain(|one| one.uid != uid);
+    })
+    .await
+}
+
+/// As [`forget`], for what was left on servers alone. A pass over a deletion that was gone through
+/// before must not take out, in between, what was written down of Secrets in a region's cluster.
+pub async fn forget_database(ctx: &Ctx, uid: &str) -> Result<(), CasError> {
+    take_out(ctx, |status| status.orphans.retain(|one| one.uid != uid)).await
+}
+
+async fn take_out(ctx: &Ctx, remove: impl Fn(&mut RegionStatus)) -> Result<(), CasError> {
+    let regions = ctx.stores.regions.all();
+    for region in regions.iter().filter(|region| region.status.is_some()) {
+        // Writes nothing where it changes nothing.
+        change_status(ctx, &region.name_any(), &remove).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domicile_core::facts::Epoch;
 use domicile_core::health::ProbeFailure;
 use domicile_lab::postgres::Binaries;
-use domicile_providers::{Applied, Class, Endpoint, Generic};
+use domicile_providers::{Applied, Class, Endpoint, Generic, ProviderError, TenantPlan};
 use secrecy::SecretString;
 
 use crate::relay::Relay;
@@ -23,13 +23,16 @@ on_both_versions!(
 /// Faults: 47.
 async fn actors_at_once_make_one_tenant(binaries: &Binaries) {
     let world = World::new(binaries);
-    let (provider, acme) = (world.provider(), plan("acme", "u1"));
-    let verifiers = verifiers();
+    let acme = TenantPlan {
+        schemas: vec!["billing".into(), "audit".into()],
+        ..plan("acme", "u1")
+    };
+    let (provider, verifiers) = (world.provider(), verifiers());
     let call = || provider.ensure_tenant(&acme, Epoch(0), &verifiers);
     for outcome in futures::future::join_all((0..4).map(|_| call())).await {
         // A loser may see what the winner is at; it is told to try again.
-        let class = outcome.err().map(|error| error.class());
-        assert!(matches!(class, None | Some(Class::Transient)), "{class:?}");
+        let class = outcome.as_ref().err().map(ProviderError::class);
+        assert!(matches!(class, None | Some(Class::Transient)), "{outcome:?}");
     }
     call().await.unwrap();
     assert_eq!(call().await.unwrap().applied, Applied::Already);

@@ -188,7 +188,8 @@ async fn drop_database(
         ctx.events
             .publish(tenant, Severity::Warning, reason, "Release", note);
     }
-    forget(ctx, tenant).await
+    orphans::forget_database(ctx, &tenant.uid().unwrap_or_default()).await?;
+    Ok(())
 }
 
 /// Takes back what was written down of the placement: it is done, or not wanted any more.

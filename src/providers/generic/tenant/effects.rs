@@ -231,6 +231,8 @@ impl Generic {
         settled.left.extend(left);
         if !changes.is_empty() {
             lock(guard, epoch, Need::Writable).await?;
+            // Read again under the lock: another actor may have been here in between.
+            let changes = inside(plan, &read_inside(&session, plan).await?).changes;
             session.run(doing, &script(&changes)).await?;
             guard.run(doing, "COMMIT").await?;
             settled.mend(told(&changes));
