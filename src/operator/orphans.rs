@@ -85,8 +85,8 @@ pub async fn record_secret(
     })
 }
 
-/// Takes the entries of a placement out of every Region that lists one: they are done, or not wanted
-/// any more.
+/// Takes the entries of a placement out of every Region that lists one: they are done, or nobody
+/// wants them any more.
 pub async fn forget(ctx: &Ctx, uid: &str) -> Result<(), CasError> {
     take_out(ctx, |status| {
         status.orphans.retain(|one| one.uid != uid);

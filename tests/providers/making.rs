@@ -32,7 +32,10 @@ async fn actors_at_once_make_one_tenant(binaries: &Binaries) {
     for outcome in futures::future::join_all((0..4).map(|_| call())).await {
         // A loser may see what the winner is at; it is told to try again.
         let class = outcome.as_ref().err().map(ProviderError::class);
-        assert!(matches!(class, None | Some(Class::Transient)), "{outcome:?}");
+        assert!(
+            matches!(class, None | Some(Class::Transient)),
+            "{outcome:?}"
+        );
     }
     call().await.unwrap();
     assert_eq!(call().await.unwrap().applied, Applied::Already);
