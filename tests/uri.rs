@@ -45,6 +45,7 @@ fn uri(host: &str, port: u16, username: &str, password: &str) -> String {
     let rendered = render(&Connection {
         host,
         port,
+        hosts: None,
         reads: None,
         database: &database,
         read_write: Some(login),

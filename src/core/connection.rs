@@ -36,6 +36,9 @@ pub struct Connection<'a> {
     pub host: &'a str,
     /// Its port.
     pub port: u16,
+    /// All servers that may take writes in turn, the one that does now first, for clients that find
+    /// it in a list by themselves; absent where the Secret tells of that one alone.
+    pub hosts: Option<&'a [Address]>,
     /// The replica that those who only read are led to; that server itself when absent.
     pub reads: Option<&'a Address>,
     /// The tenant's database.
@@ -63,15 +66,20 @@ pub struct Connection<'a> {
 impl Connection<'_> {
     /// Where writes go, and where the reading login leads.
     fn places(&self) -> (At<'_>, At<'_>) {
-        let writes = At {
+        let one = At {
             host: self.host,
             port: self.port,
+            list: &[],
             database: self.database,
         };
-        let reads = self.reads.map_or(writes, |replica| At {
+        let writes = At {
+            list: self.hosts.unwrap_or_default(),
+            ..one
+        };
+        let reads = self.reads.map_or(one, |replica| At {
             host: &replica.host,
             port: replica.port,
-            ..writes
+            ..one
         });
         (writes, reads)
     }
@@ -82,24 +90,54 @@ impl Connection<'_> {
 struct At<'a> {
     host: &'a str,
     port: u16,
+    /// The servers that a client finds it among; none where it is alone.
+    list: &'a [Address],
     database: &'a DatabaseName,
 }
 
 impl At<'_> {
+    /// The server alone, in a URI that every client reads.
     fn uri_base(&self, login: Login<'_>) -> String {
-        uri::base(self.host, self.port, self.database, login)
+        let authority = uri::authority(self.host, self.port);
+        uri::base(&authority, self.database, login)
     }
 
     fn uri(&self, login: Login<'_>) -> String {
         format!("{}?sslmode=require", self.uri_base(login))
     }
 
-    fn jdbc_url(&self, login: Login<'_>) -> String {
-        uri::jdbc(self.host, self.port, self.database, login)
+    /// All servers, in a URI that clients read as libpq does.
+    fn libpq_uri(&self, login: Login<'_>, verified: &str) -> String {
+        let base = uri::base(&self.authorities(), self.database, login);
+        let choice = self.choice(uri::LIBPQ_CHOICE);
+        format!("{base}?{verified}{choice}")
     }
 
-    fn jdbc_base(&self) -> String {
-        uri::jdbc_base(self.host, self.port, self.database)
+    fn jdbc_url(&self, login: Login<'_>) -> String {
+        let parameters = uri::jdbc_login(login);
+        self.jdbc(&format!("{parameters}&sslmode=require"))
+    }
+
+    fn jdbc(&self, parameters: &str) -> String {
+        let base = uri::jdbc_base(&self.authorities(), self.database);
+        let choice = self.choice(uri::JDBC_CHOICE);
+        format!("{base}?{parameters}{choice}")
+    }
+
+    /// The parameters by which a client chooses, where it has a choice.
+    fn choice(&self, parameters: &'static str) -> &'static str {
+        if self.list.len() > 1 { parameters } else { "" }
+    }
+
+    fn authorities(&self) -> String {
+        if self.list.is_empty() {
+            return uri::authority(self.host, self.port);
+        }
+        let each = self.list.iter();
+        let each: Vec<String> = each
+            .map(|one| uri::authority(&one.host, one.port))
+            .collect();
+        each.join(",")
     }
 }
 
@@ -220,7 +258,9 @@ pub fn render(facts: &Connection<'_>) -> Result<Rendered, RenderError> {
 fn default_keys(facts: &Connection<'_>) -> BTreeMap<String, String> {
     let mut keys = BTreeMap::new();
     if let Some(login) = facts.read_write {
-        let uri = format!("{{{{ {}.uri }}}}", login.name);
+        // Who asks for a list has clients that read one.
+        let form = facts.hosts.map_or("uri", |_| "libpq-uri");
+        let uri = format!("{{{{ {}.{form} }}}}", login.name);
         keys.insert("DATABASE_URL".to_owned(), uri.clone());
         keys.insert("DATABASE_URL_{{ region.key }}".to_owned(), uri);
     }
@@ -258,6 +298,9 @@ fn binding_keys(facts: &Connection<'_>) -> BTreeMap<String, Sensitive> {
         put("password", login.password.into());
         put("uri", writes.uri(login));
         put("jdbc-url", writes.jdbc_url(login));
+        if facts.hosts.is_some() {
+            put("libpq-uri", writes.libpq_uri(login, uri::ENCRYPTED));
+        }
     }
     if let Some(login) = facts.read_only {
         put("host-ro", reads.host.into());
@@ -294,7 +337,7 @@ fn template_variables(facts: &Connection<'_>) -> template::Variables {
         .into_iter()
         .filter_map(|(login, at)| Some((login?, at)));
     for (login, at) in given {
-        let (base, jdbc_base) = (at.uri_base(login), at.jdbc_base());
+        let base = at.uri_base(login);
         let mut put = |variable: &str, value: &str| {
             values.secret(&format!("{}.{variable}", login.name), value);
         };
@@ -302,9 +345,11 @@ fn template_variables(facts: &Connection<'_>) -> template::Variables {
         put("uri", &at.uri(login));
         put("uri-base", &base);
         put("uri-file", &format!("{base}?{by_file}"));
+        put("libpq-uri", &at.libpq_uri(login, uri::ENCRYPTED));
+        put("libpq-uri-file", &at.libpq_uri(login, &by_file));
         put("jdbc-url", &at.jdbc_url(login));
-        put("datasource-url", &format!("{jdbc_base}?{by_text}"));
-        put("datasource-url-file", &format!("{jdbc_base}?{by_file}"));
+        put("datasource-url", &at.jdbc(&by_text));
+        put("datasource-url-file", &at.jdbc(&by_file));
         let mut put = |variable: &str, value: &str| {
             values.public(&format!("{}.{variable}", login.name), value);
         };

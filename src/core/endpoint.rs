@@ -1,10 +1,15 @@
-//! The name under which workloads reach their server: the server's own, or that of a Service that
-//! follows the tenant from server to server (ADR 33).
+//! The name under which workloads reach their server: the server's own, that of a Service that
+//! follows the tenant from server to server (ADR 33), or the names of all servers (ADR 35).
 
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::failover::Proof;
 use crate::names::ServerId;
+
+mod hosts;
+
+pub use hosts::{Candidate, Departure, Left, Named, fences, hosts, left};
 
 /// The port of a Service that leads to an address; it is translated there.
 pub const PORT: u16 = 5432;
@@ -134,24 +139,24 @@ pub enum Certificate {
 pub enum Before {
     /// Nothing.
     Nothing,
-    /// The server's own name.
+    /// The server's own name, or anything else than what is asked for.
     Direct,
-    /// The name of the Service.
-    Service,
+    /// What is asked for: the name of the Service, or those of all servers.
+    Asked,
 }
 
-/// What a placement that asks for a Service publishes.
+/// What a placement publishes that asks for more than the server's own name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The name of the Service.
-    Service,
+    /// What it asks for.
+    Asked,
     /// It publishes the server's own name, as before.
     StayDirect(Fault),
     /// Nothing is published: nobody needs what would not work.
     Refuse(Fault),
 }
 
-/// Why the name of a Service does not work for every client.
+/// Why what is asked for does not work for every client, or is not safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// A server's certificate lacks the name.
@@ -168,13 +173,20 @@ pub enum Fault {
     },
     /// Clusters of regions get the Secret, and have no Service of that name.
     Clusters,
+    /// The policy promotes by itself where the old primary may still take writes.
+    Fence {
+        /// The policy.
+        policy: String,
+        /// Its weakest proof.
+        minimum: Proof,
+    },
 }
 
-/// What to publish. Once the name of the Service is published it stays: to take it back would
-/// restart every pod for the sake of those that cannot verify, which a certificate mends.
+/// What to publish. Once what is asked for is published it stays: to take it back would restart
+/// every pod, for the sake of those that cannot verify, or of a failover that may never come.
 pub fn decide(before: Before, fault: Option<Fault>) -> Decision {
     match (before, fault) {
-        (Before::Service, _) | (_, None) => Decision::Service,
+        (Before::Asked, _) | (_, None) => Decision::Asked,
         (Before::Direct, Some(fault)) => Decision::StayDirect(fault),
         (Before::Nothing, Some(fault)) => Decision::Refuse(fault),
     }

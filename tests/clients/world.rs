@@ -248,6 +248,7 @@ impl World {
         render(&Connection {
             host: attempt.host,
             port: self.server.port(),
+            hosts: None,
             reads: None,
             database: &DatabaseName::parse(DATABASE).unwrap(),
             read_write: Some(login),

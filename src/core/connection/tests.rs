@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod hosts;
 mod places;
 mod region;
 
@@ -20,6 +21,7 @@ fn facts<'a>(
     Connection {
         host: "pg.example.net",
         port: 5432,
+        hosts: None,
         reads: None,
         database,
         read_write: Some(Login {
@@ -361,7 +363,7 @@ fn the_password_of_a_uri_is_what_was_put_in() {
             username: "tenant_a_a",
             password,
         };
-        let uri = uri::base("10.0.0.1", 5432, &database, login);
+        let uri = uri::base("10.0.0.1:5432", &database, login);
         let told = password_in(&uri, "tenant_a_a");
         assert_eq!(told.as_deref(), Some(password));
         assert_eq!(password_in(&uri, "tenant_a_b"), None);

@@ -5,34 +5,47 @@ use std::fmt::Write as _;
 use super::Login;
 use crate::names::DatabaseName;
 
-/// `postgresql://user:password@host:port/database`, for what the caller adds.
-pub(super) fn base(host: &str, port: u16, database: &DatabaseName, login: Login<'_>) -> String {
-    let Login {
-        name: _,
-        username,
-        password,
-    } = login;
-    let (user, password) = (encode(username), encode(password));
-    let (host, database) = (authority_host(host), encode(database.as_str()));
-    format!("postgresql://{user}:{password}@{host}:{port}/{database}")
+/// The parameter of a URI that encrypts and does not verify (ADR 11).
+pub(super) const ENCRYPTED: &str = "sslmode=require";
+
+/// How clients of libpq choose among servers: the one that takes writes. One that does not answer
+/// is left after five seconds; without that, when the system gives up, after two minutes.
+pub(super) const LIBPQ_CHOICE: &str = "&target_session_attrs=read-write&connect_timeout=5";
+
+/// The same for pgjdbc, which leaves one that does not answer after ten seconds by itself.
+pub(super) const JDBC_CHOICE: &str = "&targetServerType=primary";
+
+/// `host:port`.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    format!("{}:{port}", authority_host(host))
 }
 
-/// `jdbc:postgresql://host:port/database?user=…&password=…&sslmode=require`.
-pub(super) fn jdbc(host: &str, port: u16, database: &DatabaseName, login: Login<'_>) -> String {
+/// `postgresql://user:password@host:port/database`, for what the caller adds.
+pub(super) fn base(authority: &str, database: &DatabaseName, login: Login<'_>) -> String {
     let Login {
         name: _,
         username,
         password,
     } = login;
     let (user, password) = (encode(username), encode(password));
-    let base = jdbc_base(host, port, database);
-    format!("{base}?user={user}&password={password}&sslmode=require")
+    let database = encode(database.as_str());
+    format!("postgresql://{user}:{password}@{authority}/{database}")
+}
+
+/// `user=…&password=…`.
+pub(super) fn jdbc_login(login: Login<'_>) -> String {
+    let Login {
+        name: _,
+        username,
+        password,
+    } = login;
+    let (user, password) = (encode(username), encode(password));
+    format!("user={user}&password={password}")
 }
 
 /// `jdbc:postgresql://host:port/database`, for what the caller adds.
-pub(super) fn jdbc_base(host: &str, port: u16, database: &DatabaseName) -> String {
-    let (host, database) = (authority_host(host), encode(database.as_str()));
-    format!("jdbc:postgresql://{host}:{port}/{database}")
+pub(super) fn jdbc_base(authority: &str, database: &DatabaseName) -> String {
+    format!("jdbc:postgresql://{authority}/{}", encode(database.as_str()))
 }
 
 /// Parameters that libpq and pgjdbc read alike: verify against the authority in the file `path`.

@@ -53,13 +53,13 @@ fn what_cannot_work_is_not_published_and_what_works_is_not_taken_away() {
             fact: "x".into(),
         })
     };
-    assert_eq!(decide(Before::Nothing, None), Decision::Service);
-    assert_eq!(decide(Before::Direct, None), Decision::Service);
+    assert_eq!(decide(Before::Nothing, None), Decision::Asked);
+    assert_eq!(decide(Before::Direct, None), Decision::Asked);
     let refused = decide(Before::Nothing, lacks());
     assert!(matches!(refused, Decision::Refuse(_)));
     let stays = decide(Before::Direct, lacks());
     assert!(matches!(stays, Decision::StayDirect(_)));
-    assert_eq!(decide(Before::Service, lacks()), Decision::Service);
+    assert_eq!(decide(Before::Asked, lacks()), Decision::Asked);
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn rendered_at(host: &str, passwords: &Passwords) -> Result<Rendered, RenderErro
     render(&Connection {
         host,
         port: 5432,
+        hosts: None,
         reads: None,
         database: &database,
         read_write: read_write.map(|password| Login {
