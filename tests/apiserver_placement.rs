@@ -31,6 +31,8 @@ mod endpoint;
 mod forged;
 #[path = "apiserver_placement/gone.rs"]
 mod gone;
+#[path = "apiserver_placement/hosts.rs"]
+mod hosts;
 #[path = "apiserver_placement/immutable.rs"]
 mod immutable;
 #[path = "apiserver_placement/injection.rs"]

@@ -7,6 +7,8 @@
     reason = "a test that cannot go on must fail"
 )]
 
+#[path = "clients/hosts.rs"]
+mod hosts;
 #[path = "clients/programs.rs"]
 mod programs;
 #[path = "clients/secret.rs"]

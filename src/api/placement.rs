@@ -183,8 +183,9 @@ pub struct ConnectionSpec {
     /// `keys` are added to the Service Binding keys: names and values are templates. For the role
     /// `rw`, and any other of `roles`: `{{ rw.host }}`, `{{ rw.port }}`, `{{ rw.database }}`,
     /// `{{ rw.username }}`, `{{ rw.password }}`; with login and `sslmode=require` `{{ rw.uri }}`
-    /// and `{{ rw.jdbc-url }}`; with login and no parameters `{{ rw.uri-base }}`; what verifies the
-    /// server: `{{ rw.uri-file }}` with login, and `{{ rw.datasource-url-file }}` for JDBC, without
+    /// and `{{ rw.jdbc-url }}`; with login and no parameters `{{ rw.uri-base }}`; the servers of
+    /// `endpoint: MultiHost`, as libpq reads them, `{{ rw.libpq-uri }}`; what verifies the server:
+    /// `{{ rw.uri-file }}` and `{{ rw.libpq-uri-file }}` with login, and `{{ rw.datasource-url-file }}` for JDBC, without
     /// login, both against the file `{{ ca-file }}`; `{{ rw.datasource-url }}` for JDBC, without
     /// login, which carries the first certificate of the authority. Further `{{ ca }}`, PEM,
     /// `{{ region.name }}`, `{{ region.key }}` and `{{ region.jurisdiction }}`. `{{ ca-file }}` is
@@ -212,6 +213,13 @@ pub enum EndpointKind {
     /// over must carry `<secret>-rw.<namespace>.svc`, or `*.<namespace>.svc`. The Secret tells
     /// nothing that a failover changes, so `RegionEnv` has no region header.
     Service,
+    /// Those of all servers that may take over, the one that serves first, in `libpq-uri` and the
+    /// JDBC URLs, and in `DATABASE_URL` where `keys` is absent: clients that read a list (libpq,
+    /// pgx, lib/pq, pgjdbc; not `pg` of Node) find the one that takes writes by themselves, at
+    /// once. All other keys tell that one alone; the Secret follows a move, and workloads roll,
+    /// behind it. Refused where the FailoverPolicy's `fencing.minimumProof` is `Assumed`, as a
+    /// client could find a server that still takes writes. Without a policy there is one server.
+    MultiHost,
 }
 
 /// A group of Secret keys.

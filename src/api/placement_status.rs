@@ -1,5 +1,6 @@
 //! `TenantPlacement.status`: what the operator did and found.
 
+use domicile_core::replica::Address;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -128,6 +129,40 @@ pub struct ConnectionStatus {
     /// `readOnly` is where the login that only reads leads; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<ReadOnlyStatus>,
+    /// `hosts` are the servers that the Secret names under `endpoint: MultiHost`, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub hosts: Vec<HostStatus>,
+}
+
+/// A server that the Secret names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// `host` of the server.
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::HOST))]
+    pub host: String,
+    /// `port` of the server.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+}
+
+impl From<&Address> for HostStatus {
+    fn from(address: &Address) -> Self {
+        Self {
+            host: address.host.clone(),
+            port: i32::from(address.port),
+        }
+    }
+}
+
+impl HostStatus {
+    /// The address; nothing when its port is none.
+    pub fn address(&self) -> Option<Address> {
+        let port = u16::try_from(self.port).ok()?;
+        let host = self.host.clone();
+        Some(Address { host, port })
+    }
 }
 
 /// What was made in the database by the spec.

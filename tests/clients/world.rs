@@ -6,8 +6,11 @@ use std::time::Duration;
 use domicile_core::connection::{Connection, Home, Login, Rendered, render};
 use domicile_core::facts::Epoch;
 use domicile_core::names::{Access, DatabaseName, Slot};
+use domicile_core::replica::Address;
 use domicile_lab::pki::{Authority, Usage};
-use domicile_lab::postgres::{ADMIN, Binaries, Loopback, Server, Settings, TlsMaterial};
+use domicile_lab::postgres::{
+    ADMIN, Binaries, Loopback, Server, ServerSpec, Settings, TlsMaterial,
+};
 use domicile_providers::{Endpoint, Generic, TenantPlan, scram_verifier};
 use secrecy::SecretString;
 
@@ -49,12 +52,36 @@ struct Attempt<'a> {
     keys: Option<&'a BTreeMap<String, String>>,
     login: usize,
     host: &'a str,
+    /// The servers that the Secret names, where it names several.
+    hosts: Option<&'a [Address]>,
     ca_pem: &'a str,
+}
+
+/// The address of a server.
+pub(crate) fn address(server: &Server) -> Address {
+    let (host, port) = (server.address().to_string(), server.port());
+    Address { host, port }
+}
+
+/// A server of the lab with a certificate of this authority.
+fn spec(lab: &Loopback, authority: &Authority, region: &str) -> ServerSpec {
+    let mut spec = lab.spec(region).unwrap();
+    let address = spec.address.to_string();
+    let names = [address.as_str(), NAMED];
+    let (cert, key) = authority
+        .issue("server", None, &names, &[Usage::Server])
+        .unwrap();
+    spec.tls = TlsMaterial {
+        cert,
+        key: key.into(),
+        trust: authority.cert_pem().to_owned(),
+    };
+    spec
 }
 
 /// What a client printed before it ended well, or its errors.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     LoggedIn(String),
     Refused(String),
 }
@@ -63,7 +90,7 @@ enum Outcome {
 /// before its folder is removed.
 pub(crate) struct World {
     server: Server,
-    _lab: Loopback,
+    lab: Loopback,
     authority: Authority,
     other: Authority,
 }
@@ -77,17 +104,8 @@ impl World {
         };
         let lab = Loopback::new(&Binaries::system().unwrap(), settings).unwrap();
         let authority = Authority::new("Domicile lab, clients").unwrap();
-        let mut spec = lab.spec("eu-west").unwrap();
+        let mut spec = spec(&lab, &authority, "eu-west");
         let address = spec.address.to_string();
-        let names = [address.as_str(), NAMED];
-        let (cert, key) = authority
-            .issue("server", None, &names, &[Usage::Server])
-            .unwrap();
-        spec.tls = TlsMaterial {
-            cert,
-            key: key.into(),
-            trust: authority.cert_pem().to_owned(),
-        };
         let listen = format!("{address}, {UNNAMED}");
         spec.settings
             .extra
@@ -97,14 +115,37 @@ impl World {
             server,
             authority,
             other: Authority::new("Domicile lab, clients").unwrap(),
-            _lab: lab,
+            lab,
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(world.place());
         world
     }
 
-    async fn place(&self) {
+    /// A standby of the server.
+    pub(crate) fn standby(&self) -> Server {
+        let spec = spec(&self.lab, &self.authority, "eu-central");
+        Server::standby(spec, &self.server).unwrap()
+    }
+
+    /// Takes the right to write from the server, as a move does. It goes on answering.
+    pub(crate) fn fence(&self) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let fenced = self.provider().fence(Epoch(1)).await;
+            fenced.unwrap();
+        });
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        address(&self.server)
+    }
+
+    pub(crate) fn ca_pem(&self) -> &str {
+        self.authority.cert_pem()
+    }
+
+    fn provider(&self) -> Generic {
         let endpoint = Endpoint {
             host: self.server.address().to_string(),
             port: self.server.port(),
@@ -113,7 +154,11 @@ impl World {
             password: self.server.spec().passwords.admin.clone(),
             identifiers: Vec::new(),
         };
-        let provider = Generic::new(endpoint, Duration::from_secs(30)).unwrap();
+        Generic::new(endpoint, Duration::from_secs(30)).unwrap()
+    }
+
+    async fn place(&self) {
+        let provider = self.provider();
         let database = DatabaseName::parse(DATABASE).unwrap();
         let plan = TenantPlan {
             access: LOGINS.map(|(access, ..)| (access, 20)).to_vec(),
@@ -185,6 +230,21 @@ impl World {
         matches!(outcome, Outcome::LoggedIn(_))
     }
 
+    /// What the client says when the Secret names these servers, in this order.
+    pub(crate) fn among(
+        &self,
+        client: Client,
+        (way, keys): (Way, &BTreeMap<String, String>),
+        hosts: &[Address],
+        ca_pem: &str,
+    ) -> Outcome {
+        self.run(&Attempt {
+            hosts: Some(hosts),
+            ca_pem,
+            ..self.attempt(client, way, Some(keys))
+        })
+    }
+
     /// The client refuses a server that is as it should be; what it says.
     pub(crate) fn is_refused(
         &self,
@@ -207,6 +267,7 @@ impl World {
             keys,
             login: 0,
             host: NAMED,
+            hosts: None,
             ca_pem: self.authority.cert_pem(),
         }
     }
@@ -248,7 +309,7 @@ impl World {
         render(&Connection {
             host: attempt.host,
             port: self.server.port(),
-            hosts: None,
+            hosts: attempt.hosts,
             reads: None,
             database: &DatabaseName::parse(DATABASE).unwrap(),
             read_write: Some(login),

@@ -30,6 +30,7 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
     report
         .facts
         .extend(fact("connection", connection.join(" ").trim().to_owned()));
+    report.facts.extend(fact("hosts", hosts(placement)));
     report.facts.extend(credentials(placement));
     for copy in items(placement, "/status/copies") {
         let place = format!(
@@ -62,6 +63,17 @@ pub(super) fn fill(report: &mut Report, placement: &Value, world: &World) {
             .into_iter()
             .map(|p| related(Kind::FailoverPolicy, p)),
     );
+}
+
+/// The servers that the Secret names for clients that choose among them.
+fn hosts(placement: &Value) -> String {
+    let each = items(placement, "/status/connection/hosts")
+        .iter()
+        .map(|one| {
+            let (host, port) = (text(one, "/host"), text(one, "/port"));
+            format!("{host}:{port}")
+        });
+    each.collect::<Vec<_>>().join(" ")
 }
 
 /// How far each selected workload has rolled.

@@ -45,7 +45,10 @@ pub(super) fn jdbc_login(login: Login<'_>) -> String {
 
 /// `jdbc:postgresql://host:port/database`, for what the caller adds.
 pub(super) fn jdbc_base(authority: &str, database: &DatabaseName) -> String {
-    format!("jdbc:postgresql://{authority}/{}", encode(database.as_str()))
+    format!(
+        "jdbc:postgresql://{authority}/{}",
+        encode(database.as_str())
+    )
 }
 
 /// Parameters that libpq and pgjdbc read alike: verify against the authority in the file `path`.

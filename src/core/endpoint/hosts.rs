@@ -79,9 +79,8 @@ pub fn hosts(
 ) -> Vec<Address> {
     let known = |one: &Candidate| named.is_some_and(|named| named.hosts.contains(&one.address));
     let now = named.is_some_and(|named| named.epoch == epoch);
-    let safe = |one: &Candidate| {
-        one.left.is_none_or(Left::for_good) || one.follows || (now && known(one))
-    };
+    let safe =
+        |one: &Candidate| one.left.is_none_or(Left::for_good) || one.follows || (now && known(one));
     let mut hosts = vec![active.clone()];
     for one in others {
         let fit = one.lawful && safe(one) && (proven || known(one));
@@ -160,7 +159,10 @@ mod tests {
             };
             let alone = named(&["central"], 2);
             let both = [at("central"), at("west")];
-            assert_eq!(hosts(&at("central"), &[follows], PROVEN, Some(&alone)), both);
+            assert_eq!(
+                hosts(&at("central"), &[follows], PROVEN, Some(&alone)),
+                both
+            );
             // Its stream that breaks then says nothing new of it.
             let stays = named(&["central", "west"], 2);
             assert_eq!(hosts(&at("central"), &[west], PROVEN, Some(&stays)), both);

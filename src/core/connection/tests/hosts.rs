@@ -1,7 +1,12 @@
 use super::*;
 
 fn servers() -> [Address; 3] {
-    [("pg.example.net", 5432), ("fd00::2", 5433), ("10.0.0.3", 5432)].map(|(host, port)| Address {
+    [
+        ("pg.example.net", 5432),
+        ("fd00::2", 5433),
+        ("10.0.0.3", 5432),
+    ]
+    .map(|(host, port)| Address {
         host: host.to_owned(),
         port,
     })
@@ -35,7 +40,10 @@ fn clients_that_read_a_list_get_all_servers_and_others_the_one_that_serves() {
         let same = all.data[key] == *was;
         assert_eq!(same, key != "jdbc-url", "{key}");
     }
-    assert!(!one.data.contains_key("libpq-uri"), "it would roll everybody");
+    assert!(
+        !one.data.contains_key("libpq-uri"),
+        "it would roll everybody"
+    );
 }
 
 #[test]
@@ -60,14 +68,17 @@ fn templates_give_the_list_with_and_without_what_verifies() {
          &target_session_attrs=read-write&connect_timeout=5"
     );
     assert_eq!(value(&all, "LIBPQ"), libpq);
-    let jdbc =
-        format!("jdbc:postgresql://{LIST}/tenant_acme?{verified}&targetServerType=primary");
+    let jdbc = format!("jdbc:postgresql://{LIST}/tenant_acme?{verified}&targetServerType=primary");
     assert_eq!(value(&all, "JDBC"), jdbc);
     // Who only reads is led to one server, and may not choose a standby.
     assert!(!value(&all, "READS").contains(','), "{all:?}");
     // Where there is one server there is nothing to choose.
     let one = rendered(Some(&servers[..1]));
-    for text in [value(&one, "LIBPQ"), value(&one, "JDBC"), value(&one, "libpq-uri")] {
+    for text in [
+        value(&one, "LIBPQ"),
+        value(&one, "JDBC"),
+        value(&one, "libpq-uri"),
+    ] {
         assert!(!text.contains("target"), "{text}");
     }
     assert_eq!(value(&one, "libpq-uri"), value(&one, "uri"));
@@ -85,5 +96,8 @@ fn a_placement_without_keys_gets_the_list_by_default() {
     for key in ["DATABASE_URL", "DATABASE_URL_EU_WEST"] {
         assert_eq!(value(&rendered, key), value(&rendered, "libpq-uri"));
     }
-    assert_eq!(value(&rendered, "DATABASE_REPLICA_URL"), value(&rendered, "uri-ro"));
+    assert_eq!(
+        value(&rendered, "DATABASE_REPLICA_URL"),
+        value(&rendered, "uri-ro")
+    );
 }

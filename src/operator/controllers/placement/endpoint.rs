@@ -1,4 +1,5 @@
-//! The name under which workloads reach the server, and the Service behind it (ADR 33).
+//! The name under which workloads reach the server, and the Service behind it (ADR 33), or the
+//! names of all servers (ADR 35).
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use domicile_api::injection::ReloadStrategy;
 use domicile_api::meta::manager;
 use domicile_api::placement::{EndpointKind, TenantPlacement};
 use domicile_core::endpoint::{self, Before, Decision, Fault, Lead};
+use domicile_core::replica::Address;
 use domicile_providers::Endpoint;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -20,16 +22,18 @@ use super::progress::{Progress, Stop, Until};
 use super::regional::Plan;
 use super::serve::namespace;
 use crate::context::Ctx;
-use crate::error::{Class, Classify};
 use crate::kube::apply::{self, Ownership};
 use crate::kube::cas::write_status;
 
 mod calls;
 mod certificates;
+mod faults;
+mod hosts;
 mod objects;
 
 use calls::{delete, delete_all, failed, read, refused};
 pub(super) use certificates::watch;
+use faults::{authorities, one_authority, told};
 use objects::{Change, Live, Wanted};
 
 /// Where the Secret points.
@@ -42,6 +46,8 @@ pub(super) struct Published {
     pub(super) ca_pem: String,
     /// The Service that follows the tenant; absent for the server's own name.
     pub(super) service: Option<String>,
+    /// The servers to name, that one first; absent where it is named alone.
+    pub(super) hosts: Option<Vec<Address>>,
 }
 
 /// The Service as it is, and what is to be written to it.
@@ -88,10 +94,24 @@ pub(super) async fn choose(
         port: server.port,
         ca_pem: server.ca_pem.clone(),
         service: None,
+        hosts: None,
     };
-    if tenant.endpoint() != EndpointKind::Service {
-        return Ok(direct);
+    match tenant.endpoint() {
+        EndpointKind::Direct => Ok(direct),
+        EndpointKind::Service => by_service(ctx, tenant, (seat, server), direct, progress).await,
+        EndpointKind::MultiHost => {
+            hosts::choose(ctx, tenant, (seat, server), direct, progress).await
+        }
     }
+}
+
+async fn by_service(
+    ctx: &Ctx,
+    tenant: &TenantPlacement,
+    (seat, server): (&Seat, &Endpoint),
+    direct: Published,
+    progress: &mut Progress,
+) -> Result<Published, Halt> {
     let name = name(tenant).map_err(|stop| progress.deny(CURRENT, stop))?;
     let host = endpoint::service_host(&name, &direct.namespace);
     let before = before(tenant, &host);
@@ -107,34 +127,44 @@ pub(super) async fn choose(
         (differ > 1).then(|| one_authority(tenant)).flatten()
     };
     let fault = match (before, &one) {
-        (Before::Service, _) | (_, Some(_)) => one.clone(),
+        (Before::Asked, _) | (_, Some(_)) => one,
         (Before::Nothing | Before::Direct, None) => {
             let fault = certificates::fault(ctx, seat, server, &host).await;
             fault.map_err(|error| database::denied(&error, progress))?
         }
     };
-    if before == Before::Service
-        && let Some(fault) = &one
-    {
-        let (reason, fact) = told(fault, &host, &direct.namespace);
+    let asked = Published {
+        port: Lead::to(&server.host, server.port).published_port(),
+        host,
+        ca_pem,
+        service: Some(name),
+        ..direct.clone()
+    };
+    publish((before, fault), asked, direct, progress)
+}
+
+/// What is published of the two, and what is told of a fault.
+fn publish(
+    (before, fault): (Before, Option<Fault>),
+    asked: Published,
+    direct: Published,
+    progress: &mut Progress,
+) -> Result<Published, Halt> {
+    let told = |fault: &Fault| told(fault, &asked.host, &asked.namespace);
+    if let (Before::Asked, Some(fault)) = (before, &fault) {
+        let (reason, fact) = told(fault);
         progress.notice(reason, fact);
     }
     match endpoint::decide(before, fault) {
-        Decision::Service => Ok(Published {
-            port: Lead::to(&server.host, server.port).published_port(),
-            host,
-            ca_pem,
-            service: Some(name),
-            ..direct
-        }),
+        Decision::Asked => Ok(asked),
         Decision::StayDirect(fault) => {
-            let (reason, fact) = told(&fault, &host, &direct.namespace);
+            let (reason, fact) = told(&fault);
             let message = format!("the Secret keeps the server's own name: {fact}");
             progress.notice(reason, message);
             Ok(direct)
         }
         Decision::Refuse(fault) => {
-            let (reason, fact) = told(&fault, &host, &direct.namespace);
+            let (reason, fact) = told(&fault);
             let message = format!("nothing is published: {fact}");
             let stop = Stop::new(Until::Person, reason, message);
             Err(progress.deny(CURRENT, stop).into())
@@ -156,7 +186,7 @@ pub(super) async fn look(
             .await
             .map(Some);
     }
-    let kept = recorded(tenant).filter(|_| tenant.endpoint() == EndpointKind::Direct);
+    let kept = recorded(tenant).filter(|_| tenant.endpoint() != EndpointKind::Service);
     let Some(name) = kept else {
         return Ok(None);
     };
@@ -315,64 +345,8 @@ fn before(tenant: &TenantPlacement, host: &str) -> Before {
     let status = tenant.status.as_ref();
     match status.and_then(|status| status.connection.as_ref()) {
         None => Before::Nothing,
-        Some(connection) if connection.host == host => Before::Service,
+        Some(connection) if connection.host == host => Before::Asked,
         Some(_) => Before::Direct,
-    }
-}
-
-/// The authorities of all servers that may serve, in an order of their own, whoever serves now.
-async fn authorities(ctx: &Ctx, seat: &Seat, server: &Endpoint) -> Result<(String, usize), Halt> {
-    let mut pems = Vec::new();
-    for id in &seat.servers {
-        if *id == seat.active {
-            pems.push(server.ca_pem.clone());
-            continue;
-        }
-        match ctx.endpoint(id).await {
-            Ok(other) => pems.push(other.ca_pem),
-            // Without it the Secret would change, and change back.
-            Err(error) if error.class() == Class::Transient => {
-                return Err(Stop::new(Until::Mended, error.reason, error.message).into());
-            }
-            // Nobody is moved to a server that cannot be reached.
-            Err(_) => {}
-        }
-    }
-    Ok(endpoint::authorities(pems.iter().map(String::as_str)))
-}
-
-/// A key that carries one authority alone.
-fn one_authority(tenant: &TenantPlacement) -> Option<Fault> {
-    let keys = tenant.spec.connection.keys.iter().flatten();
-    let mut keys = keys.filter(|(_, value)| endpoint::carries_one_authority(value));
-    let (entry, _) = keys.next()?;
-    let entry = entry.clone();
-    Some(Fault::Authority { entry })
-}
-
-/// What a fault means to people.
-fn told(fault: &Fault, host: &str, namespace: &str) -> (Reason, String) {
-    match fault {
-        Fault::Name { server, fact } => {
-            let message = format!(
-                "the certificate of {server} lacks {host} ({fact}); {}",
-                certificates::mend(namespace)
-            );
-            (Reason::CertificateLacksName, message)
-        }
-        Fault::Authority { entry } => {
-            let message = format!(
-                "`spec.connection.keys[{entry:?}]` carries the authority of one server, and those \
-                 that may take over have others; use datasource-url-file, or one authority for all"
-            );
-            (Reason::EndpointUnsuited, message)
-        }
-        Fault::Clusters => {
-            let message = "the clusters of regions get the Secret too, and have no Service of \
-                           that name; set `spec.connection.endpoint` to Direct, or \
-                           `spec.cluster.tenants` of those Regions to false";
-            (Reason::EndpointUnsuited, message.to_owned())
-        }
     }
 }
 

@@ -185,7 +185,7 @@ fn brief(ctx: &Ctx, policy: Option<&PolicyView>) -> bool {
 }
 
 /// A server is chosen once and for ever, and a policy that cannot be read may copy it anywhere.
-fn obscured(policy: &Unreadable) -> Stop {
+pub(super) fn obscured(policy: &Unreadable) -> Stop {
     let message = format!(
         "FailoverPolicy {} cannot be read by this version of Domicile, so where it copies tenants \
          to is not known; see its conditions",

@@ -3,7 +3,7 @@
 use domicile_api::conditions::{self, ConditionType, Reason};
 use domicile_api::meta;
 use domicile_api::placement::{Include, Privileges, TenantPlacement};
-use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus};
+use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, HostStatus};
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_core::names::Slot;
 use domicile_core::placement::Reads;
@@ -273,6 +273,7 @@ impl Target<'_> {
         connection::render(&Connection {
             host: &published.host,
             port: published.port,
+            hosts: published.hosts.as_deref(),
             reads: replica,
             database: &seat.database,
             read_write: writes.map(login(name(Privileges::ReadWrite))),
@@ -332,6 +333,12 @@ impl Target<'_> {
                     .or(usernames.read_only)
                     .unwrap_or_default(),
                 read_only,
+                hosts: published
+                    .hosts
+                    .iter()
+                    .flatten()
+                    .map(HostStatus::from)
+                    .collect(),
             },
             secret_hash: secret::hash(rendered),
             leads_to,

@@ -35,6 +35,7 @@ fn served(region: &str, epoch: i64, new_password: bool) -> Progress {
                 database: "tenant_acme".into(),
                 role: "tenant_acme_a".into(),
                 read_only: None,
+                hosts: Vec::new(),
             },
             secret_hash: "ab".into(),
             leads_to: ServerId::new("eu-west", "main"),

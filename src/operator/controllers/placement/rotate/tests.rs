@@ -36,6 +36,7 @@ fn served(slot: Slot, new_password: bool) -> Served {
             database: "tenant_acme".into(),
             role: "tenant_acme_a".into(),
             read_only: None,
+            hosts: Vec::new(),
         },
         secret_hash: "ab".into(),
         leads_to: ServerId::new("eu-west", "main"),

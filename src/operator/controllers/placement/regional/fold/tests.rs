@@ -75,6 +75,7 @@ fn found(epoch: i64, errands: &[(&str, Errand)]) -> Progress {
                 database: "d".into(),
                 role: "r".into(),
                 read_only: None,
+                hosts: Vec::new(),
             },
             secret_hash: "h".into(),
             leads_to: ServerId::new(WEST, "main"),
