@@ -126,12 +126,11 @@ async fn by_service(
     } else {
         (differ > 1).then(|| one_authority(tenant)).flatten()
     };
-    let fault = match (before, &one) {
-        (Before::Asked, _) | (_, Some(_)) => one,
-        (Before::Nothing | Before::Direct, None) => {
-            let fault = certificates::fault(ctx, seat, server, &host).await;
-            fault.map_err(|error| database::denied(&error, progress))?
-        }
+    let fault = if before == Before::Asked || one.is_some() {
+        one
+    } else {
+        let fault = certificates::fault(ctx, seat, server, &host).await;
+        fault.map_err(|error| database::denied(&error, progress))?
     };
     let asked = Published {
         port: Lead::to(&server.host, server.port).published_port(),
