@@ -185,13 +185,13 @@ pub struct ConnectionSpec {
     /// `{{ rw.username }}`, `{{ rw.password }}`; with login and `sslmode=require` `{{ rw.uri }}`
     /// and `{{ rw.jdbc-url }}`; with login and no parameters `{{ rw.uri-base }}`; the servers of
     /// `endpoint: MultiHost`, as libpq reads them, `{{ rw.libpq-uri }}`; what verifies the server:
-    /// `{{ rw.uri-file }}` and `{{ rw.libpq-uri-file }}` with login, and `{{ rw.datasource-url-file }}` for JDBC, without
-    /// login, both against the file `{{ ca-file }}`; `{{ rw.datasource-url }}` for JDBC, without
-    /// login, which carries the first certificate of the authority. Further `{{ ca }}`, PEM,
-    /// `{{ region.name }}`, `{{ region.key }}` and `{{ region.jurisdiction }}`. `{{ ca-file }}` is
-    /// `certificates` in `injection.mountPath`. Only URIs and URLs are percent-encoded. When
-    /// absent: `DATABASE_URL`, `DATABASE_URL_{{ region.key }}` and `DATABASE_REPLICA_URL`, for the
-    /// `roles` that there are.
+    /// `{{ rw.uri-file }}` and `{{ rw.libpq-uri-file }}` with login, and
+    /// `{{ rw.datasource-url-file }}` for JDBC, without login, both against the file
+    /// `{{ ca-file }}`; `{{ rw.datasource-url }}` for JDBC, without login, which carries the first
+    /// certificate of the authority. Further `{{ ca }}`, PEM, `{{ region.name }}`,
+    /// `{{ region.key }}` and `{{ region.jurisdiction }}`. `{{ ca-file }}` is `certificates` in
+    /// `injection.mountPath`. Only URIs and URLs are percent-encoded. When absent: `DATABASE_URL`,
+    /// `DATABASE_URL_{{ region.key }}` and `DATABASE_REPLICA_URL`, for the `roles` that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::templates")]
     pub keys: Option<BTreeMap<String, String>>,
@@ -217,7 +217,7 @@ pub enum EndpointKind {
     /// JDBC URLs, and in `DATABASE_URL` where `keys` is absent: clients that read a list (libpq,
     /// pgx, lib/pq, pgjdbc; not `pg` of Node) find the one that takes writes by themselves, at
     /// once. All other keys tell that one alone; the Secret follows a move, and workloads roll,
-    /// behind it. Refused where the FailoverPolicy's `fencing.minimumProof` is `Assumed`, as a
+    /// behind it. Refused where the `FailoverPolicy`'s `fencing.minimumProof` is `Assumed`, as a
     /// client could find a server that still takes writes. Without a policy there is one server.
     MultiHost,
 }

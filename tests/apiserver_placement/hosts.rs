@@ -179,7 +179,7 @@ fn minimum(world: &World, proof: &str) {
         .unwrap();
     world.running.until(proof, SOON, || {
         let seen = world.running.ctx.stores.policies.get("eu")?;
-        let now = serde_json::to_value(&seen.spec.fencing.minimum_proof).unwrap();
+        let now = serde_json::to_value(seen.spec.fencing.minimum_proof).unwrap();
         (now == proof && seen.status.as_ref()?.state.is_some()).then_some(())
     });
 }

@@ -93,6 +93,8 @@ pub fn hosts(
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     fn at(host: &str) -> Address {
@@ -151,7 +153,12 @@ mod tests {
         let before = named(&["west", "central"], 1);
         for proof in [None, Some(Proof::Assumed), Some(Proof::LeaseExpired)] {
             let west = left_on(proof);
-            let moved = hosts(&at("central"), &[west.clone()], PROVEN, Some(&before));
+            let moved = hosts(
+                &at("central"),
+                slice::from_ref(&west),
+                PROVEN,
+                Some(&before),
+            );
             assert_eq!(moved, [at("central")], "{proof:?}");
             let follows = Candidate {
                 follows: true,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domicile_api::FailoverPolicy;
 use domicile_api::convert::region_view;
 use domicile_api::placement::TenantPlacement;
+use domicile_api::placement_status::HostStatus;
 use domicile_api::policy_status::StreamState;
 use domicile_core::endpoint::{self, Before, Candidate, Departure, Fault, Named};
 use domicile_core::facts::Epoch;
@@ -77,7 +78,7 @@ fn policy(ctx: &Ctx, seat: &Seat) -> Option<Arc<FailoverPolicy>> {
 fn named(tenant: &TenantPlacement) -> Option<Named> {
     let status = tenant.status.as_ref()?;
     let listed = status.connection.iter().flat_map(|told| &told.hosts);
-    let hosts: Vec<Address> = listed.filter_map(|host| host.address()).collect();
+    let hosts: Vec<Address> = listed.filter_map(HostStatus::address).collect();
     let epoch = Epoch(status.epoch.unwrap_or(0));
     (!hosts.is_empty()).then_some(Named { hosts, epoch })
 }
