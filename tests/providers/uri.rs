@@ -32,6 +32,7 @@ async fn libpq_logs_in_with_what_was_put_in(binaries: &Binaries) {
         let rendered = render(&Connection {
             host: &world.primary.address().to_string(),
             port: world.primary.port(),
+            hosts: None,
             reads: None,
             database: &DatabaseName::parse("acme").unwrap(),
             read_write: Some(login),
