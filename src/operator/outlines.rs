@@ -1,6 +1,6 @@
-//! What a `Region` or a `FailoverPolicy` says that concerns others. Figures and journals change with
-//! each tenant that is placed or moved, and if that woke all tenants, placing or moving them would
-//! take a square of their number.
+//! What a `Region` or a `FailoverPolicy` says that concerns others. Figures and journals change
+//! with each tenant that is placed or moved, and if that woke all tenants, placing or moving them
+//! would take a square of their number.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
