@@ -215,7 +215,7 @@ pub enum EndpointKind {
     Service,
     /// Those of all servers that may take over, the one that serves first, in `libpq-uri` and the
     /// JDBC URLs, and in `DATABASE_URL` where `keys` is absent: clients that read a list (libpq,
-    /// pgx, lib/pq, pgjdbc; not `pg` of Node) find the one that takes writes by themselves, at
+    /// pgx, pgjdbc; not `pg` of Node, nor lib/pq) find the one that takes writes by themselves, at
     /// once. All other keys tell that one alone; the Secret follows a move, and workloads roll,
     /// behind it. Refused where the `FailoverPolicy`'s `fencing.minimumProof` is `Assumed`, as a
     /// client could find a server that still takes writes. Without a policy there is one server.

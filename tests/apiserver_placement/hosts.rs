@@ -1,5 +1,5 @@
-//! A Secret that names all servers, for clients that find the one that takes writes; `tests/clients`
-//! has the clients.
+//! A Secret that names all servers, for clients that find the one that takes writes:
+//! `tests/clients` has the clients.
 
 use domicile_api::FailoverPolicy;
 use domicile_api::conditions::ConditionType;

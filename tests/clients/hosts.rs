@@ -10,17 +10,17 @@ use crate::secret::Way;
 use crate::world::{Outcome, World, address};
 
 /// The clients that read a list.
-const READERS: [Client; 5] = [
+const READERS: [Client; 4] = [
     Client::Libpq,
     Client::Pgx,
-    Client::Pq,
     Client::Jdbc,
     Client::JdbcBinding,
 ];
 
 const FOUND: &str = "acme_a acme";
 
-/// Keys for all of them: each verifies the server that it finds, but for the key of Service Binding.
+/// Keys for all of them: what they give verifies the server that is found. The key of Service
+/// Binding does not.
 fn keys() -> BTreeMap<String, String> {
     let keys = [
         ("DATABASE_URL", "{{ rw.libpq-uri-file }}"),
@@ -93,19 +93,21 @@ fn a_fenced_server_that_answers_ends_the_search_of_libpq_alone() {
     }
 }
 
+/// lib/pq takes a host and its port for one name.
 #[test]
-fn node_reads_no_list() {
+fn node_and_lib_pq_read_no_list() {
     let world = World::new();
     let keys = BTreeMap::from([("DATABASE_URL".to_owned(), "{{ rw.libpq-uri }}".to_owned())]);
     let hosts = [world.address(), nobody()];
-    let said = world.among(
-        Client::Node,
-        (Way::Variables, &keys),
-        &hosts,
-        world.ca_pem(),
-    );
-    let Outcome::Refused(said) = said else {
-        panic!("{said:?}");
-    };
-    assert!(said.contains("ERR_INVALID_URL"), "{said}");
+    for (client, fact) in [
+        (Client::Node, "ERR_INVALID_URL"),
+        (Client::Pq, "no such host"),
+    ] {
+        let given = (Way::Variables, &keys);
+        let said = world.among(client, given, &hosts, world.ca_pem());
+        let Outcome::Refused(said) = said else {
+            panic!("{client:?}: {said:?}");
+        };
+        assert!(said.contains(fact), "{client:?}: {said}");
+    }
 }

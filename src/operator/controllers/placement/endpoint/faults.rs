@@ -30,7 +30,7 @@ pub(super) async fn authorities(
     Ok(endpoint::authorities(pems.iter().map(String::as_str)))
 }
 
-/// How a server that may take over is reached; nothing where it cannot be, as nobody is moved there.
+/// How a server that may take over is reached; nothing where it cannot be: nobody is moved there.
 pub(super) async fn reached(ctx: &Ctx, server: &ServerId) -> Result<Option<Endpoint>, Halt> {
     match ctx.endpoint(server).await {
         Ok(endpoint) => Ok(Some(endpoint)),
