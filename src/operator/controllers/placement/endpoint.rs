@@ -96,14 +96,11 @@ pub(super) async fn choose(
         service: None,
         hosts: None,
     };
-    // Apart from the pass, which most tenants make without them.
     match tenant.endpoint() {
         EndpointKind::Direct => Ok(direct),
-        EndpointKind::Service => {
-            Box::pin(by_service(ctx, tenant, (seat, server), direct, progress)).await
-        }
+        EndpointKind::Service => by_service(ctx, tenant, (seat, server), direct, progress).await,
         EndpointKind::MultiHost => {
-            Box::pin(hosts::choose(ctx, tenant, (seat, server), direct, progress)).await
+            hosts::choose(ctx, tenant, (seat, server), direct, progress).await
         }
     }
 }

@@ -62,10 +62,8 @@ pub async fn run(ctx: Arc<Ctx>) {
         queue: Arc::clone(&ctx.wake.placements),
         deadline: DEADLINE,
     };
-    let reconcile = move |tenant, ctx| {
-        let memory = Arc::clone(&memory);
-        async move { reconcile(tenant, ctx, memory).await }
-    };
+    // A pass is too large to be moved about.
+    let reconcile = move |tenant, ctx| Box::pin(reconcile(tenant, ctx, Arc::clone(&memory)));
     tokio::join!(drive(ctx, work, reconcile), apart, leftovers);
 }
 
