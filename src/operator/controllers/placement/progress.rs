@@ -72,6 +72,10 @@ pub(super) struct Served {
 
 /// What one pass found out. What it did not come to is absent and stays in the status as it was.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent findings, not states"
+)]
 pub(super) struct Progress {
     pub(super) home: Option<RegionName>,
     /// The region whose servers hold the tenant, when that is not the home.
@@ -111,6 +115,8 @@ pub(super) struct Progress {
     pub(super) unread: Option<Address>,
     /// Whether the server answered, if it was asked.
     pub(super) heard: Option<bool>,
+    /// A write to the namespace was answered: reads say nothing of webhooks.
+    pub(super) wrote: bool,
     /// What happened, to be told once the status is stored.
     pub(super) told: Vec<(Severity, Reason, String)>,
 }
