@@ -71,9 +71,9 @@ pub struct RegionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub served_by: Option<String>,
-    /// `cluster` is the region's own Kubernetes cluster. It gets the Secrets of tenants whose home
-    /// or standby is here, and the workloads there that are selected. While the hub is lost, it
-    /// holds the promise by which a primary in another region lives on; the hub needs its permit to
+    /// `cluster` is the region's own Kubernetes cluster. With `tenants` it gets the Secrets of
+    /// tenants whose home or standby is here, for the workloads there that are selected. While the
+    /// hub is lost, it holds the promise by which a primary in another region lives on; the hub needs its permit to
     /// promote a server that stands here. The hub alone has both while this is absent; to take it
     /// away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,9 +98,10 @@ pub struct RegionCluster {
     /// Leases in the operator's namespace of that cluster, and has the rights that `kubectl
     /// domicile onboard` prints in each namespace of a tenant.
     pub kubeconfig_secret_ref: KubeconfigSecretRef,
-    /// `tenants` says that Secrets of tenants go to this cluster. Set it to false where the cluster
-    /// holds promises alone; what was brought there before is taken back.
-    #[serde(default = "takes_tenants")]
+    /// `tenants` says that Secrets of tenants go to this cluster. Nothing goes there while it is
+    /// false, as where the cluster holds promises alone; what was brought there before is taken
+    /// back.
+    #[serde(default)]
     pub tenants: bool,
 }
 
@@ -385,10 +386,6 @@ pub struct DatabaseServerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "copies::regions")]
     pub closed_to: Vec<String>,
-}
-
-fn takes_tenants() -> bool {
-    true
 }
 
 fn default_kubeconfig_key() -> String {
