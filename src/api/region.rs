@@ -98,9 +98,8 @@ pub struct RegionCluster {
     /// Leases in the operator's namespace of that cluster, and has the rights that `kubectl
     /// domicile onboard` prints in each namespace of a tenant.
     pub kubeconfig_secret_ref: KubeconfigSecretRef,
-    /// `tenants` says that Secrets of tenants go to this cluster. Nothing goes there while it is
-    /// false, as where the cluster holds promises alone; what was brought there before is taken
-    /// back.
+    /// `tenants` says that Secrets of tenants go to this cluster. While it is false, none does, and
+    /// what was brought there before is taken back.
     #[serde(default)]
     pub tenants: bool,
 }
@@ -381,11 +380,15 @@ pub struct DatabaseServerStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
     )]
     pub backups: Vec<BackupCopy>,
-    /// `closedTo` are the regions in which a tenant of this server allows no copy; no
-    /// `FailoverPolicy` may have a standby of it there.
+    /// `closedTo` are the regions in which no `FailoverPolicy` may have a standby: a tenant of this
+    /// server does not allow their law, or that of the backups that are made there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "copies::regions")]
     pub closed_to: Vec<String>,
+    /// `closedToBackups` are the regions of which a tenant of this server does not allow the law.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "copies::regions")]
+    pub closed_to_backups: Vec<String>,
 }
 
 fn default_kubeconfig_key() -> String {

@@ -51,6 +51,7 @@ fn outline(region: &Region) -> Outline {
             for server in &mut status.database_servers {
                 server.copies.clear();
                 server.closed_to.clear();
+                server.closed_to_backups.clear();
             }
             status
         }),
