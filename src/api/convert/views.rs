@@ -151,7 +151,9 @@ mod tests {
                 "key": "R", "jurisdiction": "EU", "databaseServers": [], "cluster": cluster,
             },
         });
-        region_view(&serde_json::from_value(region).unwrap()).1.cluster
+        region_view(&serde_json::from_value(region).unwrap())
+            .1
+            .cluster
     }
 
     #[test]

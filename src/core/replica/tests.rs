@@ -26,6 +26,29 @@ fn facts(role: Role, timeline: u32, position: u64, sampled: u64) -> Facts {
     }
 }
 
+#[test]
+fn an_address_is_known_by_any_spelling() {
+    let at = |host: &str, port| Address {
+        host: host.into(),
+        port,
+    };
+    for (one, other) in [
+        ("host.example", "Host.Example."),
+        ("10.0.0.1", "::ffff:10.0.0.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+    ] {
+        assert!(at(one, 5432).is_same(&at(other, 5432)), "{one} {other}");
+        assert!(!at(one, 5432).is_same(&at(other, 5433)), "{one} {other}");
+    }
+    for (one, other) in [
+        ("host.example", "other.example"),
+        ("10.0.0.1", "10.0.0.10"),
+        ("2001:db8::1", "2001:db8::2"),
+    ] {
+        assert!(!at(one, 5432).is_same(&at(other, 5432)), "{one} {other}");
+    }
+}
+
 fn server() -> Facts {
     facts(Role::Primary, 3, 100, 0)
 }
