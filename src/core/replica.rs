@@ -196,6 +196,26 @@ pub fn examine(probe: &Probe, server: &Facts, marks: &mut Marks, now: Mono) -> R
     Ok(())
 }
 
+/// A login that a replica refuses, and which it may have yet to replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// The replica.
+    pub replica: Address,
+    /// Where the server's WAL ended when the login was there.
+    pub position: Lsn,
+    /// Since when the replica was asked.
+    pub since: Mono,
+}
+
+impl Awaited {
+    /// Whether the refusal says nothing yet: the replica has not come so far, and was not asked for
+    /// longer than it may be behind.
+    pub fn is_open(&self, replayed: Lsn, now: Mono) -> bool {
+        let asked = now.since(self.since);
+        replayed < self.position && asked < u64::from(LAG_LIMIT_SECONDS) * 1000
+    }
+}
+
 /// What is believed of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {

@@ -49,6 +49,28 @@ fn an_address_is_known_by_any_spelling() {
     }
 }
 
+#[test]
+fn a_login_that_is_not_replayed_is_refused_by_nobody_as_long_as_a_replica_may_be_behind() {
+    let awaited = Awaited {
+        replica: Address {
+            host: "ro".into(),
+            port: 5432,
+        },
+        position: Lsn(100),
+        since: Mono(1_000),
+    };
+    assert!(awaited.is_open(Lsn(99), Mono(1_000)));
+    assert!(awaited.is_open(Lsn(99), Mono(60_999)));
+    assert!(
+        !awaited.is_open(Lsn(99), Mono(61_000)),
+        "it is too far behind"
+    );
+    assert!(
+        !awaited.is_open(Lsn(100), Mono(1_000)),
+        "it knows the login"
+    );
+}
+
 fn server() -> Facts {
     facts(Role::Primary, 3, 100, 0)
 }
