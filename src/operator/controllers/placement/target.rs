@@ -308,6 +308,7 @@ impl Target<'_> {
             uid: self.tenant.uid().unwrap_or_default(),
             epoch: self.seat.epoch,
             lasting: self.published.service.is_some(),
+            region: None,
             now,
         }
     }
