@@ -6,6 +6,7 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::placement;
 use domicile_providers::{Adoption, Generic, ProviderError, TenantPlan};
 use kube::ResourceExt;
+use tracing::info;
 
 use super::database::{denied, stop_for};
 use super::observe::Seat;
@@ -34,6 +35,11 @@ pub(super) async fn adopt(
         }
         Adoption::Waits(obstacles) => {
             progress.heard = Some(true);
+            let logins: Vec<&String> = obstacles.iter().flat_map(|one| &one.logins).collect();
+            if !logins.is_empty() {
+                let (database, server) = (&seat.database, &seat.active);
+                info!(%database, %server, ?logins, "Logins of others keep an adoption waiting");
+            }
             let lines = obstacles.iter();
             let lines = lines.map(|one| format!("{}: {}", one.fact, one.step));
             let lines: Vec<String> = lines.collect();

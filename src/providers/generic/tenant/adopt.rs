@@ -33,6 +33,9 @@ pub struct Obstacle {
     pub fact: String,
     /// What to do about it: SQL for a superuser, or words.
     pub step: String,
+    /// Logins of others that it is about. Fact and step only count them: who asks for an adoption
+    /// may name any database of the server, and is not told who else is there.
+    pub logins: Vec<String>,
 }
 
 /// What there is to adopt.
@@ -126,7 +129,10 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
     let (name, owner) = (plan.database.as_str(), quote_identifier(&found.owner));
     let database = quote_identifier(name);
     let mut obstacles = Vec::new();
-    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
+    let mut against = |fact: String, step: String| {
+        let logins = Vec::new();
+        obstacles.push(Obstacle { fact, step, logins });
+    };
     if found.owner != plan.database.owner() {
         against(
             format!(
@@ -180,17 +186,10 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
 /// What others have that is in the way of the tenant or of a fence.
 fn others(database: &str, found: &Found) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
-    for login in &found.others {
-        let login = quote_identifier(login);
-        against(
-            format!("login {login} may connect to it, which no fence could end"),
-            format!(
-                "REVOKE CONNECT ON DATABASE {database} FROM {login}, take it out of the role that \
-                 gives it that, or ALTER ROLE {login} NOLOGIN"
-            ),
-        );
-    }
+    let mut against = |fact: String, step: String| {
+        let logins = Vec::new();
+        obstacles.push(Obstacle { fact, step, logins });
+    };
     for role in &found.foreign {
         let role = quote_identifier(role);
         against(
@@ -201,6 +200,21 @@ fn others(database: &str, found: &Found) -> Vec<Obstacle> {
     if found.half_dropped {
         let (fact, step) = ("a drop of it was interrupted", "DROP DATABASE");
         against(fact.into(), format!("{step} {database}"));
+    }
+    if !found.others.is_empty() {
+        let logins = found.others.clone();
+        let most = logins.len() >= MAX_LOGINS as usize;
+        let least = if most { "at least " } else { "" };
+        let count = logins.len();
+        let fact = format!(
+            "{least}{count} logins that Domicile did not make may connect to it, which no fence \
+             could end; the operator's log names them"
+        );
+        let step = format!(
+            "for each, REVOKE CONNECT ON DATABASE {database} FROM it, take it out of the role \
+             that gives it that, or ALTER ROLE it NOLOGIN"
+        );
+        obstacles.push(Obstacle { fact, step, logins });
     }
     obstacles
 }
@@ -387,7 +401,7 @@ mod tests {
             "GRANT \"app\" TO \"domicile\" WITH ADMIN OPTION",
             "COMMENT ON ROLE \"app\" IS 'domicile-adopt:shop/acme'",
             "REVOKE CONNECT ON DATABASE \"acme\" FROM PUBLIC",
-            "ALTER ROLE \"cron\" NOLOGIN",
+            "REVOKE CONNECT ON DATABASE \"acme\" FROM it",
             "ALTER ROLE \"acme_a\" RENAME",
             "DROP DATABASE \"acme\"",
             "ALTER DATABASE \"acme\" ALLOW_CONNECTIONS true",
@@ -395,5 +409,23 @@ mod tests {
             let said = steps.iter().any(|found| found.contains(step));
             assert!(said, "{step}: {steps:?}");
         }
+    }
+
+    #[test]
+    fn logins_of_others_are_counted_and_named_apart() {
+        let found = Found {
+            others: vec!["cron".into(), "batch".into()],
+            ..ready()
+        };
+        let all = obstacles(&plan(), "shop/acme", &found);
+        let [one] = all.as_slice() else {
+            panic!("{all:?}");
+        };
+        assert!(one.fact.starts_with("2 logins"), "{}", one.fact);
+        for login in &found.others {
+            let told = one.fact.contains(login) || one.step.contains(login);
+            assert!(!told, "{one:?}");
+        }
+        assert_eq!(one.logins, found.others);
     }
 }
