@@ -96,11 +96,15 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
 async fn take_back(at: &Place<'_>) -> Result<(), Halt> {
     let mut progress = Progress::default();
     let live = read(at, &mut progress).await?;
-    // What came back here while the hub's own was gone is the hub's, whatever it says.
-    if is_elsewhere(at, live.as_ref(), &mut progress).await?
-        || is_hubs(at, live.as_ref(), &mut progress).await?
-    {
+    if is_elsewhere(at, live.as_ref(), &mut progress).await? {
         return Ok(());
+    }
+    // What came back here while the hub's own was gone is the hub's, whatever it says.
+    match is_hubs(at, live.as_ref(), &mut progress).await {
+        Ok(true) => return Ok(()),
+        // No rights in the hub, as where its namespace is gone: nothing of the hub's is here.
+        Ok(false) | Err(Halt::Stop(_)) => {}
+        Err(other) => return Err(other),
     }
     // A placement that was made anew under this name has the workloads now.
     if successor(at.ctx, at.tenant) {
