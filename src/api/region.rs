@@ -73,9 +73,9 @@ pub struct RegionSpec {
     pub served_by: Option<String>,
     /// `cluster` is the region's own Kubernetes cluster. With `tenants` it gets the Secrets of
     /// tenants whose home or standby is here, for the workloads there that are selected. While the
-    /// hub is lost, it holds the promise by which a primary in another region lives on; the hub needs its permit to
-    /// promote a server that stands here. The hub alone has both while this is absent; to take it
-    /// away is to give up what lies there.
+    /// hub is lost, it holds the promise by which a primary in another region lives on; the hub
+    /// needs its permit to promote a server that stands here. The hub alone has both while this is
+    /// absent; to take it away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
     /// `residency` says where else data of this Region lies; nowhere when absent.
