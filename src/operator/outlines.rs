@@ -1,36 +1,43 @@
-//! What a `Region` says that concerns others. Its figures change with each tenant that is placed,
-//! and if that woke all of its tenants, placing them would take a square of their number.
+//! What a `Region` or a `FailoverPolicy` says that concerns others. Figures and journals change
+//! with each tenant that is placed or moved, and if that woke all tenants, placing or moving them
+//! would take a square of their number.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use domicile_api::conditions::{ConditionType, is_true};
+use domicile_api::convert::policy_view;
+use domicile_api::policy::{FailoverPolicy, FailoverPolicySpec};
 use domicile_api::region::{Region, RegionSpec, RegionStatus};
+use domicile_core::placement::PolicyView;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::kube::cache::Seen;
+use crate::kube::cache::{Seen, Watched};
 use crate::kube::wake::Key;
 
-/// The Regions as others last saw them.
-#[derive(Debug, Default)]
-pub struct Outlines(Mutex<BTreeMap<Key, Outline>>);
+/// The objects of a kind as others last saw them.
+#[derive(Debug)]
+pub struct Outlines<O>(Mutex<BTreeMap<Key, O>>);
 
-#[derive(Debug, PartialEq)]
-struct Outline {
-    uid: Option<String>,
-    deleted: bool,
-    annotations: Option<BTreeMap<String, String>>,
-    spec: RegionSpec,
-    status: Option<RegionStatus>,
+impl<O> Default for Outlines<O> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
-impl Outlines {
+impl<O: PartialEq> Outlines<O> {
     /// Whether others must look again. `seen` is absent when the object is gone.
-    pub fn changed(&self, key: &Key, seen: Option<&Seen<Region>>) -> bool {
+    pub fn changed<K>(&self, key: &Key, seen: Option<&Seen<K>>) -> bool
+    where
+        K: Watched,
+        for<'a> O: From<&'a K>,
+    {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Seen::Valid(region)) = seen else {
+        let Some(Seen::Valid(object)) = seen else {
             known.remove(key);
             return true;
         };
-        let outline = outline(region);
+        let outline = O::from(object);
         if known.get(key) == Some(&outline) {
             return false;
         }
@@ -39,22 +46,69 @@ impl Outlines {
     }
 }
 
-fn outline(region: &Region) -> Outline {
-    let metadata = &region.metadata;
-    Outline {
-        uid: metadata.uid.clone(),
-        deleted: metadata.deletion_timestamp.is_some(),
-        annotations: metadata.annotations.clone(),
-        spec: region.spec.clone(),
-        status: region.status.clone().map(|status| {
-            let mut status = without_counts(status);
-            for server in &mut status.database_servers {
-                server.copies.clear();
-                server.closed_to.clear();
-                server.closed_to_backups.clear();
-            }
-            status
-        }),
+/// What any object says.
+#[derive(Debug, PartialEq)]
+struct Head {
+    uid: Option<String>,
+    deleted: bool,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl From<&ObjectMeta> for Head {
+    fn from(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.clone(),
+            deleted: metadata.deletion_timestamp.is_some(),
+            annotations: metadata.annotations.clone(),
+        }
+    }
+}
+
+/// A `Region` for others.
+#[derive(Debug, PartialEq)]
+pub struct RegionOutline {
+    head: Head,
+    spec: RegionSpec,
+    status: Option<RegionStatus>,
+}
+
+impl From<&Region> for RegionOutline {
+    fn from(region: &Region) -> Self {
+        Self {
+            head: Head::from(&region.metadata),
+            spec: region.spec.clone(),
+            status: region.status.clone().map(|status| {
+                let mut status = without_counts(status);
+                for server in &mut status.database_servers {
+                    server.copies.clear();
+                    server.closed_to.clear();
+                    server.closed_to_backups.clear();
+                }
+                status
+            }),
+        }
+    }
+}
+
+/// A `FailoverPolicy` for others: of its status, where its machine stands and whether it is armed.
+#[derive(Debug, PartialEq)]
+pub struct PolicyOutline {
+    head: Head,
+    spec: FailoverPolicySpec,
+    view: PolicyView,
+    armed: bool,
+}
+
+impl From<&FailoverPolicy> for PolicyOutline {
+    fn from(policy: &FailoverPolicy) -> Self {
+        let status = policy.status.as_ref();
+        Self {
+            head: Head::from(&policy.metadata),
+            spec: policy.spec.clone(),
+            view: policy_view(policy),
+            armed: status
+                .is_some_and(|status| is_true(&status.conditions, ConditionType::FailoverReady)),
+        }
     }
 }
 
@@ -102,11 +156,45 @@ mod tests {
 
     #[test]
     fn figures_concern_nobody_and_all_else_does() {
-        let (key, outlines) = (Key::cluster("west"), Outlines::default());
+        let (key, outlines) = (Key::cluster("west"), Outlines::<RegionOutline>::default());
         assert!(outlines.changed(&key, Some(&told(1, "east", "True"))));
         assert!(!outlines.changed(&key, Some(&told(2, "south", "True"))));
         assert!(outlines.changed(&key, Some(&told(2, "south", "False"))));
-        assert!(outlines.changed(&key, None));
+        assert!(outlines.changed::<Region>(&key, None));
         assert!(outlines.changed(&key, Some(&told(2, "south", "False"))));
+    }
+
+    fn policy(status: &Value) -> Seen<FailoverPolicy> {
+        let policy = json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
+            "metadata": { "name": "eu", "uid": "u" },
+            "spec": {
+                "primary": { "region": "west", "server": "main" },
+                "standbys": [{ "region": "east", "server": "main" }],
+            },
+            "status": status,
+        });
+        let policy: FailoverPolicy = serde_json::from_value(policy).unwrap();
+        Seen::Valid(Arc::new(policy))
+    }
+
+    #[test]
+    fn a_journal_concerns_nobody_and_where_a_move_stands_does() {
+        let (key, outlines) = (Key::cluster("eu"), Outlines::<PolicyOutline>::default());
+        let told = |state: &str, epoch: i64, generation: i64, ready: &str| {
+            policy(&json!({
+                "state": state, "epoch": epoch, "activeRegion": "west",
+                "observedGeneration": generation,
+                "conditions": [{
+                    "type": "FailoverReady", "status": ready, "reason": "Armed", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }],
+            }))
+        };
+        assert!(outlines.changed(&key, Some(&told("Steady", 1, 1, "True"))));
+        assert!(!outlines.changed(&key, Some(&told("Steady", 1, 2, "True"))));
+        assert!(outlines.changed(&key, Some(&told("Rerouting", 1, 2, "True"))));
+        assert!(outlines.changed(&key, Some(&told("Rerouting", 2, 2, "True"))));
+        assert!(outlines.changed(&key, Some(&told("Rerouting", 2, 2, "False"))));
     }
 }

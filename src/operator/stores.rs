@@ -13,7 +13,7 @@ use kube::runtime::reflector::store::Writer;
 use crate::context::{Ctx, Stores};
 use crate::kube::cache::{Cache, Seen, Watched, follow};
 use crate::kube::wake::Key;
-use crate::outlines::Outlines;
+use crate::outlines::{Outlines, PolicyOutline, RegionOutline};
 use crate::probes::plan::members;
 
 /// How often the filled caches say so.
@@ -76,22 +76,26 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         mappings: _,
     } = &ctx.stores;
     let client = || ctx.client.clone();
-    let outlines = Outlines::default();
+    let region_outlines = Outlines::<RegionOutline>::default();
+    let policy_outlines = Outlines::<PolicyOutline>::default();
     let on_region = |key: &Key, seen: &Seen<Region>, gone: bool| {
         own(gone, seen, key, &ctx, |key| {
             ctx.wake.orphans.wake(key.clone());
             ctx.wake.leftovers.wake(key.clone());
             ctx.wake.regions.wake(key);
         });
-        if outlines.changed(key, (!gone).then_some(seen)) {
+        if region_outlines.changed(key, (!gone).then_some(seen)) {
             region_changed(&ctx, key);
         }
     };
     let on_placement = |key: &Key, seen: &Seen<TenantPlacement>, gone| {
         placement_changed(&ctx, key, seen, gone);
     };
-    let on_policy = |key: &Key, seen: &Seen<FailoverPolicy>, gone| {
-        policy_changed(&ctx, key, seen, gone);
+    let on_policy = |key: &Key, seen: &Seen<FailoverPolicy>, gone: bool| {
+        own(gone, seen, key, &ctx, |key| ctx.wake.policies.wake(key));
+        if policy_outlines.changed(key, (!gone).then_some(seen)) {
+            policy_changed(&ctx, seen);
+        }
     };
     let on_operation = |key: &Key, seen: &Seen<FailoverOperation>, gone| {
         operation_changed(&ctx, key, seen, gone);
@@ -208,11 +212,10 @@ fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: b
 }
 
 /// A server may be in one policy only, so every policy is concerned.
-fn policy_changed(ctx: &Ctx, key: &Key, seen: &Seen<FailoverPolicy>, gone: bool) {
+fn policy_changed(ctx: &Ctx, seen: &Seen<FailoverPolicy>) {
     for policy in ctx.stores.policies.all() {
         ctx.wake.policy(&policy.name_any());
     }
-    own(gone, seen, key, ctx, |key| ctx.wake.policies.wake(key));
     let Seen::Valid(policy) = seen else { return };
     let members = members(policy);
     for member in &members {

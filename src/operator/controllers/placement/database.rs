@@ -10,7 +10,6 @@ use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_core::health::ProbeFailure;
 use domicile_core::names::{Access, Slot};
 use domicile_providers::{Class, Generic, ProviderError, Settled, TenantPlan, scram_verifier};
-use futures::future::join_all;
 use secrecy::SecretString;
 use tracing::info;
 
@@ -139,19 +138,20 @@ pub(super) async fn set_passwords(
     set.await
 }
 
-/// True when each published credential works already, on a server that a move led to: it copied
-/// them. What else the database must have is looked at after the move.
+/// True when the published credentials work already, on a server that a move led to: it copied
+/// them. One login stands for both, as their passwords are set together; the other, and what else
+/// the database must have, is looked at after the move.
 pub(super) async fn works(
     server: &Generic,
     seat: &Seat,
     chosen: &Chosen,
     progress: &mut Progress,
 ) -> bool {
-    let logins = published(&chosen.passwords).map(|(access, password)| {
-        let login = (access, chosen.slot);
-        log_in(server, seat, login, password)
-    });
-    if join_all(logins).await.iter().any(Result::is_err) {
+    let Some((access, password)) = published(&chosen.passwords).next() else {
+        return false;
+    };
+    let login = log_in(server, seat, (access, chosen.slot), password);
+    if login.await.is_err() {
         return false;
     }
     verified(seat, progress);

@@ -41,17 +41,23 @@ pub(super) async fn serve(
 ) -> Result<(), Halt> {
     let room = Room::look(ctx, tenant, &memory.promises).await;
     let seat = seat(ctx, tenant, Some(&room), progress)?;
+    ready(ctx, tenant, &seat, progress)?;
+    let server = ctx.endpoint(&seat.active).await;
+    let server = server.map_err(|error| not_ready(&seat, &error.message, progress))?;
+    // Who waits for a turn asks nobody for anything. A server that was chosen just now is recorded
+    // first, so that nobody waits for a turn at one and chooses another then.
+    let held = match recorded(tenant) {
+        Some(_) => Some(turn(ctx, tenant, &seat)?),
+        None => None,
+    };
     let hub = Place::hub(ctx, tenant);
     let live = ctx.call(hub.secrets().get_opt(&tenant.secret_name())).await;
     let live = live.map_err(|error| secret_call(&hub, "reading", error, progress))?;
     admit(&hub, seat.epoch, live.as_ref())
         .map_err(|stop| progress.deny(ConditionType::CredentialsCurrent, stop))?;
-    ready(ctx, tenant, &seat, progress)?;
-    let server = ctx.endpoint(&seat.active).await;
-    let server = server.map_err(|error| not_ready(&seat, &error.message, progress))?;
     claim(ctx, tenant, &seat, progress).await?;
     endpoint::claim(ctx, tenant, progress).await?;
-    let mut turn = turn(ctx, tenant, &seat)?;
+    let mut turn = held.map_or_else(|| turn(ctx, tenant, &seat), Ok)?;
     let hub = Place::hub(ctx, tenant);
     let done = tokio::select! {
         biased;
