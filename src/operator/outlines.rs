@@ -150,6 +150,7 @@ mod tests {
             "tenants": { "total": tenants },
             "databaseServers": [{
                 "name": "main", "reachable": reachable, "tenants": tenants, "closedTo": [closed],
+                "closedToBackups": [closed],
             }],
         }))
     }
