@@ -152,7 +152,8 @@ impl Target<'_> {
             ctx.clock.sleep(AGAIN).await;
         }
         if let (Ok(provider), Patience::Replay, false) = (&provider, patience, self.seat.repointing)
-            && let Some(awaited) = self.behind(ctx, (replica, provider), known, began).await
+            && let Some(awaited) =
+                Box::pin(self.behind(ctx, (replica, provider), known, began)).await
         {
             info!(%replica, position = %awaited.position, "The read replica has yet to replay");
             progress.awaited = Some(awaited);
@@ -172,17 +173,16 @@ impl Target<'_> {
         known: Option<&Awaited>,
         since: Mono,
     ) -> Option<Awaited> {
-        let awaited = match known {
-            Some(known) => known.clone(),
-            None => {
-                let server = Generic::new(self.endpoint.clone(), LOGIN).ok()?;
-                let position = position(&server, ctx).await?;
-                let replica = replica.clone();
-                Awaited {
-                    replica,
-                    position,
-                    since,
-                }
+        let awaited = if let Some(known) = known {
+            known.clone()
+        } else {
+            let server = Generic::new(self.endpoint.clone(), LOGIN).ok()?;
+            let position = position(&server, ctx).await?;
+            let replica = replica.clone();
+            Awaited {
+                replica,
+                position,
+                since,
             }
         };
         let replayed = position(provider, ctx).await?;
@@ -194,7 +194,7 @@ impl Target<'_> {
 
 /// How far a server has written, or a replica replayed.
 async fn position(server: &Generic, ctx: &Ctx) -> Option<Lsn> {
-    match server.probe(ctx.clock.mono()).await {
+    match Box::pin(server.probe(ctx.clock.mono())).await {
         Probe::Answered(facts) => Some(facts.position),
         Probe::Failed(..) => None,
     }
