@@ -95,6 +95,7 @@ fn tenants_are_placed_and_let_go() {
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
     refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);
     refused::a_database_belongs_to_who_came_first(&world);
+    adopted::nothing_is_made_where_there_is_nothing_to_adopt(&world);
     adopted::a_database_of_others_is_taken_over_once_an_administrator_agreed(&world);
     refused::an_operator_without_rights_leaves_nothing_behind(&world);
     forged::a_workload_of_another_namespace_is_not_selected(&world);

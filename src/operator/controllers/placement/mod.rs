@@ -66,7 +66,7 @@ pub async fn run(ctx: Arc<Ctx>) {
     };
     let reconcile = move |tenant, ctx| {
         let memory = Arc::clone(&memory);
-        async move { reconcile(tenant, ctx, memory).await }
+        async move { Box::pin(reconcile(tenant, ctx, memory)).await }
     };
     tokio::join!(drive(ctx, work, reconcile), apart, leftovers);
 }

@@ -9,7 +9,7 @@ use domicile_api::placement_status::{
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::{Copies, Copy};
-use domicile_core::replica::Address;
+use domicile_core::replica::{Address, Awaited};
 use jiff::SignedDuration;
 
 use super::regional::Plan;
@@ -113,6 +113,8 @@ pub(super) struct Progress {
     pub(super) retired: bool,
     /// The read replica that refused the tenant's login.
     pub(super) unread: Option<Address>,
+    /// The login that a read replica has yet to replay.
+    pub(super) awaited: Option<Awaited>,
     /// Whether the server answered, if it was asked.
     pub(super) heard: Option<bool>,
     /// A write to the namespace was answered: reads say nothing of webhooks.

@@ -69,10 +69,11 @@ pub(super) async fn serve<'a>(
         done = provide((&hub, memory), (&seat, &server), live.as_ref(), progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
+    let uid = tenant.uid().unwrap_or_default();
     if let Some(replica) = progress.unread.take() {
-        let uid = tenant.uid().unwrap_or_default();
         memory.unread(&uid, replica, ctx.clock.mono());
     }
+    memory.awaits(&uid, progress.awaited.take());
     turn.heard(progress.heard);
     done
 }
@@ -122,12 +123,14 @@ async fn provide(
     } else {
         reads::reads(ctx, tenant, seat, memory)?
     };
+    let awaited = memory.awaited(&tenant.uid().unwrap_or_default());
     let target = Target {
         tenant,
         seat,
         endpoint: server,
         external: &external,
         reads: &reads,
+        awaited: awaited.as_ref(),
         published: &point,
     };
     let chosen = choose(&target, live, progress).await?;
