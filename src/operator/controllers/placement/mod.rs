@@ -78,9 +78,7 @@ async fn reconcile(
 ) -> Result<Duration, PlacementError> {
     let mut progress = Progress::default();
     let mut visit = None;
-    // Boxed: it is large.
-    let pass = Box::pin(pass(&ctx, tenant, &memory, &mut visit, &mut progress));
-    let done = pass.await;
+    let done = pass(&ctx, tenant, &memory, &mut visit, &mut progress).await;
     if let Some(visit) = &mut visit {
         let failed = done.as_ref().err();
         let silent = failed.is_some_and(|error| error.class() == Class::Transient);
