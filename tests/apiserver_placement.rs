@@ -97,6 +97,7 @@ fn tenants_are_placed_and_let_go() {
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
     refused::a_foreign_secret_is_left_alone_and_nothing_is_made(&world);
     refused::a_database_belongs_to_who_came_first(&world);
+    adopted::nothing_is_made_where_there_is_nothing_to_adopt(&world);
     adopted::a_database_of_others_is_taken_over_once_an_administrator_agreed(&world);
     refused::an_operator_without_rights_leaves_nothing_behind(&world);
     forged::a_workload_of_another_namespace_is_not_selected(&world);
@@ -107,7 +108,6 @@ fn tenants_are_placed_and_let_go() {
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
-    crowd::a_server_that_is_silent_holds_up_its_own_tenants_alone(&world);
     reading::a_reading_login_follows_a_replica_that_follows_its_server(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
@@ -125,6 +125,18 @@ fn tenants_are_placed_and_let_go() {
         world.sql(name, "ALTER SYSTEM RESET autovacuum");
         world.sql(name, "SELECT pg_reload_conf()");
     }
+}
+
+#[test]
+fn a_crowd_holds_up_itself_alone() {
+    let world = World::start();
+    world.running.onboard(SPACE);
+    for (name, law, host) in [("eu-west", "EU", WEST), ("us-east", "US", EAST)] {
+        world.apply(&region(name, law, host, &format!("{name}-admin")));
+        world.await_region(name, "Serving");
+    }
+    crowd::a_server_that_is_silent_holds_up_its_own_tenants_alone(&world);
+    crowd::a_namespace_that_is_silent_holds_up_its_own_tenants_alone(&world);
 }
 
 #[test]

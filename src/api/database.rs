@@ -57,7 +57,8 @@ pub enum AdoptionPolicy {
     Observe,
     /// The database is taken over once an administrator of the server has agreed; until then the
     /// condition `DatabaseReady` lists what is missing. What is found on the database beyond the
-    /// plan, then and later, is told by the condition `Drifted` and stays.
+    /// plan, then and later, is told by the condition `Drifted` and stays. Where there is no
+    /// database of the name, or no longer, that is told and none is made.
     Adopt,
 }
 

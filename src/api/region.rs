@@ -71,11 +71,11 @@ pub struct RegionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub served_by: Option<String>,
-    /// `cluster` is the region's own Kubernetes cluster. It gets the Secrets of tenants whose home
-    /// or standby is here, and the workloads there that are selected. While the hub is lost, it
-    /// holds the promise by which a primary in another region lives on; the hub needs its permit to
-    /// promote a server that stands here. The hub alone has both while this is absent; to take it
-    /// away is to give up what lies there.
+    /// `cluster` is the region's own Kubernetes cluster. With `tenants` it gets the Secrets of
+    /// tenants whose home or standby is here, for the workloads there that are selected. While the
+    /// hub is lost, it holds the promise by which a primary in another region lives on; the hub
+    /// needs its permit to promote a server that stands here. The hub alone has both while this is
+    /// absent; to take it away is to give up what lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RegionCluster>,
     /// `residency` says where else data of this Region lies; nowhere when absent.
@@ -98,9 +98,9 @@ pub struct RegionCluster {
     /// Leases in the operator's namespace of that cluster, and has the rights that `kubectl
     /// domicile onboard` prints in each namespace of a tenant.
     pub kubeconfig_secret_ref: KubeconfigSecretRef,
-    /// `tenants` says that Secrets of tenants go to this cluster. Set it to false where the cluster
-    /// holds promises alone; what was brought there before is taken back.
-    #[serde(default = "takes_tenants")]
+    /// `tenants` says that Secrets of tenants go to this cluster. While it is false, none does, and
+    /// what was brought there before is taken back.
+    #[serde(default)]
     pub tenants: bool,
 }
 
@@ -380,15 +380,15 @@ pub struct DatabaseServerStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"])
     )]
     pub backups: Vec<BackupCopy>,
-    /// `closedTo` are the regions in which a tenant of this server allows no copy; no
-    /// `FailoverPolicy` may have a standby of it there.
+    /// `closedTo` are the regions in which no `FailoverPolicy` may have a standby: a tenant of this
+    /// server does not allow their law, or that of the backups that are made there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "copies::regions")]
     pub closed_to: Vec<String>,
-}
-
-fn takes_tenants() -> bool {
-    true
+    /// `closedToBackups` are the regions of which a tenant of this server does not allow the law.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "copies::regions")]
+    pub closed_to_backups: Vec<String>,
 }
 
 fn default_kubeconfig_key() -> String {

@@ -4,6 +4,7 @@ use domicile_core::replica::Address;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::region::DatabaseServer;
 use crate::schema::{self, rules};
 
 /// Most read replicas of a server.
@@ -25,6 +26,15 @@ pub struct ReadReplica {
     #[serde(default = "default_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
+}
+
+impl DatabaseServer {
+    /// Where it listens; nothing when its port is none.
+    pub fn address(&self) -> Option<Address> {
+        let port = u16::try_from(self.port).ok()?;
+        let host = self.host.clone();
+        Some(Address { host, port })
+    }
 }
 
 impl ReadReplica {

@@ -20,7 +20,7 @@ mod residence;
 mod route;
 mod server;
 
-pub use copies::{Copies, Copy, CopyKind, closed, copies};
+pub use copies::{Closed, Copies, Copy, CopyKind, closed, copies};
 pub use deletion::{Deletion, deletion};
 pub use destinations::{ClusterUse, Errand, Errands, Reach, errands, secret_copies};
 pub use drift::{Drift, drift, listed};

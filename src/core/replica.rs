@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::facts::{Facts, Lsn, Role};
 use crate::health::{Probe, ProbeFailure};
@@ -35,6 +36,24 @@ pub struct Address {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl Address {
+    /// Whether both lead to the same place by what they say, however each is spelled. Nothing is
+    /// resolved.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.port == other.port && plain(&self.host) == plain(&other.host)
+    }
+}
+
+/// A name in lower case and without its last dot; an IP address in its shortest form, and as IPv4
+/// where it is one that IPv6 carries.
+fn plain(host: &str) -> String {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return address.to_canonical().to_string();
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.to_ascii_lowercase()
 }
 
 impl fmt::Display for Address {
@@ -175,6 +194,26 @@ pub fn examine(probe: &Probe, server: &Facts, marks: &mut Marks, now: Mono) -> R
         return Err(Fault::Behind);
     }
     Ok(())
+}
+
+/// A login that a replica refuses, and which it may have yet to replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// The replica.
+    pub replica: Address,
+    /// Where the server's WAL ended when the login was there.
+    pub position: Lsn,
+    /// Since when the replica was asked.
+    pub since: Mono,
+}
+
+impl Awaited {
+    /// Whether the refusal says nothing yet: the replica has not come so far, and was not asked for
+    /// longer than it may be behind.
+    pub fn is_open(&self, replayed: Lsn, now: Mono) -> bool {
+        let asked = now.since(self.since);
+        replayed < self.position && asked < u64::from(LAG_LIMIT_SECONDS) * 1000
+    }
 }
 
 /// What is believed of a replica.

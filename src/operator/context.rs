@@ -27,7 +27,7 @@ use crate::servers::Servers;
 use crate::service_bindings::ServiceBindings;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
-use crate::turns::{ClusterTurns, ServerTurns};
+use crate::turns::{ClusterTurns, NamespaceTurns, ServerTurns};
 
 /// What every controller is given. One per process.
 pub struct Ctx {
@@ -57,6 +57,8 @@ pub struct Ctx {
     pub turns: ServerTurns,
     /// Who works on which region's cluster.
     pub cluster_turns: ClusterTurns,
+    /// Who works in which namespace.
+    pub visits: NamespaceTurns,
     /// Asks for reconciles.
     pub wake: Wake,
     /// Signs of life of the loops.

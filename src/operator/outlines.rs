@@ -82,6 +82,7 @@ impl From<&Region> for RegionOutline {
                 for server in &mut status.database_servers {
                     server.copies.clear();
                     server.closed_to.clear();
+                    server.closed_to_backups.clear();
                 }
                 status
             }),
@@ -149,6 +150,7 @@ mod tests {
             "tenants": { "total": tenants },
             "databaseServers": [{
                 "name": "main", "reachable": reachable, "tenants": tenants, "closedTo": [closed],
+                "closedToBackups": [closed],
             }],
         }))
     }

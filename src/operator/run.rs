@@ -28,7 +28,7 @@ use crate::service_bindings::{self, ServiceBindings};
 use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
-use crate::turns::{ClusterTurns, ServerTurns};
+use crate::turns::{ClusterTurns, NamespaceTurns, ServerTurns};
 
 #[cfg(test)]
 mod tests;
@@ -116,6 +116,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         backoff: Backoff::default(),
         turns: ServerTurns::default(),
         cluster_turns: ClusterTurns::default(),
+        visits: NamespaceTurns::default(),
         wake: Wake::default(),
         pulse: Pulse::default(),
         stop: Stop::default(),

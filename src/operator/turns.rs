@@ -1,5 +1,5 @@
-//! Turns at the database servers, and at the clusters of regions: one that does not answer must not
-//! hold up the tenants of all others. The rules are `domicile_core::turns`.
+//! Turns at the database servers, at the clusters of regions, and in namespaces: one that does not
+//! answer must not hold up the tenants of all others. The rules are `domicile_core::turns`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +21,9 @@ pub type ServerTurns = TurnsAt<ServerId>;
 
 /// The turns of placements at the cluster of each region.
 pub type ClusterTurns = TurnsAt<RegionName>;
+
+/// The turns of placements in each namespace.
+pub type NamespaceTurns = TurnsAt<String>;
 
 impl<T> Default for TurnsAt<T> {
     fn default() -> Self {
@@ -56,32 +59,28 @@ impl<T: Ord + Clone> TurnsAt<T> {
     }
 }
 
-/// A placement may work on a server until this is dropped.
-pub struct Turn<'a> {
+/// A placement may work on a thing until this is dropped.
+pub struct Turn<'a, T: Ord + Clone = ServerId> {
     ctx: &'a Ctx,
-    server: ServerId,
+    at: &'a TurnsAt<T>,
+    thing: T,
     key: Key,
+    limit: usize,
     heard: Option<bool>,
 }
 
-impl Turn<'_> {
-    /// What the server said, if anything.
+impl<T: Ord + Clone> Turn<'_, T> {
+    /// What the thing said, if anything.
     pub fn heard(&mut self, answered: Option<bool>) {
         self.heard = answered.or(self.heard);
     }
 }
 
-impl Drop for Turn<'_> {
+impl<T: Ord + Clone> Drop for Turn<'_, T> {
     fn drop(&mut self) {
-        let Self {
-            ctx,
-            server,
-            key,
-            heard,
-        } = self;
-        let now = (limit(ctx), ctx.clock.mono());
-        for key in ctx.turns.leave(server, key, *heard, now) {
-            ctx.wake.placements.wake(key);
+        let now = (self.limit, self.ctx.clock.mono());
+        for key in self.at.leave(&self.thing, &self.key, self.heard, now) {
+            self.ctx.wake.placements.wake(key);
         }
     }
 }
@@ -89,12 +88,30 @@ impl Drop for Turn<'_> {
 impl Ctx {
     /// A turn for the placement `key`, or None: then it is woken when it has one.
     pub fn turn(&self, server: &ServerId, key: Key) -> Option<Turn<'_>> {
-        self.turns
-            .enter(server, &key, limit(self), self.clock.mono())
+        self.enter(&self.turns, server.clone(), key, limit(self))
+    }
+
+    /// A turn in a namespace, as [`Ctx::turn`]: calls may hang in one alone, by a webhook. As long
+    /// as it answers all may work there, for they may all be tenants of one that does not hang.
+    pub fn visit(&self, namespace: String, key: Key) -> Option<Turn<'_, String>> {
+        let workers = usize::from(self.settings.concurrency);
+        self.enter(&self.visits, namespace, key, workers)
+    }
+
+    fn enter<'a, T: Ord + Clone>(
+        &'a self,
+        at: &'a TurnsAt<T>,
+        thing: T,
+        key: Key,
+        limit: usize,
+    ) -> Option<Turn<'a, T>> {
+        at.enter(&thing, &key, limit, self.clock.mono())
             .then(|| Turn {
                 ctx: self,
-                server: server.clone(),
+                at,
+                thing,
                 key,
+                limit,
                 heard: None,
             })
     }

@@ -6,6 +6,10 @@ use domicile_core::facts::{Authority, Epoch};
 use domicile_core::health::ProbeFailure;
 use thiserror::Error;
 
+mod engine;
+
+pub use engine::EngineFailure;
+
 /// What is being done until there is a session.
 pub(crate) const LOGGING_IN: &str = "logging in";
 
@@ -135,10 +139,21 @@ pub enum ProviderError {
         /// Object and name.
         what: String,
     },
+    /// The database is to be one that is there already, and there is none. Nothing was made.
+    #[error(
+        "{server}: there is no database \"{database}\" to adopt; nothing was made, restore it, \
+         name another one, or ask for an empty one"
+    )]
+    NothingToAdopt {
+        /// `host:port`.
+        server: String,
+        /// The database.
+        database: String,
+    },
     /// A drop of the database was interrupted: it cannot be used any more, only dropped.
     #[error(
         "{server}: a drop of database \"{database}\" was interrupted and nothing can use it; \
-         drop it, and it is made anew"
+         drop it, and what is missing then is made or told"
     )]
     HalfDropped {
         /// `host:port`.
@@ -208,57 +223,6 @@ pub enum ProviderError {
     },
 }
 
-/// In which way what runs a server fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineFailure {
-    /// Its address or authority cannot be used.
-    Invalid,
-    /// It does not answer.
-    Unreachable,
-    /// It refuses the login.
-    Denied,
-    /// It was told to leave its servers alone.
-    Paused,
-    /// It answered, and did not do as asked.
-    Refused,
-}
-
-impl EngineFailure {
-    /// The condition reason.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Invalid => "ProviderInvalid",
-            Self::Unreachable => "ProviderUnreachable",
-            Self::Denied => "ProviderCredentialsDenied",
-            Self::Paused => "ProviderPaused",
-            Self::Refused => "ProviderRefused",
-        }
-    }
-
-    fn class(self) -> Class {
-        match self {
-            Self::Invalid | Self::Denied | Self::Paused => Class::Config,
-            Self::Unreachable => Class::Transient,
-            Self::Refused => Class::Provider,
-        }
-    }
-
-    fn next_step(self) -> &'static str {
-        match self {
-            Self::Invalid => "correct provider.patroni.urls and caSecretRef",
-            Self::Unreachable => {
-                "check provider.patroni.urls, caSecretRef, and that Patroni runs there"
-            }
-            Self::Denied => {
-                "put username and password of restapi.authentication into the Secret that \
-                 provider.patroni.credentialsSecretRef names"
-            }
-            Self::Paused => "end that with `patronictl resume`",
-            Self::Refused => "see Patroni's log",
-        }
-    }
-}
-
 impl ProviderError {
     /// Whether the server let the caller wait in vain for a session. A statement that takes too
     /// long is none: another one may hold it up.
@@ -287,6 +251,7 @@ impl ProviderError {
             | Self::NotPrimary { .. } => Class::Conflict,
             Self::CaInvalid { .. }
             | Self::NameTaken { .. }
+            | Self::NothingToAdopt { .. }
             | Self::HalfDropped { .. }
             | Self::MissingRight { .. } => Class::Config,
             Self::Sql { state, .. } if passes_by_itself(state) => Class::Transient,
@@ -308,6 +273,7 @@ impl ProviderError {
             Self::NotPrimary { .. } => "NotPrimary",
             Self::NameTaken { .. } => "DatabaseNameTaken",
             Self::Missing { .. } => "DatabaseMissing",
+            Self::NothingToAdopt { .. } => "NothingToAdopt",
             Self::HalfDropped { .. } => "DatabaseHalfDropped",
             Self::MissingRight { .. } => "AdminPrivilegesInsufficient",
             Self::DropBlocked { .. } => "DatabaseBusy",
@@ -330,6 +296,7 @@ impl ProviderError {
             | Self::NotPrimary { .. }
             | Self::NameTaken { .. }
             | Self::Missing { .. }
+            | Self::NothingToAdopt { .. }
             | Self::HalfDropped { .. }
             | Self::DropBlocked { .. }
             | Self::MissingRight { .. }

@@ -6,6 +6,43 @@ use serde_json::json;
 use crate::refused::drop_placement;
 use crate::world::{SPACE, World, tenant};
 
+/// A wrong name, or a server on which the database is not: an empty one would hide that.
+pub(super) fn nothing_is_made_where_there_is_nothing_to_adopt(world: &World) {
+    let spec = json!({
+        "tenantID": "nobody", "region": "eu-west", "adoption": { "policy": "Adopt" },
+        "reclaimPolicy": "Delete", "deletionProtection": false,
+    });
+    world.apply(&tenant("nobody", &spec));
+    let absent = (ConditionType::DatabaseReady, "False", "NothingToAdopt");
+    let told = world.await_condition(SPACE, "nobody", absent);
+    for part in [
+        "no database tenant_nobody on eu-west/main to adopt",
+        "`spec.database.name`",
+        "`spec.adoption.policy` to Never",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    world.await_ready(SPACE, "nobody", "False", "NothingToAdopt");
+    world.await_event(SPACE, "nobody", "NothingToAdopt");
+    assert!(!world.database_exists("eu-west", "tenant_nobody"));
+    assert_eq!(world.roles("eu-west", "tenant_nobody"), "0");
+    assert_eq!(world.secret("nobody-db"), None);
+    let anew = json!({ "spec": { "adoption": { "policy": "Never" } } });
+    world.patch(SPACE, "nobody", &anew);
+    world.await_ready(SPACE, "nobody", "True", "Placed");
+    // Dropped by somebody, it is not made again where it may have held what was there before.
+    let adopts = json!({ "spec": { "adoption": { "policy": "Adopt" } } });
+    world.patch(SPACE, "nobody", &adopts);
+    world.await_ready(SPACE, "nobody", "True", "Placed");
+    world.sql("eu-west", "DROP DATABASE tenant_nobody WITH (FORCE)");
+    world.poke("nobody", "dropped");
+    let told = world.await_condition(SPACE, "nobody", absent);
+    assert!(told.contains("which this placement had, is gone"), "{told}");
+    assert!(!world.database_exists("eu-west", "tenant_nobody"));
+    drop_placement(world, "nobody");
+    assert_eq!(world.roles("eu-west", "tenant_nobody"), "0");
+}
+
 /// Each statement that the condition asks for is run as it stands there.
 pub(super) fn a_database_of_others_is_taken_over_once_an_administrator_agreed(world: &World) {
     for sql in [

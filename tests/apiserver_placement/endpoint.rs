@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use domicile_api::FailoverPolicy;
-use domicile_api::conditions::ConditionType;
+use domicile_api::conditions::{ConditionType, find};
 use domicile_api::meta::{EPOCH, OWNER_UID};
 use domicile_operator::telemetry::ControllerLabels;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::clients::{
     addresses, all_slices, logs_in_by_name, named, reaches, service, services, slices,
@@ -332,6 +332,7 @@ fn the_service_goes_when_no_workload_needs_it(world: &World) {
         .running
         .block_on(world.running.ctx.clock.sleep(Duration::from_secs(4)));
     assert!(service(world, "fronted-db-rw").is_some());
+    a_service_that_cannot_be_had_again_is_still_turned(world);
     world.patch_deployment("fronted", &json!({ "spec": { "paused": false } }));
     world.running.until("the Service is gone", SOON, || {
         let gone = service(world, "fronted-db-rw").is_none();
@@ -343,6 +344,32 @@ fn the_service_goes_when_no_workload_needs_it(world: &World) {
     });
     world.await_ready(SPACE, "fronted", "True", "Placed");
     assert!(world.can_log_in("eu-central", &world.secret("fronted-db").unwrap()));
+}
+
+/// The pods that run have its name, whatever keeps the Secret from telling it again.
+fn a_service_that_cannot_be_had_again_is_still_turned(world: &World) {
+    let asks = |kind: &str, keys: &Value| {
+        let patch = json!({ "spec": { "connection": { "endpoint": kind, "keys": keys } } });
+        world.patch(SPACE, "fronted", &patch);
+    };
+    asks("Service", &json!({ "ONE": "{{ rw.datasource-url }}" }));
+    world.running.until("the fault is told", SOON, || {
+        let status = world.placement(SPACE, "fronted")?.status?;
+        let stalled = find(&status.conditions, ConditionType::Stalled)?;
+        (stalled.status == "True" && stalled.reason == "EndpointUnsuited").then_some(())
+    });
+    assert_eq!(world.secret("fronted-db").unwrap()["host"], CENTRAL);
+    let edited = json!({ "endpoints": [{ "addresses": ["10.77.9.9"] }] });
+    let (api, patch) = (all_slices(world), Patch::Merge(&edited));
+    let _ = world
+        .running
+        .block_on(api.patch("fronted-db-rw-ipv4", &PatchParams::default(), &patch))
+        .unwrap();
+    world.poke("fronted", "unsuited");
+    world.running.until("the slice is put back", SOON, || {
+        (addresses(world, "fronted-db-rw") == [CENTRAL]).then_some(())
+    });
+    asks("Direct", &Value::Null);
 }
 
 fn the_service_goes_with_its_database(world: &World) {

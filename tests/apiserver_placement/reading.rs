@@ -53,6 +53,7 @@ pub(super) fn a_reading_login_follows_a_replica_that_follows_its_server(world: &
         .find(|copy| copy.kind == CopyKind::ReadReplica);
     assert!(copy.is_some_and(|copy| copy.region == "eu-west" && copy.compliant));
     rotation_keeps_the_replica(world, &data);
+    a_new_login_is_waited_for_on_a_replica_that_is_behind(world, &replica);
     a_replica_that_dies_is_left_once(world, &replica);
     a_replica_that_is_another_server_is_not_read_from(world);
     list(world, "eu-west", &json!([]));
@@ -87,6 +88,36 @@ fn rotation_keeps_the_replica(world: &World, before: &BTreeMap<String, String>) 
     assert_eq!(after["port-ro"], PORT.to_string());
     assert!(reads_at(world, &after));
     world.await_ready(SPACE, "reader", "True", "Placed");
+}
+
+/// A replica that has yet to replay the login is not taken for one that refuses it.
+fn a_new_login_is_waited_for_on_a_replica_that_is_behind(world: &World, replica: &Server) {
+    let paused = |sql: &str| replica.superuser_sql("postgres", sql).unwrap();
+    paused("SELECT pg_wal_replay_pause()");
+    let spec = json!({
+        "tenantID": "late", "region": "eu-west",
+        "reclaimPolicy": "Delete", "deletionProtection": false,
+    });
+    world.apply(&tenant("late", &spec));
+    world.running.until("its database is there", SOON, || {
+        world
+            .database_exists("eu-west", "tenant_late")
+            .then_some(())
+    });
+    let waits = world.running.ctx.clock.sleep(Duration::from_secs(15));
+    world.running.block_on(waits);
+    let ready = || {
+        let status = world.placement(SPACE, "late").unwrap().status.unwrap();
+        find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True")
+    };
+    assert!(!ready(), "it was published before it was replayed");
+    paused("SELECT pg_wal_replay_resume()");
+    world.await_ready(SPACE, "late", "True", "Placed");
+    let data = world.secret("late-db").unwrap();
+    assert_eq!(data["port-ro"], PORT.to_string());
+    assert!(reads_at(world, &data), "the published login reads there");
+    world.delete(SPACE, "late");
+    world.await_gone(SPACE, "late");
 }
 
 fn a_replica_that_dies_is_left_once(world: &World, replica: &Server) {

@@ -192,8 +192,11 @@ pub(super) fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &Wor
     listed(true);
     let twice = (ConditionType::Injected, "True", "NoWorkloads");
     world.await_condition(SPACE, "twice", twice);
+    the_hub_takes_its_secret_back(world, "twice-db");
     let before = world.secret("twice-db").unwrap();
-    region["spec"]["cluster"]["tenants"] = Value::Bool(false);
+    // Nothing goes to a cluster that nobody asked to take it.
+    let cluster = region["spec"]["cluster"].as_object_mut().unwrap();
+    assert_eq!(cluster.remove("tenants"), Some(Value::Bool(true)));
     world.apply(&region);
     listed(false);
     world.poke("twice", "once");
@@ -202,6 +205,21 @@ pub(super) fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &Wor
     world.delete(SPACE, "twice");
     world.await_gone(SPACE, "twice");
     assert_eq!(world.secret("twice-db"), None);
+}
+
+/// It came back as the region's after it was deleted: brought there before a pass made it here.
+fn the_hub_takes_its_secret_back(world: &World, name: &str) {
+    let patch = json!({ "metadata": { "annotations": { REGION: "eu-central" } } });
+    let (running, patch) = (&world.running, Patch::Merge(&patch));
+    let api = world.secrets();
+    let _ = running
+        .block_on(api.patch(name, &PatchParams::default(), &patch))
+        .unwrap();
+    world.poke("twice", "claimed");
+    running.until("it is the hub's again", SOON, || {
+        let secret = running.block_on(api.get(name)).unwrap();
+        (!secret.annotations().contains_key(REGION)).then_some(())
+    });
 }
 
 /// The Region of the second cluster.

@@ -11,6 +11,7 @@ on_both_versions!(
     an_adopted_database_keeps_all_that_it_has,
     a_fence_closes_an_adopted_owner_and_opens_it_again,
     what_a_lost_hub_left_is_adopted_by_a_new_placement,
+    nothing_is_made_where_there_is_nothing_to_adopt,
 );
 
 const CONSENT: &str = "shop/acme";
@@ -90,12 +91,14 @@ async fn a_database_of_others_waits_until_an_administrator_agreed(binaries: &Bin
         steps.iter().any(|step| step.contains("FROM PUBLIC")),
         "{steps:?}"
     );
+    // Who else may connect is for the server's administrators to know.
+    let texts = obstacles.iter().flat_map(|one| [&one.fact, &one.step]);
     assert!(
-        steps
-            .iter()
-            .any(|step| step.contains("ALTER ROLE \"cron\" NOLOGIN")),
-        "{steps:?}"
+        texts.clone().all(|text| !text.contains("cron")),
+        "{obstacles:?}"
     );
+    let named: Vec<&String> = obstacles.iter().flat_map(|one| &one.logins).collect();
+    assert_eq!(named, ["cron"]);
     let administer = "GRANT \"acme\" TO \"domicile_admin\" WITH ADMIN OPTION";
     let newer = binaries.major() >= 16;
     assert_eq!(steps.contains(&administer), newer, "{steps:?}");
@@ -114,7 +117,7 @@ async fn a_database_of_others_waits_until_an_administrator_agreed(binaries: &Bin
         panic!("{member:?}");
     };
     assert!(
-        obstacles.iter().all(|one| one.fact.contains("cron")),
+        obstacles.iter().all(|one| one.logins == ["cron"]),
         "{obstacles:?}"
     );
     world.sql(
@@ -261,4 +264,40 @@ async fn what_a_lost_hub_left_is_adopted_by_a_new_placement(binaries: &Binaries)
         })
     ));
     assert!(world.as_tenant("acme_a", "acme", "SELECT 1").is_ok());
+}
+
+/// Neither a wrong name nor a database that somebody dropped gives an empty one.
+async fn nothing_is_made_where_there_is_nothing_to_adopt(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let (provider, acme) = (world.provider(), keeping("u1"));
+    provider.ensure_tables().await.unwrap();
+    let count = "SELECT count(*) FILTER (WHERE rolname ^@ 'acme'),
+                   (SELECT count(*) FROM pg_database WHERE datname = 'acme') FROM pg_roles";
+    let before = world.next_transaction();
+    let nothing = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert!(
+        matches!(nothing, Err(ProviderError::NothingToAdopt { .. })),
+        "{nothing:?}"
+    );
+    assert_eq!(world.sql("postgres", count), "0|0");
+    assert_eq!(world.next_transaction(), before);
+    // One that the placement had is not made again either, unless that is asked for.
+    let first = plan("acme", "u1");
+    let made = provider.ensure_tenant(&first, Epoch(0), &verifiers()).await;
+    assert_eq!(made.unwrap().applied, Applied::Done);
+    let kept = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert_eq!(kept.unwrap().applied, Applied::Already);
+    world.sql("postgres", "DROP DATABASE acme");
+    let gone = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert!(
+        matches!(gone, Err(ProviderError::NothingToAdopt { .. })),
+        "{gone:?}"
+    );
+    assert_eq!(world.sql("postgres", count), "6|0");
+    let made = provider.ensure_tenant(&first, Epoch(0), &verifiers()).await;
+    let mended = made.unwrap().mended;
+    let told = mended
+        .iter()
+        .any(|line| line.contains("acme was not there"));
+    assert!(told, "{mended:?}");
 }

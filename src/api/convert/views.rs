@@ -137,3 +137,32 @@ pub fn law(tenant: &TenantPlacement, home: &Jurisdiction) -> BTreeSet<Jurisdicti
     let spec = spec.map(|names| names.iter().map(Jurisdiction::new).collect());
     placement::allowed(spec.as_ref(), home)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cluster_use(cluster: &Value) -> ClusterUse {
+        let region = json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "Region", "metadata": { "name": "r" },
+            "spec": {
+                "key": "R", "jurisdiction": "EU", "databaseServers": [], "cluster": cluster,
+            },
+        });
+        region_view(&serde_json::from_value(region).unwrap())
+            .1
+            .cluster
+    }
+
+    #[test]
+    fn secrets_go_to_a_cluster_only_where_that_is_asked_for() {
+        let name = json!({ "name": "k" });
+        assert_eq!(cluster_use(&Value::Null), ClusterUse::Absent);
+        let silent = json!({ "kubeconfigSecretRef": name });
+        assert_eq!(cluster_use(&silent), ClusterUse::Promises);
+        let asked = json!({ "kubeconfigSecretRef": name, "tenants": true });
+        assert_eq!(cluster_use(&asked), ClusterUse::Tenants);
+    }
+}

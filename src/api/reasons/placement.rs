@@ -59,6 +59,8 @@ macro_rules! placement {
         AdoptionObserved,
         /// A database that Domicile did not make waits for an administrator; the message lists why.
         AdoptionWaits,
+        /// The placement takes over a database that is there, and there is none of the name.
+        NothingToAdopt,
         /// A database that Domicile did not make carries the mark of the placement now.
         Adopted,
         /// The last look at the database found all as planned.

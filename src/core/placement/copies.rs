@@ -130,12 +130,22 @@ pub(super) fn backed_up(
     Ok(())
 }
 
-/// The regions in which one of some tenants allows no copy, from what each allows: under their own
-/// law, or under that of the backups of their servers. An unknown law allows none.
+/// Where some tenants allow nothing of theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Closed {
+    /// The regions in which one of them allows no server: by their own law, or by that of the
+    /// backups of their servers.
+    pub to_servers: BTreeSet<RegionName>,
+    /// The regions in which one of them allows no backups: by their own law alone. What lies there
+    /// is a copy that is not backed up again.
+    pub to_backups: BTreeSet<RegionName>,
+}
+
+/// The regions that are closed to some tenants, from what each allows. An unknown law allows none.
 pub fn closed<'a>(
     laws: impl IntoIterator<Item = Option<&'a BTreeSet<Jurisdiction>>>,
     regions: &BTreeMap<RegionName, RegionView>,
-) -> BTreeSet<RegionName> {
+) -> Closed {
     let laws: BTreeSet<_> = laws.into_iter().collect();
     let outside = |jurisdiction: &Jurisdiction| {
         let mut laws = laws.iter();
@@ -146,8 +156,12 @@ pub fn closed<'a>(
         let backup = regions.get(name);
         backup.map_or(somebody, |backup| outside(&backup.jurisdiction))
     };
-    let closed = regions
-        .iter()
-        .filter(|(_, view)| outside(&view.jurisdiction) || view.backups.iter().any(away));
-    closed.map(|(name, _)| name.clone()).collect()
+    let of = |which: &dyn Fn(&RegionView) -> bool| {
+        let found = regions.iter().filter(|(_, view)| which(view));
+        found.map(|(name, _)| name.clone()).collect()
+    };
+    Closed {
+        to_servers: of(&|view| outside(&view.jurisdiction) || view.backups.iter().any(away)),
+        to_backups: of(&|view| outside(&view.jurisdiction)),
+    }
 }

@@ -26,6 +26,51 @@ fn facts(role: Role, timeline: u32, position: u64, sampled: u64) -> Facts {
     }
 }
 
+#[test]
+fn an_address_is_known_by_any_spelling() {
+    let at = |host: &str, port| Address {
+        host: host.into(),
+        port,
+    };
+    for (one, other) in [
+        ("host.example", "Host.Example."),
+        ("10.0.0.1", "::ffff:10.0.0.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+    ] {
+        assert!(at(one, 5432).is_same(&at(other, 5432)), "{one} {other}");
+        assert!(!at(one, 5432).is_same(&at(other, 5433)), "{one} {other}");
+    }
+    for (one, other) in [
+        ("host.example", "other.example"),
+        ("10.0.0.1", "10.0.0.10"),
+        ("2001:db8::1", "2001:db8::2"),
+    ] {
+        assert!(!at(one, 5432).is_same(&at(other, 5432)), "{one} {other}");
+    }
+}
+
+#[test]
+fn a_login_that_is_not_replayed_is_refused_by_nobody_as_long_as_a_replica_may_be_behind() {
+    let awaited = Awaited {
+        replica: Address {
+            host: "ro".into(),
+            port: 5432,
+        },
+        position: Lsn(100),
+        since: Mono(1_000),
+    };
+    assert!(awaited.is_open(Lsn(99), Mono(1_000)));
+    assert!(awaited.is_open(Lsn(99), Mono(60_999)));
+    assert!(
+        !awaited.is_open(Lsn(99), Mono(61_000)),
+        "it is too far behind"
+    );
+    assert!(
+        !awaited.is_open(Lsn(100), Mono(1_000)),
+        "it knows the login"
+    );
+}
+
 fn server() -> Facts {
     facts(Role::Primary, 3, 100, 0)
 }

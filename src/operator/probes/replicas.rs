@@ -126,11 +126,13 @@ pub(crate) fn at(endpoint: Endpoint, address: &Address) -> Endpoint {
 
 /// The database server that a Region lists at this address.
 fn server_at(ctx: &Ctx, address: &Address) -> Option<ServerId> {
-    ctx.stores.regions.all().iter().find_map(|region| {
-        let same = |server: &&DatabaseServer| {
-            let port = u16::try_from(server.port).ok();
-            server.host.eq_ignore_ascii_case(&address.host) && port == Some(address.port)
-        };
+    listed_at(&ctx.stores.regions.all(), address)
+}
+
+fn listed_at(regions: &[Arc<Region>], address: &Address) -> Option<ServerId> {
+    regions.iter().find_map(|region| {
+        let same =
+            |server: &&DatabaseServer| server.address().is_some_and(|at| at.is_same(address));
         let found = region.spec.database_servers.iter().find(same)?;
         Some(ServerId::new(region.name_any(), found.name.clone()))
     })
@@ -159,5 +161,33 @@ fn take(ctx: &Ctx, id: &Id, found: Result<(), Fault>) {
             let namespace = placement.namespace().unwrap_or_default();
             ctx.wake.placement(&namespace, &placement.name_any());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_known_by_another_spelling_of_its_address() {
+        let region = json!({
+            "apiVersion": "domicile.dev/v1alpha1", "kind": "Region",
+            "metadata": { "name": "eu-west" },
+            "spec": { "key": "K", "jurisdiction": "EU", "databaseServers": [{
+                "name": "main", "host": "db.example", "tls": { "caSecretRef": { "name": "ca" } },
+                "adminSecretRef": { "name": "admin" },
+            }]},
+        });
+        let regions = [Arc::new(serde_json::from_value(region).unwrap())];
+        let at = |host: &str, port| {
+            let host = host.to_owned();
+            listed_at(&regions, &Address { host, port })
+        };
+        let main = Some(ServerId::new("eu-west", "main"));
+        assert_eq!(at("DB.Example.", 5432), main);
+        assert_eq!(at("db.example", 5433), None);
+        assert_eq!(at("ro.example", 5432), None);
     }
 }

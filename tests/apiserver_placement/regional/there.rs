@@ -162,9 +162,11 @@ pub(crate) fn kubeconfig_secret(name: &str, kubeconfig: &str) -> Value {
     })
 }
 
-/// A Region whose own cluster this Secret leads to.
+/// A Region whose own cluster this Secret leads to, and which gets Secrets of tenants.
 pub(crate) fn region_with(name: &str, law: &str, host: &str, secret: &str) -> Value {
     let mut region = region(name, law, host, &format!("{name}-admin"));
-    region["spec"]["cluster"] = json!({ "kubeconfigSecretRef": { "name": secret } });
+    region["spec"]["cluster"] = json!({
+        "kubeconfigSecretRef": { "name": secret }, "tenants": true,
+    });
     region
 }

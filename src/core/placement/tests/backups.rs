@@ -95,7 +95,7 @@ fn a_region_is_closed_whose_backups_lie_where_a_tenant_allows_none() {
     let closed_to = |regions, allowed: &[&str]| -> Vec<String> {
         let law = law(allowed);
         let closed = closed([Some(&law)], &regions);
-        closed.iter().map(ToString::to_string).collect()
+        closed.to_servers.iter().map(ToString::to_string).collect()
     };
     let abroad = || backed_up("eu-central", &["us-east"]);
     assert_eq!(closed_to(abroad(), &["EU"]), ["eu-central", "us-east"]);
@@ -103,5 +103,15 @@ fn a_region_is_closed_whose_backups_lie_where_a_tenant_allows_none() {
     let unknown = backed_up("eu-central", &["moon"]);
     assert_eq!(closed_to(unknown, &["EU", "US"]), ["eu-central"]);
     let nobody = backed_up("eu-central", &["moon"]);
-    assert!(closed([], &nobody).is_empty());
+    assert_eq!(closed([], &nobody), Closed::default());
+}
+
+/// What is copied to a region as a backup is not backed up again from there.
+#[test]
+fn a_region_takes_backups_whose_own_backups_lie_elsewhere() {
+    let (regions, law) = (backed_up("eu-central", &["us-east", "moon"]), law(&["EU"]));
+    let closed = closed([Some(&law)], &regions);
+    let central = RegionName::new("eu-central");
+    assert!(closed.to_servers.contains(&central));
+    assert_eq!(closed.to_backups, [RegionName::new("us-east")].into());
 }

@@ -6,8 +6,9 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::placement;
 use domicile_providers::{Adoption, Generic, ProviderError, TenantPlan};
 use kube::ResourceExt;
+use tracing::info;
 
-use super::database::denied;
+use super::database::{denied, stop_for};
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::serve::namespace;
@@ -34,6 +35,11 @@ pub(super) async fn adopt(
         }
         Adoption::Waits(obstacles) => {
             progress.heard = Some(true);
+            let logins: Vec<&String> = obstacles.iter().flat_map(|one| &one.logins).collect();
+            if !logins.is_empty() {
+                let (database, server) = (&seat.database, &seat.active);
+                info!(%database, %server, ?logins, "Logins of others keep an adoption waiting");
+            }
             let lines = obstacles.iter();
             let lines = lines.map(|one| format!("{}: {}", one.fact, one.step));
             let lines: Vec<String> = lines.collect();
@@ -45,6 +51,36 @@ pub(super) async fn adopt(
             Err(progress.deny(ConditionType::DatabaseReady, stop))
         }
     }
+}
+
+/// There is none of the name. What this placement had and somebody dropped is never made anew
+/// empty: the tenant's data would seem to be there.
+pub(super) fn absent(
+    tenant: &TenantPlacement,
+    seat: &Seat,
+    error: &ProviderError,
+    progress: &mut Progress,
+) -> Stop {
+    progress.heard = Some(true);
+    let named = format!("database {} on {}", seat.database, seat.active);
+    let served = tenant.credentials().is_some();
+    let message = if served {
+        format!(
+            "{named}, which this placement had, is gone, and none was made in its place: restore \
+             it from a backup, or set `spec.adoption.policy` to Never to begin with an empty one"
+        )
+    } else {
+        format!(
+            "there is no {named} to adopt, and none was made: correct `spec.database.name` in a \
+             new placement, bring the database there, or set `spec.adoption.policy` to Never to \
+             have an empty one made"
+        )
+    };
+    let stop = Stop {
+        message,
+        ..stop_for(error)
+    };
+    progress.deny(ConditionType::DatabaseReady, stop)
 }
 
 /// How it differs from the plan, if the placement asks for that.

@@ -18,7 +18,7 @@ use super::memory::Memory;
 use super::observe::{Seat, answers, recorded, seat};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
-use super::serve::{namespace, turn};
+use super::serve::{Visit, enter, namespace, turn};
 use super::{database, endpoint, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
@@ -88,12 +88,14 @@ pub(super) async fn release(ctx: &Ctx, tenant: &TenantPlacement) -> Result<(), P
 }
 
 /// Drops database and roles, takes the variables back and deletes the Secret.
-pub(super) async fn drop_all(
-    (ctx, memory): (&Ctx, &Memory),
+pub(super) async fn drop_all<'a>(
+    (ctx, memory): (&'a Ctx, &Memory),
     tenant: &TenantPlacement,
+    visit: &mut Visit<'a>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     drop_database(ctx, tenant, progress).await?;
+    enter(ctx, tenant, visit)?;
     match undo((ctx, memory), tenant, progress).await {
         // The deletion of a namespace takes the operator's rights in it, too: waiting for them
         // would keep both for ever. The login that the Secret tells is gone already.
@@ -128,6 +130,7 @@ async fn undo(
         other => other?,
     }
     withdraw(&hub, progress).await?;
+    progress.wrote = true;
     endpoint::release(ctx, tenant).await
 }
 

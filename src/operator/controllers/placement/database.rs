@@ -105,6 +105,9 @@ pub(super) async fn make(
             progress.heard = Some(true);
             settled
         }
+        Err(error @ ProviderError::NothingToAdopt { .. }) => {
+            return Err(adoption::absent(tenant, seat, &error, progress));
+        }
         Err(error) => return Err(taken(ctx, &server, (tenant, plan), &error, progress).await),
     };
     let message = format!(
@@ -215,6 +218,7 @@ pub(super) fn stop_for(error: &ProviderError) -> Stop {
         | ProviderError::NotFenced { .. }
         | ProviderError::NotPrimary { .. } => (Until::Moved, Reason::StaleEpoch),
         ProviderError::NameTaken { .. } => (Until::Person, Reason::DatabaseNameTaken),
+        ProviderError::NothingToAdopt { .. } => (Until::Person, Reason::NothingToAdopt),
         ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),
         ProviderError::HalfDropped { .. } => (Until::Person, Reason::ProvisioningFailed),
         ProviderError::DropBlocked { .. } => (Until::Person, Reason::CleanupBlocked),

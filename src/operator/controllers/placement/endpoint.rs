@@ -185,21 +185,24 @@ pub(super) async fn look(
             .await
             .map(Some);
     }
-    let kept = recorded(tenant).filter(|_| tenant.endpoint() != EndpointKind::Service);
-    let Some(name) = kept else {
+    // Also while it is asked for again, and cannot be had yet: pods may use it from before.
+    let Some(name) = recorded(tenant) else {
         return Ok(None);
     };
+    let asked = tenant.endpoint() == EndpointKind::Service;
     let mut aside = Progress::default();
     match found(ctx, tenant, (seat, server), name, &mut aside).await {
         // What is not there is not made to be kept.
         Ok(front) if front.live == Live::default() => {
-            progress.removed_service = Some(name.to_owned());
+            if !asked {
+                progress.removed_service = Some(name.to_owned());
+            }
             Ok(None)
         }
         Ok(front) => Ok(Some(front)),
         // Nothing is published that needs it, so it keeps the tenant from nothing.
         Err(Halt::Stop(stop)) => {
-            if stop.reason == Reason::ServiceOwnedByOther {
+            if stop.reason == Reason::ServiceOwnedByOther && !asked {
                 remove(ctx, tenant, name).await?;
                 progress.removed_service = Some(name.to_owned());
             } else {
@@ -293,7 +296,8 @@ impl Front {
         progress: &mut Progress,
     ) -> Result<(), Halt> {
         // What was turned in this pass is another version than the one that was read.
-        let used = published.service.is_some() || is_used(tenant, progress);
+        let asked = tenant.endpoint() == EndpointKind::Service;
+        let used = asked || published.service.is_some() || is_used(tenant, progress);
         if used || self.differs() {
             return Ok(());
         }

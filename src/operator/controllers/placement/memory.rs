@@ -8,7 +8,7 @@ use std::time::Duration;
 use domicile_api::conditions::Reason;
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
-use domicile_core::replica::Address;
+use domicile_core::replica::{Address, Awaited};
 use domicile_core::time::Mono;
 
 use super::regional::Regional;
@@ -75,6 +75,8 @@ struct Remembered {
     taken_up: Option<Mono>,
     /// The read replicas that refused the tenant's login, and when.
     unread: BTreeMap<Address, Mono>,
+    /// The login that a read replica has yet to replay, as the last pass saw it.
+    awaited: Option<Awaited>,
 }
 
 impl Memory {
@@ -184,6 +186,18 @@ impl Memory {
         });
     }
 
+    /// What the pass waits for on a read replica, or nothing.
+    pub(super) fn awaits(&self, uid: &str, awaited: Option<Awaited>) {
+        if awaited.is_some() || self.awaited(uid).is_some() {
+            self.entry(uid, |tenant| tenant.awaited = awaited);
+        }
+    }
+
+    /// What the last pass waited for on a read replica.
+    pub(super) fn awaited(&self, uid: &str) -> Option<Awaited> {
+        self.lock().get(uid)?.awaited.clone()
+    }
+
     /// The read replicas that refused the tenant's login lately.
     pub(super) fn refused(&self, uid: &str, now: Mono) -> BTreeSet<Address> {
         let tenants = self.lock();
@@ -217,6 +231,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use domicile_core::facts::Lsn;
+
     use super::*;
 
     const FRESH: Duration = Duration::from_mins(1);
@@ -308,6 +324,28 @@ mod tests {
         let both = BTreeSet::from([replica, other.clone()]);
         assert_eq!(memory.refused("u", Mono(600_004)), both);
         assert_eq!(memory.refused("u", Mono(600_005)), BTreeSet::from([other]));
+    }
+
+    #[test]
+    fn what_is_awaited_is_what_the_last_pass_waits_for() {
+        let memory = Memory::default();
+        let replica = Address {
+            host: "r1".into(),
+            port: 5432,
+        };
+        let awaited = Awaited {
+            replica,
+            position: Lsn(7),
+            since: Mono(5),
+        };
+        memory.awaits("u", Some(awaited.clone()));
+        memory.doubt("u");
+        assert_eq!(memory.awaited("u"), Some(awaited));
+        memory.awaits("u", None);
+        assert_eq!(memory.awaited("u"), None);
+        memory.awaits("other", None);
+        memory.trust("other", inputs(1), Mono(0));
+        assert!(!memory.due("other", &inputs(1), FRESH, Mono(1)));
     }
 
     #[test]

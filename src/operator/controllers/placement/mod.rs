@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::context::Ctx;
 use crate::controllers::{Work, drive};
+use crate::error::{Class, Classify};
 use crate::kube::wake::Key;
 
 mod adoption;
@@ -45,6 +46,7 @@ mod workloads;
 use error::{Halt, PlacementError};
 use memory::Memory;
 use progress::{Progress, Stop, Until};
+use serve::Visit;
 
 /// Longest time for one pass: making a database, some logins, and calls to the API server.
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -62,8 +64,10 @@ pub async fn run(ctx: Arc<Ctx>) {
         queue: Arc::clone(&ctx.wake.placements),
         deadline: DEADLINE,
     };
-    // A pass is too large to be moved about.
-    let reconcile = move |tenant, ctx| Box::pin(reconcile(tenant, ctx, Arc::clone(&memory)));
+    let reconcile = move |tenant, ctx| {
+        let memory = Arc::clone(&memory);
+        async move { Box::pin(reconcile(tenant, ctx, memory)).await }
+    };
     tokio::join!(drive(ctx, work, reconcile), apart, leftovers);
 }
 
@@ -73,16 +77,34 @@ async fn reconcile(
     memory: Arc<Memory>,
 ) -> Result<Duration, PlacementError> {
     let mut progress = Progress::default();
-    let mut tenant = tenant;
+    let mut visit = None;
+    let done = pass(&ctx, tenant, &memory, &mut visit, &mut progress).await;
+    if let Some(visit) = &mut visit {
+        let failed = done.as_ref().err();
+        let silent = failed.is_some_and(|error| error.class() == Class::Transient);
+        visit.heard((silent || progress.wrote).then_some(!silent));
+    }
+    done
+}
+
+async fn pass<'a>(
+    ctx: &'a Ctx,
+    mut tenant: Arc<TenantPlacement>,
+    memory: &Memory,
+    visit: &mut Visit<'a>,
+    progress: &mut Progress,
+) -> Result<Duration, PlacementError> {
     let ended = if tenant.metadata.deletion_timestamp.is_some() {
-        match end(&ctx, &mut tenant, &memory, &mut progress).await {
+        match end(ctx, &mut tenant, memory, visit, progress).await {
             Ok(true) => return Ok(Duration::MAX),
             Ok(false) => Ok(()),
             Err(halt) => Err(halt),
         }
     } else {
-        tenant = cleanup::hold(&ctx, tenant).await?;
-        serve::serve(&ctx, &mut tenant, &memory, &mut progress).await
+        match hold(ctx, &mut tenant, visit).await {
+            Ok(()) => serve::serve(ctx, &mut tenant, memory, visit, progress).await,
+            Err(halt) => Err(halt),
+        }
     };
     // A failed write may have stored the choice all the same; then its place is kept.
     if !matches!(ended, Err(Halt::Failed(_))) {
@@ -98,18 +120,32 @@ async fn reconcile(
         Err(Halt::Later(rest)) => return Ok(rest),
         Err(Halt::Failed(error)) => return Err(error),
     }
-    regional::fold(&tenant, &memory, &mut progress);
-    report::write(&ctx, &tenant, &progress).await?;
+    regional::fold(&tenant, memory, progress);
+    report::write(ctx, &tenant, progress).await?;
     ctx.wake.regional.wake(Key::of(tenant.as_ref()));
-    let settled = pace(&ctx, &tenant).pass;
-    Ok(report::rest(&progress, settled, rand::random()))
+    let settled = pace(ctx, &tenant).pass;
+    Ok(report::rest(progress, settled, rand::random()))
+}
+
+/// Sees that the placement cannot go without us.
+async fn hold<'a>(
+    ctx: &'a Ctx,
+    tenant: &mut Arc<TenantPlacement>,
+    visit: &mut Visit<'a>,
+) -> Result<(), Halt> {
+    if !is_ours(tenant) {
+        serve::enter(ctx, tenant, visit)?;
+    }
+    *tenant = cleanup::hold(ctx, Arc::clone(tenant)).await?;
+    Ok(())
 }
 
 /// Works on a placement that is being deleted. True when it is gone.
-async fn end(
-    ctx: &Ctx,
+async fn end<'a>(
+    ctx: &'a Ctx,
     tenant: &mut Arc<TenantPlacement>,
     memory: &Memory,
+    visit: &mut Visit<'a>,
     progress: &mut Progress,
 ) -> Result<bool, Halt> {
     let uid = tenant.uid().unwrap_or_default();
@@ -120,13 +156,13 @@ async fn end(
     match cleanup::decide(tenant) {
         Deletion::Protected => {
             // The tenant lives on, and so it must still be moved when its region is lost.
-            serve::serve(ctx, tenant, memory, progress).await?;
+            serve::serve(ctx, tenant, memory, visit, progress).await?;
             let message = "`spec.deletionProtection` keeps the placement; set it to false to drop \
                            the database, or `spec.reclaimPolicy` to Retain to keep it";
             Err(Stop::new(Until::Person, Reason::DeletionProtected, message).into())
         }
         Deletion::Drop => {
-            let dropped = cleanup::drop_all((ctx, memory), tenant, progress).await;
+            let dropped = cleanup::drop_all((ctx, memory), tenant, visit, progress).await;
             // Nothing is brought anywhere for what is being deleted.
             progress.clusters = None;
             dropped?;

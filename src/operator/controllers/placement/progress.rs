@@ -9,7 +9,7 @@ use domicile_api::placement_status::{
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
 use domicile_core::placement::{Copies, Copy};
-use domicile_core::replica::Address;
+use domicile_core::replica::{Address, Awaited};
 use jiff::SignedDuration;
 
 use super::regional::Plan;
@@ -72,6 +72,10 @@ pub(super) struct Served {
 
 /// What one pass found out. What it did not come to is absent and stays in the status as it was.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent findings, not states"
+)]
 pub(super) struct Progress {
     pub(super) home: Option<RegionName>,
     /// The region whose servers hold the tenant, when that is not the home.
@@ -109,8 +113,12 @@ pub(super) struct Progress {
     pub(super) retired: bool,
     /// The read replica that refused the tenant's login.
     pub(super) unread: Option<Address>,
+    /// The login that a read replica has yet to replay.
+    pub(super) awaited: Option<Awaited>,
     /// Whether the server answered, if it was asked.
     pub(super) heard: Option<bool>,
+    /// A write to the namespace was answered: reads say nothing of webhooks.
+    pub(super) wrote: bool,
     /// What happened, to be told once the status is stored.
     pub(super) told: Vec<(Severity, Reason, String)>,
 }

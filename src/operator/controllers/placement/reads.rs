@@ -6,9 +6,12 @@ use domicile_api::conditions::MAX_MESSAGE_BYTES;
 use domicile_api::convert::region_view;
 use domicile_api::placement::{Privileges, TenantPlacement};
 use domicile_api::placement_status::{ReadOnlyStatus, ReadTarget};
+use domicile_core::facts::Lsn;
+use domicile_core::health::Probe;
 use domicile_core::names::ServerId;
 use domicile_core::placement::{self, Reader, Reads};
-use domicile_core::replica::Address;
+use domicile_core::replica::{Address, Awaited};
+use domicile_core::time::Mono;
 use domicile_providers::Generic;
 use kube::ResourceExt;
 use tracing::info;
@@ -28,10 +31,12 @@ use crate::servers::entry;
 
 /// Longest time for one login on a replica.
 const LOGIN: Duration = Duration::from_secs(2);
-/// How long a replica may take to replay a login that was just made.
+/// How long one pass waits for a replica to replay a login that was just made.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two tries.
 const AGAIN: Duration = Duration::from_millis(250);
+/// The same between passes.
+const REPLAY: Duration = Duration::from_secs(2);
 
 /// Where the tenant's reading login leads now.
 pub(super) fn reads(
@@ -94,14 +99,24 @@ pub(super) fn told(reads: &Reads, server: &ServerId, published: &Published) -> R
     }
 }
 
+/// For how long a replica may refuse a login before it counts as one that does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// For a moment within this pass.
+    Pass,
+    /// Over passes, until it has replayed what the server held when the login was there.
+    Replay,
+}
+
 impl Target<'_> {
-    /// Logs in on the replica with what is about to be published for it, and waits a little for one
-    /// that has yet to replay the login. A replica that lets it in no sooner is remembered, and the
-    /// next pass leads elsewhere: the Secret is written once, with what works.
+    /// Logs in on the replica with what is about to be published for it, and waits for one that has
+    /// yet to replay the login. A replica that lets it in no sooner is remembered, and the next
+    /// pass leads elsewhere: the Secret is written once, with what works.
     pub(super) async fn try_reads(
         &self,
         ctx: &Ctx,
         chosen: &Chosen,
+        patience: Patience,
         progress: &mut Progress,
     ) -> Result<(), Halt> {
         let Some(replica) = self.reads.replica() else {
@@ -115,6 +130,7 @@ impl Target<'_> {
         if progress.locked_out.is_some() {
             return Ok(());
         }
+        let known = self.awaited.filter(|known| known.replica == *replica);
         let began = ctx.clock.mono();
         let provider = Generic::new(at(self.endpoint.clone(), replica), LOGIN);
         let mut why = match &provider {
@@ -129,14 +145,57 @@ impl Target<'_> {
                 Err(error) => why = error.to_string(),
             }
             let passed = Duration::from_millis(ctx.clock.mono().since(began));
-            // In a move, everybody waits.
-            if self.seat.repointing || passed >= PATIENCE {
+            // In a move, everybody waits; and where this is not the first pass, it is no hurry.
+            if self.seat.repointing || known.is_some() || passed >= PATIENCE {
                 break;
             }
             ctx.clock.sleep(AGAIN).await;
         }
+        if let (Ok(provider), Patience::Replay, false) = (&provider, patience, self.seat.repointing)
+            && let Some(awaited) =
+                Box::pin(self.behind(ctx, (replica, provider), known, began)).await
+        {
+            info!(%replica, position = %awaited.position, "The read replica has yet to replay");
+            progress.awaited = Some(awaited);
+            return Err(Halt::Later(REPLAY));
+        }
         info!(%replica, why, "The read replica does not let the tenant in");
         progress.unread = Some(replica.clone());
         Err(Halt::Later(Duration::ZERO))
+    }
+
+    /// What there is to be waited for on a replica that refuses the login: where the server's WAL
+    /// ended when the login was there, as long as the replica has not replayed that.
+    async fn behind(
+        &self,
+        ctx: &Ctx,
+        (replica, provider): (&Address, &Generic),
+        known: Option<&Awaited>,
+        since: Mono,
+    ) -> Option<Awaited> {
+        let awaited = if let Some(known) = known {
+            known.clone()
+        } else {
+            let server = Generic::new(self.endpoint.clone(), LOGIN).ok()?;
+            let position = position(&server, ctx).await?;
+            let replica = replica.clone();
+            Awaited {
+                replica,
+                position,
+                since,
+            }
+        };
+        let replayed = position(provider, ctx).await?;
+        awaited
+            .is_open(replayed, ctx.clock.mono())
+            .then_some(awaited)
+    }
+}
+
+/// How far a server has written, or a replica replayed.
+async fn position(server: &Generic, ctx: &Ctx) -> Option<Lsn> {
+    match Box::pin(server.probe(ctx.clock.mono())).await {
+        Probe::Answered(facts) => Some(facts.position),
+        Probe::Failed(..) => None,
     }
 }

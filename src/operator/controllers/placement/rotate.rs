@@ -18,6 +18,7 @@ use tracing::info;
 use super::database;
 use super::error::Halt;
 use super::progress::{Progress, Served, Stop, Until};
+use super::reads::Patience;
 use super::secret::{self, Chosen, Passwords, Source};
 use super::serve::bad_template;
 use super::store::Store;
@@ -60,7 +61,10 @@ pub(super) async fn turn(
         let message = format!("the logins {names} were to be published, and do not work: {error}");
         return Err(Stop::new(Until::Person, Reason::RotationFailed, message).into());
     }
-    target.try_reads(store.at.ctx, &next, progress).await?;
+    // Each try makes another password, so that only this one pass can wait for it.
+    target
+        .try_reads(store.at.ctx, &next, Patience::Pass, progress)
+        .await?;
     let write = secret::write(
         live,
         &target.identity(store.at.ctx.clock.now().wall),
@@ -86,6 +90,7 @@ async fn open(target: &Target<'_>, next: &Chosen) -> Result<(), ProviderError> {
         endpoint,
         external: _,
         reads: _,
+        awaited: _,
         published: _,
     } = *target;
     let server = Generic::new(endpoint.clone(), database::MAKE)?;
@@ -113,6 +118,7 @@ pub(super) async fn close(
         endpoint,
         external: _,
         reads: _,
+        awaited: _,
         published: _,
     } = *target;
     let published = progress.served.as_ref().map(|served| served.slot);

@@ -77,6 +77,8 @@ pub(super) struct Identity {
     pub(super) lasting: bool,
     /// The present moment.
     pub(super) now: Timestamp,
+    /// The region for whose own cluster it is; absent for the hub.
+    pub(super) region: Option<String>,
 }
 
 /// What has to be written. Holds secrets, so it does not print.
@@ -213,8 +215,18 @@ pub(super) fn write(live: Option<&Secret>, identity: &Identity, rendered: &Rende
     let labels = wanted.metadata.labels.unwrap_or_default();
     let live_annotations = live.metadata.annotations.clone().unwrap_or_default();
     let live_labels = live.metadata.labels.clone().unwrap_or_default();
-    if data == now && within(&annotations, &live_annotations) && within(&labels, &live_labels) {
+    // Of a cluster that is the hub too, it was brought for the region while the hub's was gone.
+    let claimed = identity.region.is_none() && live_annotations.contains_key(meta::REGION);
+    let told = within(&annotations, &live_annotations) && within(&labels, &live_labels);
+    if data == now && told && !claimed {
         return Write::Nothing;
+    }
+    let mut annotations: Map<String, Value> = annotations
+        .into_iter()
+        .map(|(k, v)| (k, v.into()))
+        .collect();
+    if claimed {
+        annotations.insert(meta::REGION.to_owned(), Value::Null);
     }
     let mut changes: Map<String, Value> = Map::new();
     for key in now.keys().filter(|key| !data.contains_key(*key)) {
@@ -256,6 +268,7 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
         epoch,
         lasting: _,
         now,
+        region,
     } = identity;
     let annotations = [
         (meta::OWNER_UID, uid.clone()),
@@ -263,6 +276,7 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
         (meta::SECRET_HASH, hash(rendered)),
         (meta::PUBLISHED_AT, now.to_string()),
     ];
+    let region = region.iter().map(|region| (meta::REGION, region.clone()));
     let data = rendered
         .data
         .iter()
@@ -273,8 +287,10 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
             namespace: Some(namespace.clone()),
             annotations: Some(
                 annotations
+                    .into_iter()
+                    .chain(region)
                     .map(|(key, value)| (key.to_owned(), value))
-                    .into(),
+                    .collect(),
             ),
             labels: Some(BTreeMap::from([label(placement)])),
             ..ObjectMeta::default()

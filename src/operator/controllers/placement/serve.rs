@@ -31,12 +31,16 @@ use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
 use crate::turns::Turn;
 
+/// A placement's turn in its namespace, once it has one.
+pub(super) type Visit<'a> = Option<Turn<'a, String>>;
+
 /// Does all that is missing, in an order in which each interruption leaves something that the next
 /// pass completes. What was found is in `progress`; `tenant` is the object as last written.
-pub(super) async fn serve(
-    ctx: &Ctx,
+pub(super) async fn serve<'a>(
+    ctx: &'a Ctx,
     tenant: &mut Arc<TenantPlacement>,
     memory: &Memory,
+    visit: &mut Visit<'a>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let room = Room::look(ctx, tenant, &memory.promises).await;
@@ -50,6 +54,7 @@ pub(super) async fn serve(
         Some(_) => Some(turn(ctx, tenant, &seat)?),
         None => None,
     };
+    enter(ctx, tenant, visit)?;
     let hub = Place::hub(ctx, tenant);
     let live = ctx.call(hub.secrets().get_opt(&tenant.secret_name())).await;
     let live = live.map_err(|error| secret_call(&hub, "reading", error, progress))?;
@@ -64,10 +69,11 @@ pub(super) async fn serve(
         done = provide((&hub, memory), (&seat, &server), live.as_ref(), progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
+    let uid = tenant.uid().unwrap_or_default();
     if let Some(replica) = progress.unread.take() {
-        let uid = tenant.uid().unwrap_or_default();
         memory.unread(&uid, replica, ctx.clock.mono());
     }
+    memory.awaits(&uid, progress.awaited.take());
     turn.heard(progress.heard);
     done
 }
@@ -81,6 +87,22 @@ pub(super) fn turn<'a>(
 ) -> Result<Turn<'a>, Halt> {
     let turn = ctx.turn(&seat.active, Key::of(tenant));
     turn.ok_or(Halt::Later(LONGEST_WAIT))
+}
+
+/// The placement's turn in its namespace, where calls may hang. Asked for after that at the server,
+/// so that no place there is kept for who waits here.
+pub(super) fn enter<'a>(
+    ctx: &'a Ctx,
+    tenant: &TenantPlacement,
+    visit: &mut Visit<'a>,
+) -> Result<(), Halt> {
+    if visit.is_none() {
+        *visit = ctx.visit(namespace(tenant), Key::of(tenant));
+    }
+    match visit {
+        Some(_) => Ok(()),
+        None => Err(Halt::Later(LONGEST_WAIT)),
+    }
 }
 
 /// Whatever moment it is dropped at, the next pass completes it.
@@ -101,12 +123,14 @@ async fn provide(
     } else {
         reads::reads(ctx, tenant, seat, memory)?
     };
+    let awaited = memory.awaited(&tenant.uid().unwrap_or_default());
     let target = Target {
         tenant,
         seat,
         endpoint: server,
         external: &external,
         reads: &reads,
+        awaited: awaited.as_ref(),
         published: &point,
     };
     let chosen = choose(&target, live, progress).await?;

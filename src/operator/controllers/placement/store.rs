@@ -50,6 +50,7 @@ impl Store<'_> {
             }
         };
         written.map_err(|error| secret_call(self.at, "writing", error, progress))?;
+        progress.wrote = true;
         Ok(())
     }
 

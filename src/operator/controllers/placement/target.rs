@@ -7,7 +7,7 @@ use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, HostStatu
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_core::names::Slot;
 use domicile_core::placement::Reads;
-use domicile_core::replica::Address;
+use domicile_core::replica::{Address, Awaited};
 use domicile_providers::{Endpoint, Generic};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -19,6 +19,7 @@ use super::external::External;
 use super::memory::Inputs;
 use super::observe::{Seat, recorded};
 use super::progress::{Progress, Served};
+use super::reads::Patience;
 use super::secret::{self, Chosen, Identity, Passwords, Source, Write};
 use super::serve::namespace;
 use super::store::Store;
@@ -41,6 +42,8 @@ pub(super) struct Target<'a> {
     pub(super) external: &'a External,
     /// Where the login that only reads leads.
     pub(super) reads: &'a Reads,
+    /// What the last pass waited for there.
+    pub(super) awaited: Option<&'a Awaited>,
     pub(super) published: &'a Published,
 }
 
@@ -191,13 +194,15 @@ impl Target<'_> {
             endpoint,
             external: _,
             reads: _,
+            awaited: _,
             published,
         } = self;
         let server = Generic::new((*endpoint).clone(), database::MAKE);
         let server = server.map_err(|error| database::denied(&error, progress))?;
         let known = seat.repointing && !chosen.fresh;
         if known && database::works(&server, seat, chosen, progress).await {
-            self.try_reads(store.at.ctx, chosen, progress).await?;
+            self.try_reads(store.at.ctx, chosen, Patience::Pass, progress)
+                .await?;
             // The name that the Secret tells leads somewhere before it is told.
             store.turn(progress).await?;
             store.write(write, progress).await?;
@@ -219,8 +224,11 @@ impl Target<'_> {
         store.write(before, progress).await?;
         let known = self.known(store, chosen);
         verify::verify(&server, &plan, seat, (chosen, known), progress).await?;
-        if chosen.fresh || !matches!(after, Write::Nothing) {
-            self.try_reads(store.at.ctx, chosen, progress).await?;
+        // Not proven by the pass that stored the Secret, where that had to wait.
+        let led = reads::recorded(tenant).as_ref() == self.reads.replica();
+        if chosen.fresh || !led || !matches!(after, Write::Nothing) {
+            self.try_reads(store.at.ctx, chosen, Patience::Replay, progress)
+                .await?;
         }
         store.turn(progress).await?;
         store.write(after, progress).await?;
@@ -245,6 +253,7 @@ impl Target<'_> {
             endpoint: _,
             external: _,
             reads: _,
+            awaited: _,
             published,
         } = self;
         let spec = &tenant.spec.connection;
@@ -300,6 +309,7 @@ impl Target<'_> {
             uid: self.tenant.uid().unwrap_or_default(),
             epoch: self.seat.epoch,
             lasting: self.published.service.is_some(),
+            region: None,
             now,
         }
     }
@@ -312,6 +322,7 @@ impl Target<'_> {
             endpoint: _,
             external: _,
             reads,
+            awaited: _,
             published,
         } = self;
         let usernames = database::usernames(tenant, seat, chosen.slot);

@@ -274,7 +274,10 @@ async fn give(
         } else {
             seen.show(shown, *kind);
         }
-        let Err(error) = written else { continue };
+        let Err(error) = written else {
+            progress.wrote = true;
+            continue;
+        };
         for conflict in apply::conflicts(&error) {
             seen.conflict(&name, &conflict.field, &conflict.manager);
         }

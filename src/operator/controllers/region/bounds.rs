@@ -18,8 +18,10 @@ pub struct Bounds {
     pub copies: Vec<ServerCopy>,
     /// The regions in which its backups, and those of its standbys, lie.
     pub backups: Vec<BackupCopy>,
-    /// The regions in which one of its tenants allows no copy.
+    /// The regions in which one of its tenants allows no standby.
     pub closed_to: Vec<String>,
+    /// The regions in which one of its tenants allows no backups.
+    pub closed_to_backups: Vec<String>,
 }
 
 /// The bounds of each server of `region`.
@@ -36,19 +38,22 @@ pub fn bounds(
         let held = held.on(server);
         let mut closed = placement::closed(held.iter().map(|uid| laws.get(*uid)), &views);
         // Where tenants are served from, their policy must be able to be made anew.
-        closed.retain(|region| !held.iter().any(|uid| active.get(*uid) == Some(region)));
+        let served = |region: &RegionName| held.iter().any(|uid| active.get(*uid) == Some(region));
+        closed.to_servers.retain(|region| !served(region));
         Bounds {
             copies: copies(&ServerId::new(region.name_any(), server), policies, &views),
             backups: backups(&ServerId::new(region.name_any(), server), policies, &views),
-            closed_to: closed
-                .into_iter()
-                .take(MAX_REGIONS)
-                .map(|name| name.to_string())
-                .collect(),
+            closed_to: names(closed.to_servers),
+            closed_to_backups: names(closed.to_backups),
         }
     };
     let servers = region.spec.database_servers.iter();
     servers.map(|s| (s.name.clone(), of(&s.name))).collect()
+}
+
+fn names(regions: BTreeSet<RegionName>) -> Vec<String> {
+    let most = regions.into_iter().take(MAX_REGIONS);
+    most.map(|name| name.to_string()).collect()
 }
 
 /// What each tenant allows, by UID. Absent where neither it nor its home says so.

@@ -109,12 +109,13 @@ fn server(
         copies: Vec::new(),
         backups: Vec::new(),
         closed_to: Vec::new(),
+        closed_to_backups: Vec::new(),
     });
     let tenants = seen.held.count(&server.name);
     entry.tenants = Some(i32::try_from(tenants).unwrap_or(i32::MAX));
     let bounds = seen.bounds.get(&server.name).cloned().unwrap_or_default();
     (entry.copies, entry.backups) = (bounds.copies, bounds.backups);
-    entry.closed_to = bounds.closed_to;
+    (entry.closed_to, entry.closed_to_backups) = (bounds.closed_to, bounds.closed_to_backups);
     let Some(sample) = seen.samples.get(&server.name) else {
         return entry;
     };

@@ -124,8 +124,8 @@ pub fn twins(region: &Region, regions: &[Arc<Region>]) -> Vec<(String, ServerId)
         for other in regions {
             for entry in &other.spec.database_servers {
                 let same_entry = other.name_any() == own && entry.name == server.name;
-                let same_address =
-                    entry.host.eq_ignore_ascii_case(&server.host) && entry.port == server.port;
+                let addresses = entry.address().zip(server.address());
+                let same_address = addresses.is_some_and(|(one, other)| one.is_same(&other));
                 if same_address && !same_entry {
                     let id = ServerId::new(other.name_any(), entry.name.clone());
                     twins.push((server.name.clone(), id));

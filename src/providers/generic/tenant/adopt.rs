@@ -33,6 +33,9 @@ pub struct Obstacle {
     pub fact: String,
     /// What to do about it: SQL for a superuser, or words.
     pub step: String,
+    /// Logins of others that it is about. Fact and step only count them: who asks for an adoption
+    /// may name any database of the server, and is not told who else is there.
+    pub logins: Vec<String>,
 }
 
 /// What there is to adopt.
@@ -126,7 +129,10 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
     let (name, owner) = (plan.database.as_str(), quote_identifier(&found.owner));
     let database = quote_identifier(name);
     let mut obstacles = Vec::new();
-    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
+    let mut against = |fact: String, step: String| {
+        let logins = Vec::new();
+        obstacles.push(Obstacle { fact, step, logins });
+    };
     if found.owner != plan.database.owner() {
         against(
             format!(
@@ -180,17 +186,10 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
 /// What others have that is in the way of the tenant or of a fence.
 fn others(database: &str, found: &Found) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    let mut against = |fact: String, step: String| obstacles.push(Obstacle { fact, step });
-    for login in &found.others {
-        let login = quote_identifier(login);
-        against(
-            format!("login {login} may connect to it, which no fence could end"),
-            format!(
-                "REVOKE CONNECT ON DATABASE {database} FROM {login}, take it out of the role that \
-                 gives it that, or ALTER ROLE {login} NOLOGIN"
-            ),
-        );
-    }
+    let mut against = |fact: String, step: String| {
+        let logins = Vec::new();
+        obstacles.push(Obstacle { fact, step, logins });
+    };
     for role in &found.foreign {
         let role = quote_identifier(role);
         against(
@@ -201,6 +200,21 @@ fn others(database: &str, found: &Found) -> Vec<Obstacle> {
     if found.half_dropped {
         let (fact, step) = ("a drop of it was interrupted", "DROP DATABASE");
         against(fact.into(), format!("{step} {database}"));
+    }
+    if !found.others.is_empty() {
+        let logins = found.others.clone();
+        let most = logins.len() >= MAX_LOGINS as usize;
+        let least = if most { "at least " } else { "" };
+        let count = logins.len();
+        let fact = format!(
+            "{least}{count} logins that Domicile did not make may connect to it, which no fence \
+             could end; the operator's log names them"
+        );
+        let step = format!(
+            "for each, REVOKE CONNECT ON DATABASE {database} FROM it, take it out of the role \
+             that gives it that, or ALTER ROLE it NOLOGIN"
+        );
+        obstacles.push(Obstacle { fact, step, logins });
     }
     obstacles
 }
@@ -313,87 +327,4 @@ FROM pg_roles r WHERE r.rolname IN ({own}) ORDER BY 1",
 }
 
 #[cfg(test)]
-mod tests {
-    use domicile_core::names::DatabaseName;
-
-    use super::*;
-
-    fn plan() -> TenantPlan {
-        TenantPlan::bare("u1".into(), DatabaseName::parse("acme").unwrap())
-    }
-
-    fn ready() -> Found {
-        Found {
-            owner: "acme".into(),
-            owner_comment: Some("domicile-adopt:shop/acme".into()),
-            open: true,
-            administered: true,
-            myself: "domicile".into(),
-            ..Found::default()
-        }
-    }
-
-    fn steps(found: &Found) -> Vec<String> {
-        let all = obstacles(&plan(), "shop/acme", found);
-        all.into_iter().map(|one| one.step).collect()
-    }
-
-    #[test]
-    fn what_both_sides_agreed_on_has_no_obstacle_and_gets_only_marks() {
-        assert_eq!(steps(&ready()), Vec::<String>::new());
-        let sql = marked(&plan(), &ready(), 16);
-        assert_eq!(
-            sql,
-            [
-                "GRANT \"acme\" TO CURRENT_USER WITH INHERIT TRUE, SET TRUE",
-                "COMMENT ON ROLE \"acme\" IS 'domicile:u1'",
-                "COMMENT ON DATABASE \"acme\" IS 'domicile:u1'",
-            ]
-        );
-        let logs_in = Found {
-            logs_in: true,
-            ..ready()
-        };
-        let sql = marked(&plan(), &logs_in, 16);
-        let joined = "GRANT \"acme_ro\" TO \"acme\"".to_owned();
-        assert!(
-            sql.contains(&joined),
-            "in one transaction with the mark: {sql:?}"
-        );
-        let commented = Found {
-            commented: true,
-            ..ready()
-        };
-        assert_eq!(marked(&plan(), &commented, 16).len(), 2);
-    }
-
-    #[test]
-    fn each_obstacle_has_its_step() {
-        let found = Found {
-            owner: "app".into(),
-            owner_comment: Some("domicile-adopt:other/acme".into()),
-            powers: vec!["SUPERUSER".into(), "CREATEDB".into()],
-            public_connects: true,
-            others: vec!["cron".into()],
-            foreign: vec!["acme_a".into()],
-            half_dropped: true,
-            myself: "domicile".into(),
-            ..Found::default()
-        };
-        let steps = steps(&found);
-        for step in [
-            "ALTER ROLE \"app\" RENAME TO \"acme\"",
-            "ALTER ROLE \"app\" NOSUPERUSER NOCREATEDB",
-            "GRANT \"app\" TO \"domicile\" WITH ADMIN OPTION",
-            "COMMENT ON ROLE \"app\" IS 'domicile-adopt:shop/acme'",
-            "REVOKE CONNECT ON DATABASE \"acme\" FROM PUBLIC",
-            "ALTER ROLE \"cron\" NOLOGIN",
-            "ALTER ROLE \"acme_a\" RENAME",
-            "DROP DATABASE \"acme\"",
-            "ALTER DATABASE \"acme\" ALLOW_CONNECTIONS true",
-        ] {
-            let said = steps.iter().any(|found| found.contains(step));
-            assert!(said, "{step}: {steps:?}");
-        }
-    }
-}
+mod tests;

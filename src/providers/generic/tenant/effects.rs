@@ -32,7 +32,8 @@ impl Generic {
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `NameTaken`
-    /// when the database or a role of its names has another marker or none.
+    /// when the database or a role of its names has another marker or none; `NothingToAdopt` when
+    /// there is no database and the plan `keeps` what is there.
     pub async fn ensure_tenant(
         &self,
         plan: &TenantPlan,

@@ -40,8 +40,8 @@ pub struct TenantPlan {
     pub extensions: Vec<String>,
     /// Of those, the ones that may not be made on this server.
     pub unlisted: BTreeSet<String>,
-    /// The database may be one that somebody else made: what it has beyond the plan is told and
-    /// stays.
+    /// The database is one that was there before: what it has beyond the plan is told and stays,
+    /// and none is made where there is none.
     pub keeps: bool,
 }
 

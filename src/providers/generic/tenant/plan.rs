@@ -31,6 +31,11 @@ pub(super) fn outside(
     plan: &TenantPlan,
     state: &State,
 ) -> Result<Next, ProviderError> {
+    // What was to be taken over is not there: an empty one in its place would hide that.
+    if plan.keeps && state.database.is_none() {
+        let (server, database) = (server.to_owned(), plan.database.to_string());
+        return Err(ProviderError::NothingToAdopt { server, database });
+    }
     refuse_foreign(server, plan, state)?;
     let roles = roles(plan, state);
     if !roles.is_empty() {

@@ -6,7 +6,6 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::names::RegionName;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
-use serde_json::json;
 
 use super::memory::{Order, Outcome, Share};
 use crate::context::Ctx;
@@ -69,6 +68,7 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
         epoch: order.epoch,
         now,
         lasting: false,
+        region: at.region.map(ToString::to_string),
     };
     let write = secret::write(live.as_ref(), &identity, &order.rendered);
     let published = match write {
@@ -80,7 +80,6 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
         live_hash: secret::told_hash(live.as_ref()),
         front: None,
     };
-    let write = marked(write, at, live.as_ref());
     store.write(write, &mut progress).await?;
     let content = (&*order.rendered, &order.origin, published);
     workloads::inject(at, memory, content, &mut progress).await?;
@@ -99,6 +98,13 @@ async fn take_back(at: &Place<'_>) -> Result<(), Halt> {
     let live = read(at, &mut progress).await?;
     if is_elsewhere(at, live.as_ref(), &mut progress).await? {
         return Ok(());
+    }
+    // What came back here while the hub's own was gone is the hub's, whatever it says.
+    match is_hubs(at, live.as_ref(), &mut progress).await {
+        Ok(true) => return Ok(()),
+        // No rights in the hub, as where its namespace is gone: nothing of the hub's is here.
+        Ok(false) | Err(Halt::Stop(_)) => {}
+        Err(other) => return Err(other),
     }
     // A placement that was made anew under this name has the workloads now.
     if successor(at.ctx, at.tenant) {
@@ -131,41 +137,27 @@ async fn is_elsewhere(
         return Ok(false);
     };
     let Some(of) = live.annotations().get(meta::REGION) else {
-        let hub = read(&Place::hub(at.ctx, at.tenant), progress).await?;
-        return Ok(hub.is_some_and(|hub| hub.metadata.uid == live.metadata.uid));
+        return is_hubs(at, Some(live), progress).await;
     };
     Ok(at.region.is_some_and(|region| of != region.as_str()))
+}
+
+/// Whether it is the very object that the hub has.
+async fn is_hubs(
+    at: &Place<'_>,
+    live: Option<&Secret>,
+    progress: &mut Progress,
+) -> Result<bool, Halt> {
+    let Some(live) = live else {
+        return Ok(false);
+    };
+    let hub = read(&Place::hub(at.ctx, at.tenant), progress).await?;
+    Ok(hub.is_some_and(|hub| hub.metadata.uid == live.metadata.uid))
 }
 
 fn is_ours(tenant: &TenantPlacement, live: &Secret) -> bool {
     let owner = live.annotations().get(meta::OWNER_UID);
     owner.is_some_and(|uid| Some(uid) == tenant.metadata.uid.as_ref())
-}
-
-/// The Secret says whose cluster it was brought for.
-fn marked(write: Write, at: &Place<'_>, live: Option<&Secret>) -> Write {
-    let Some(region) = at.region else {
-        return write;
-    };
-    match (write, live) {
-        (Write::Create(mut secret), _) => {
-            let annotations = secret.metadata.annotations.get_or_insert_default();
-            annotations.insert(meta::REGION.to_owned(), region.to_string());
-            Write::Create(secret)
-        }
-        (Write::Patch(mut patch), _) => {
-            patch["metadata"]["annotations"][meta::REGION] = json!(region.as_str());
-            Write::Patch(patch)
-        }
-        (Write::Nothing, Some(live)) if !live.annotations().contains_key(meta::REGION) => {
-            Write::Patch(json!({ "metadata": {
-                "resourceVersion": live.metadata.resource_version,
-                "uid": live.metadata.uid,
-                "annotations": { meta::REGION: region.as_str() },
-            }}))
-        }
-        (Write::Nothing, _) => Write::Nothing,
-    }
 }
 
 /// What it means that an errand was not carried through.

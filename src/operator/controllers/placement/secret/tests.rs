@@ -71,7 +71,29 @@ fn identity(epoch: i64) -> Identity {
         epoch: Epoch(epoch),
         lasting: false,
         now: Timestamp::UNIX_EPOCH,
+        region: None,
     }
+}
+
+#[test]
+fn the_hub_takes_back_what_says_that_it_is_of_a_region() {
+    let rendered = at_home(&known()).unwrap();
+    let there = Identity {
+        region: Some("eu-west".into()),
+        ..identity(7)
+    };
+    let marked = manifest(&there, &rendered);
+    let nothing = write(Some(&marked), &there, &rendered);
+    assert!(matches!(nothing, Write::Nothing));
+    let Write::Patch(patch) = write(Some(&marked), &identity(7), &rendered) else {
+        panic!("it stays the region's");
+    };
+    assert!(patch["metadata"]["annotations"][meta::REGION].is_null());
+    assert_eq!(patch["data"], json!({}));
+    let Write::Patch(patch) = write(Some(&live()), &there, &rendered) else {
+        panic!("it does not say whose it is");
+    };
+    assert_eq!(patch["metadata"]["annotations"][meta::REGION], "eu-west");
 }
 
 #[test]
