@@ -2,12 +2,13 @@
 //! with each tenant that is placed or moved, and if that woke all tenants, placing or moving them
 //! would take a square of their number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use domicile_api::conditions::{ConditionType, is_true};
 use domicile_api::convert::policy_view;
 use domicile_api::policy::{FailoverPolicy, FailoverPolicySpec};
+use domicile_api::policy_status::StreamState;
 use domicile_api::region::{Region, RegionSpec, RegionStatus};
 use domicile_core::placement::PolicyView;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -90,22 +91,27 @@ impl From<&Region> for RegionOutline {
     }
 }
 
-/// A `FailoverPolicy` for others: of its status, where its machine stands and whether it is armed.
+/// A `FailoverPolicy` for others: of its status, where its machine stands, whether it is armed, and
+/// whose standbys follow.
 #[derive(Debug, PartialEq)]
 pub struct PolicyOutline {
     head: Head,
     spec: FailoverPolicySpec,
     view: PolicyView,
     armed: bool,
+    following: BTreeSet<String>,
 }
 
 impl From<&FailoverPolicy> for PolicyOutline {
     fn from(policy: &FailoverPolicy) -> Self {
         let status = policy.status.as_ref();
+        let streams = status.iter().flat_map(|status| &status.replication);
+        let following = streams.filter(|one| one.state == StreamState::Streaming);
         Self {
             head: Head::from(&policy.metadata),
             spec: policy.spec.clone(),
             view: policy_view(policy),
+            following: following.map(|one| one.region.clone()).collect(),
             armed: status
                 .is_some_and(|status| is_true(&status.conditions, ConditionType::FailoverReady)),
         }
@@ -182,20 +188,25 @@ mod tests {
     #[test]
     fn a_journal_concerns_nobody_and_where_a_move_stands_does() {
         let (key, outlines) = (Key::cluster("eu"), Outlines::<PolicyOutline>::default());
-        let told = |state: &str, epoch: i64, generation: i64, ready: &str| {
+        let told = |state: &str, epoch: i64, bound: i64, ready: &str, stream: &str| {
             policy(&json!({
                 "state": state, "epoch": epoch, "activeRegion": "west",
-                "observedGeneration": generation,
+                "replication": [{
+                    "region": "east", "state": stream, "synchronous": false,
+                    "lossBoundSeconds": bound,
+                }],
                 "conditions": [{
                     "type": "FailoverReady", "status": ready, "reason": "Armed", "message": "",
                     "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }],
             }))
         };
-        assert!(outlines.changed(&key, Some(&told("Steady", 1, 1, "True"))));
-        assert!(!outlines.changed(&key, Some(&told("Steady", 1, 2, "True"))));
-        assert!(outlines.changed(&key, Some(&told("Rerouting", 1, 2, "True"))));
-        assert!(outlines.changed(&key, Some(&told("Rerouting", 2, 2, "True"))));
-        assert!(outlines.changed(&key, Some(&told("Rerouting", 2, 2, "False"))));
+        let changed = |told| outlines.changed(&key, Some(&told));
+        assert!(changed(told("Steady", 1, 1, "True", "Streaming")));
+        assert!(!changed(told("Steady", 1, 2, "True", "Streaming")));
+        assert!(changed(told("Steady", 1, 2, "True", "Broken")));
+        assert!(changed(told("Rerouting", 1, 2, "True", "Broken")));
+        assert!(changed(told("Rerouting", 2, 2, "True", "Broken")));
+        assert!(changed(told("Rerouting", 2, 2, "False", "Broken")));
     }
 }
