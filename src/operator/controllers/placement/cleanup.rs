@@ -130,7 +130,6 @@ async fn undo(
         other => other?,
     }
     withdraw(&hub, progress).await?;
-    progress.wrote = true;
     endpoint::release(ctx, tenant).await
 }
 
@@ -226,11 +225,12 @@ async fn reach<'a>(
 /// Takes the variables back and deletes the Secret, in one cluster.
 pub(super) async fn withdraw(at: &Place<'_>, progress: &mut Progress) -> Result<(), Halt> {
     workloads::release_all(at, progress).await?;
-    delete_secret(at).await
+    progress.wrote |= delete_secret(at).await?;
+    Ok(())
 }
 
-/// Deletes the Secret, if it is the placement's own.
-pub(super) async fn delete_secret(at: &Place<'_>) -> Result<(), Halt> {
+/// Deletes the Secret, if it is the placement's own. True when it was there.
+pub(super) async fn delete_secret(at: &Place<'_>) -> Result<bool, Halt> {
     let Place { ctx, tenant, .. } = *at;
     let (name, api) = (tenant.secret_name(), at.secrets());
     let refused = |error: CallError| -> Halt {
@@ -240,10 +240,10 @@ pub(super) async fn delete_secret(at: &Place<'_>) -> Result<(), Halt> {
         PlacementError::call(format!("deleting {}", at.secret()), error).into()
     };
     let Some(secret) = ctx.call(api.get_opt(&name)).await.map_err(refused)? else {
-        return Ok(());
+        return Ok(false);
     };
     if secret.annotations().get(meta::OWNER_UID) != tenant.metadata.uid.as_ref() {
-        return Ok(());
+        return Ok(false);
     }
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
@@ -254,8 +254,8 @@ pub(super) async fn delete_secret(at: &Place<'_>) -> Result<(), Halt> {
     };
     info!(secret = at.secret(), "Deleting the Secret");
     match ctx.call(api.delete(&name, &parameters)).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(refused(error)),
     }
 }

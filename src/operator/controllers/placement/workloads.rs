@@ -307,7 +307,10 @@ async fn give_back(
         return Ok(None);
     }
     match write(at, kind, live, &inject::release(live, kind)).await {
-        Ok(left) => Ok(Some(left)),
+        Ok(left) => {
+            progress.wrote = true;
+            Ok(Some(left))
+        }
         Err(error) if error.is_conflict() => Ok(None),
         Err(error) => {
             let doing = format!("releasing {} {}", kind.as_str(), live.name_any());

@@ -38,6 +38,14 @@ pub struct Obstacle {
     pub logins: Vec<String>,
 }
 
+impl Obstacle {
+    /// One that is about no login of others.
+    fn of(fact: String, step: String) -> Self {
+        let logins = Vec::new();
+        Self { fact, step, logins }
+    }
+}
+
 /// What there is to adopt.
 #[derive(Debug, Clone, Default)]
 #[expect(
@@ -129,10 +137,7 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
     let (name, owner) = (plan.database.as_str(), quote_identifier(&found.owner));
     let database = quote_identifier(name);
     let mut obstacles = Vec::new();
-    let mut against = |fact: String, step: String| {
-        let logins = Vec::new();
-        obstacles.push(Obstacle { fact, step, logins });
-    };
+    let mut against = |fact, step| obstacles.push(Obstacle::of(fact, step));
     if found.owner != plan.database.owner() {
         against(
             format!(
@@ -186,10 +191,7 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
 /// What others have that is in the way of the tenant or of a fence.
 fn others(database: &str, found: &Found) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    let mut against = |fact: String, step: String| {
-        let logins = Vec::new();
-        obstacles.push(Obstacle { fact, step, logins });
-    };
+    let mut against = |fact, step| obstacles.push(Obstacle::of(fact, step));
     for role in &found.foreign {
         let role = quote_identifier(role);
         against(

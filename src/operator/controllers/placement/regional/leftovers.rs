@@ -71,25 +71,13 @@ async fn reconcile(region: Arc<Region>, ctx: Arc<Ctx>) -> Result<Duration, CasEr
         match clean(&ctx, &name, orphan).await {
             Some(Outcome::Withdrawn) => {
                 remove(&ctx, &name, orphan).await?;
-                let OrphanedSecret {
-                    namespace, name, ..
-                } = orphan;
-                let note = format!(
-                    "deleted the Secret of the deleted TenantPlacement {namespace}/{name} in the \
-                     cluster"
-                );
+                let note = format!("deleted {} in the cluster", whose(orphan));
                 tell(&ctx, &region, Severity::Normal, Reason::OrphanCleaned, note);
             }
             // As for a deletion that does not wait: the rights went with the namespace.
             Some(Outcome::Barred(reason @ Reason::ClusterNotOnboarded, fact)) => {
                 remove(&ctx, &name, orphan).await?;
-                let OrphanedSecret {
-                    namespace, name, ..
-                } = orphan;
-                let note = format!(
-                    "the Secret of the deleted TenantPlacement {namespace}/{name} is given up: \
-                     {fact}"
-                );
+                let note = format!("{} is given up: {fact}", whose(orphan));
                 tell(&ctx, &region, Severity::Warning, reason, note);
             }
             Some(Outcome::Barred(_, problem)) => note(&ctx, &region, orphan, &problem).await?,
@@ -121,6 +109,14 @@ async fn clean(ctx: &Ctx, region: &RegionName, orphan: &OrphanedSecret) -> Optio
         }
         Err(done) => done,
     }
+}
+
+/// The Secret, for people.
+fn whose(orphan: &OrphanedSecret) -> String {
+    let OrphanedSecret {
+        namespace, name, ..
+    } = orphan;
+    format!("the Secret of the deleted TenantPlacement {namespace}/{name}")
 }
 
 /// As much of the deleted placement as its Secret is known by.
@@ -156,13 +152,7 @@ async fn note(
         }
     })
     .await?;
-    let OrphanedSecret {
-        namespace, name, ..
-    } = orphan;
-    let note = format!(
-        "the Secret of the deleted TenantPlacement {namespace}/{name} stays in the cluster: \
-         {problem}"
-    );
+    let note = format!("{} stays in the cluster: {problem}", whose(orphan));
     tell(ctx, region, Severity::Warning, Reason::CleanupBlocked, note);
     Ok(())
 }

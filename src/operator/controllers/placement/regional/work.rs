@@ -108,7 +108,7 @@ async fn take_back(at: &Place<'_>) -> Result<(), Halt> {
     }
     // A placement that was made anew under this name has the workloads now.
     if successor(at.ctx, at.tenant) {
-        return cleanup::delete_secret(at).await;
+        return cleanup::delete_secret(at).await.map(drop);
     }
     cleanup::withdraw(at, &mut progress).await
 }
