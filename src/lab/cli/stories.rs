@@ -16,10 +16,10 @@ use super::{heed_signals, this_program};
 #[derive(clap::Args)]
 pub(super) struct SoakArguments {
     /// How many cycles, each with one fault; the first 20 have each kind of fault once.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     cycles: u64,
-    /// Begin with this cycle of the seed, to see one again.
-    #[arg(long, default_value_t = 1)]
+    /// Begin with this cycle of the seed: to see one again, or to go on where a soak ended.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     first: u64,
     /// Decides about the order of faults and their moments (default: the time).
     #[arg(long)]
@@ -79,8 +79,8 @@ pub(super) fn soak(
         report,
     } = arguments;
     let plan = Plan {
-        first: first.max(1),
-        last: cycles,
+        first,
+        last: first.saturating_add(cycles - 1),
         seed: seed.unwrap_or_else(time_seed),
         means,
         report: std::path::absolute(&report).map_err(LabError::file("resolve", &report))?,

@@ -266,8 +266,8 @@ impl Soak<'_> {
             Means::Nothing => " --async",
         };
         let range = match cycle {
-            0 => format!("--cycles {}", self.plan.last),
-            _ => format!("--first {cycle} --cycles {cycle}"),
+            0 => format!("--first {} --cycles {}", self.plan.first, self.tally.asked),
+            _ => format!("--first {cycle} --cycles 1"),
         };
         self.tally.failures.push(Failure {
             cycle,
