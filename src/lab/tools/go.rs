@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{ETCD_VERSION, HELM_VERSION, KUBERNETES_VERSION, cache_key, cached, remove_folder};
+use super::{
+    ETCD_VERSION, HELM_VERSION, KUBERNETES_VERSION, KWOK_VERSION, cache_key, cached, remove_folder,
+};
 use crate::error::{LabError, Result};
 use crate::process::{installed, run_ok};
 
@@ -90,6 +92,19 @@ pub(super) fn helm() -> GoModule {
     }
 }
 
+/// kwok, which fakes nodes and pods.
+pub(super) fn kwok() -> GoModule {
+    GoModule {
+        name: "kwok",
+        version: KWOK_VERSION,
+        go_mod: include_str!("../modules/kwok/go.mod"),
+        go_sum: include_str!("../modules/kwok/go.sum"),
+        tools_go: include_str!("../modules/kwok/tools.go"),
+        linker_flags: format!("-X sigs.k8s.io/kwok/pkg/consts.Version=v{KWOK_VERSION}"),
+        programs: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")],
+    }
+}
+
 impl GoModule {
     /// The cache folder whose `bin` holds the programs.
     pub(super) fn ensure(&self, cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
@@ -138,6 +153,6 @@ fn need_go() -> Result<()> {
     }
     Err(LabError::missing(
         "go",
-        "install Go 1.26 or newer; it builds Kubernetes and Helm",
+        "install Go 1.26 or newer; it builds Kubernetes, Helm and kwok",
     ))
 }

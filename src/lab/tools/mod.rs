@@ -23,6 +23,8 @@ pub const KUBERNETES_VERSION: &str = "1.36.3";
 pub const ETCD_VERSION: &str = "3.7.3";
 /// Version of Helm that installs the chart in the lab.
 pub const HELM_VERSION: &str = "4.3.1";
+/// Version of kwok that fakes pods where thousands are asked for.
+pub const KWOK_VERSION: &str = "0.8.0";
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -64,6 +66,13 @@ impl Tools {
         }
         Ok(())
     }
+}
+
+/// Finds kwok in the cache, and builds it when it is not there; only what asks for it pays. Errors:
+/// Go is missing, or the build fails.
+pub fn kwok(cache: &Path, progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let folder = go::kwok().ensure(cache, progress)?;
+    Ok(folder.join("bin/kwok"))
 }
 
 /// Name of a cache folder: the same inputs give the same name, any other input another one.
