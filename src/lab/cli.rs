@@ -15,11 +15,10 @@ use domicile_lab::lab::find_program;
 use domicile_lab::postgres::Rejoined;
 use domicile_lab::process::interrupt;
 use domicile_lab::regions::{How, RegionStatus};
-use domicile_lab::story::bench;
 use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
 
-use stories::{Measure, SoakArguments};
+use stories::{BenchArguments, SoakArguments};
 
 /// Real servers for demo and tests, on one Linux machine as root: Kubernetes with a node that
 /// runs pods, and PostgreSQL in three regions.
@@ -78,9 +77,8 @@ enum Verb {
     /// Measure what tenants cost, each number in a lab of its own (the lab's folder with the ending
     /// `bench`, unless `--dir` says another), and print the tables.
     Bench {
-        /// How many tenants are placed at once, one lab for each number.
-        #[arg(long, value_delimiter = ',', default_value = "100,1000")]
-        tenants: Vec<usize>,
+        #[command(flatten)]
+        bench: BenchArguments,
         #[command(flatten)]
         made: StoryArguments,
     },
@@ -223,12 +221,10 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
         }
         Verb::Soak { soak, made } => stories::soak(places, made.setup(), soak, &made.repository),
         Verb::BenchFailover { databases, made } => {
-            let measured: (Measure, &[usize]) = (bench::failover::run, &databases);
-            stories::bench(places, made.setup(), measured, &made.repository)
+            stories::bench_failover(places, made.setup(), &databases, &made.repository)
         }
-        Verb::Bench { tenants, made } => {
-            let measured: (Measure, &[usize]) = (bench::tenants::run, &tenants);
-            stories::bench(places, made.setup(), measured, &made.repository)
+        Verb::Bench { bench, made } => {
+            stories::bench(places, made.setup(), &bench, &made.repository)
         }
         Verb::Down => {
             heed_signals()?;

@@ -1,4 +1,4 @@
-//! The verbs that need a lab of their own: the demo and the soak.
+//! The verbs that need a lab of their own: the demo, the soak and the benches.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domicile_lab::lab::find_program;
 use domicile_lab::regions::How;
+use domicile_lab::story::bench::{failover, tenants};
 use domicile_lab::story::soak::{Means, Plan};
 use domicile_lab::story::{self, Parts};
 use domicile_lab::{LabError, Options, Places, Result, Setup};
@@ -89,19 +90,52 @@ pub(super) fn soak(
     Ok(code(well))
 }
 
-/// Measures some numbers, each in a lab of its own, and answers what is to be printed.
-pub(super) type Measure =
-    fn(&Options, &Parts, &[usize], &mut dyn FnMut(&str)) -> Result<Vec<String>>;
+/// What `bench` is asked for.
+#[derive(clap::Args)]
+pub(super) struct BenchArguments {
+    /// How many tenants are placed at once, one lab for each number.
+    #[arg(long, value_delimiter = ',', default_value = "100,1000",
+        value_parser = clap::value_parser!(u32).range(1..=99_999))]
+    tenants: Vec<u32>,
+    /// Give each of them a Deployment with one pod, which kwok fakes (built once), ten in a
+    /// namespace; without it they are placed without workloads, all in one namespace.
+    #[arg(long)]
+    workloads: bool,
+}
 
 pub(super) fn bench(
     places: Places,
     setup: Setup,
-    (measure, numbers): (Measure, &[usize]),
+    arguments: &BenchArguments,
     repository: &Path,
+) -> Result<ExitCode> {
+    let numbers: Vec<usize> = arguments.tenants.iter().map(|one| *one as usize).collect();
+    measure(places, setup, repository, |options, parts, say| {
+        tenants::run(options, parts, (&numbers, arguments.workloads), say)
+    })
+}
+
+pub(super) fn bench_failover(
+    places: Places,
+    setup: Setup,
+    numbers: &[usize],
+    repository: &Path,
+) -> Result<ExitCode> {
+    measure(places, setup, repository, |options, parts, say| {
+        failover::run(options, parts, numbers, say)
+    })
+}
+
+/// Measures some numbers, each in a lab of its own, and prints what is answered.
+fn measure(
+    places: Places,
+    setup: Setup,
+    repository: &Path,
+    run: impl FnOnce(&Options, &Parts, &mut dyn FnMut(&str)) -> Result<Vec<String>>,
 ) -> Result<ExitCode> {
     heed_signals()?;
     let (options, parts) = begin(places, setup, repository, true)?;
-    for line in measure(&options, &parts, numbers, &mut |line| println!("{line}"))? {
+    for line in run(&options, &parts, &mut |line| println!("{line}"))? {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)

@@ -54,7 +54,8 @@ impl Files {
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             format!("--audit-policy-file={}", self.kube("audit.yaml").display()),
             format!("--audit-log-path={}", self.log("audit").display()),
-            "--audit-log-maxsize=2048".to_owned(),
+            // In mebibytes; it is read from its beginning, and thousands of tenants fill gigabytes.
+            "--audit-log-maxsize=32768".to_owned(),
         ]
     }
 

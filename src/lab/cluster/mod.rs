@@ -2,6 +2,7 @@
 
 mod arguments;
 mod config;
+mod fakes;
 mod small;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 
 pub use config::{API_PORT, BASE_IMAGE, NODE_NAME};
+pub use fakes::FAKE;
 pub use small::SmallCluster;
 
 use config::Files;
@@ -173,15 +175,7 @@ impl Cluster {
 
     /// Whether all servers run and the node is Ready.
     pub fn healthy(&self) -> Result<bool> {
-        Ok(self.processes()?.values().all(|runs| *runs) && self.node_ready()?)
-    }
-
-    fn node_ready(&self) -> Result<bool> {
-        let path = r#"{.status.conditions[?(@.type=="Ready")].status}"#;
-        let mut command = self.kubectl();
-        command.args(["get", "node", NODE_NAME, "-o", &format!("jsonpath={path}")]);
-        let output = run(command.args(["--request-timeout", "5s"]), CALL_LIMIT)?;
-        Ok(output.stdout == "True")
+        Ok(self.processes()?.values().all(|runs| *runs) && self.is_ready(NODE_NAME)?)
     }
 
     fn daemon(&self, name: &str, arguments: &[String]) -> Result<ProcessId> {
@@ -231,7 +225,7 @@ impl Cluster {
 
     fn await_node(&self, running: &BTreeMap<String, ProcessId>) -> Result<()> {
         let patience = Patience::new("a Ready node", READY_LIMIT);
-        while !self.node_ready()? {
+        while !self.is_ready(NODE_NAME)? {
             self.check(running)?;
             patience.pause(|| tail(&self.files.log("kubelet")))?;
         }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::error::{LabError, Result};
@@ -20,6 +21,8 @@ pub struct Call {
     pub resource: String,
     /// The object, where the call names one.
     pub name: String,
+    /// When it was received.
+    pub at: Timestamp,
 }
 
 impl Call {
@@ -29,7 +32,8 @@ impl Call {
     }
 }
 
-/// The calls since a place in the log, and the place after them. Errors: the log cannot be read.
+/// The calls since a place in the log, and the place after them. Errors: the log cannot be read, or
+/// ends before the place, as it does when the API server began another.
 pub fn calls(lab: &Lab, from: u64) -> Result<(Vec<Call>, u64)> {
     let path = lab.cluster().audit_log();
     let failed = LabError::file("read", &path);
@@ -49,6 +53,11 @@ pub fn calls(lab: &Lab, from: u64) -> Result<(Vec<Call>, u64)> {
             calls.extend(line.contains(OPERATOR).then(|| call(&line)).flatten());
         }
     };
+    let length = std::fs::metadata(&path).map_err(LabError::file("read", &path))?;
+    if length.len() < from {
+        let text = "the API server has begun another audit log: its calls cannot be counted";
+        return Err(LabError::State(text.to_owned()));
+    }
     read().map_err(failed)
 }
 
@@ -67,6 +76,7 @@ fn call(line: &str) -> Option<Call> {
         verb: event["verb"].as_str()?.to_owned(),
         resource,
         name: word("name").to_owned(),
+        at: event["requestReceivedTimestamp"].as_str()?.parse().ok()?,
     })
 }
 
@@ -78,13 +88,14 @@ mod tests {
     fn only_answered_calls_of_the_operator_count() {
         let line = |user: &str, stage: &str| {
             format!(
-                r#"{{"stage":"{stage}","verb":"patch","user":{{"username":"{user}"}},"objectRef":
-                {{"resource":"tenantplacements","subresource":"status","name":"acme"}}}}"#
+                r#"{{"stage":"{stage}","verb":"patch","user":{{"username":"{user}"}},
+                "requestReceivedTimestamp":"2026-11-30T05:00:00.250000Z","objectRef":{{"resource":"tenantplacements","subresource":"status","name":"acme"}}}}"#
             )
         };
         let found = call(&line(OPERATOR, "ResponseComplete")).unwrap();
         assert_eq!(found.resource, "tenantplacements/status");
         assert!(found.writes() && found.name == "acme");
+        assert_eq!(found.at.subsec_millisecond(), 250);
         assert_eq!(call(&line(OPERATOR, "ResponseStarted")), None);
         assert_eq!(call(&line("admin", "ResponseComplete")), None);
     }

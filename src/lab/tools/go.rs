@@ -100,7 +100,7 @@ pub(super) fn kwok() -> GoModule {
         go_mod: include_str!("../modules/kwok/go.mod"),
         go_sum: include_str!("../modules/kwok/go.sum"),
         tools_go: include_str!("../modules/kwok/tools.go"),
-        linker_flags: format!("-X sigs.k8s.io/kwok/pkg/consts.Version=v{KWOK_VERSION}"),
+        linker_flags: String::new(),
         programs: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")],
     }
 }

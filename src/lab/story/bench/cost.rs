@@ -1,5 +1,7 @@
 //! What the operator took of the API server, of the database server and of the machine.
 
+use jiff::Timestamp;
+
 use super::HOME;
 use super::usage::Usage;
 use crate::error::{LabError, Result};
@@ -25,6 +27,8 @@ pub(super) struct Cost {
 
 /// A moment from which, or until which, costs count.
 pub(super) struct Mark {
+    /// Of each call since the reading before.
+    pub(super) moments: Vec<Timestamp>,
     /// Calls until then: writes, events, reads.
     calls: [u64; 3],
     sessions: i64,
@@ -32,25 +36,45 @@ pub(super) struct Mark {
     cpu: f64,
 }
 
-impl Mark {
-    pub(super) fn now(stage: &Stage) -> Result<Self> {
-        let (told, _) = calls(&stage.lab, 0)?;
-        let mut counts = [0; 3];
-        for call in told.iter().filter(|call| call.resource != "leases") {
+/// Counts what the operator calls, and reads each line of the API server's log once: with
+/// thousands of placements they are millions.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// As far as the log was read.
+    place: u64,
+    /// Calls until then: writes, events, reads.
+    calls: [u64; 3],
+}
+
+impl Meter {
+    /// Reads on, and answers the moments of the calls since it last did.
+    pub(super) fn read(&mut self, stage: &Stage) -> Result<Vec<Timestamp>> {
+        let (told, place) = calls(&stage.lab, self.place)?;
+        self.place = place;
+        let told = told.iter().filter(|call| call.resource != "leases");
+        let counted = told.map(|call| {
             let kind = match (call.writes(), &*call.resource) {
                 (true, "events") => 1,
                 (true, _) => 0,
                 (false, _) => 2,
             };
-            counts[kind] += 1;
-        }
+            self.calls[kind] += 1;
+            call.at
+        });
+        Ok(counted.collect())
+    }
+
+    /// What was taken until now.
+    pub(super) fn mark(&mut self, stage: &Stage) -> Result<Mark> {
+        let moments = self.read(stage)?;
         let number = |sql: &str| -> Result<i64> {
             let text = stage.sql(HOME, sql)?;
             let odd = |_| LabError::State(format!("{HOME} answers {text:?}"));
             text.trim().parse().map_err(odd)
         };
-        Ok(Self {
-            calls: counts,
+        Ok(Mark {
+            moments,
+            calls: self.calls,
             sessions: number("SELECT sum(sessions)::bigint FROM pg_stat_database")?,
             transactions: number(
                 "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint - sequence \
@@ -59,7 +83,9 @@ impl Mark {
             cpu: Usage::now(stage.space())?.cpu,
         })
     }
+}
 
+impl Mark {
     /// What was taken since `start`, divided by `by`.
     pub(super) fn since(&self, start: &Self, by: f64) -> Cost {
         let [writes, events, reads] = [0, 1, 2].map(|kind| {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    BATCH_LIMIT, BETWEEN_LISTS, HOME, NAMESPACE, await_placed, each, make_room, markdown, placement,
-};
+use super::ready::ReadyWatch;
+use super::{BATCH_LIMIT, HOME, NAMESPACE, each, limit, make_room, markdown, placement};
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::lab::Options;
@@ -29,6 +28,9 @@ const BATCH: usize = 100;
 const FIRST_ROW: Duration = Duration::from_mins(1);
 /// As many placements are looked at all the time: to list more takes from what is measured.
 const FEW: usize = 100;
+/// Between two looks at all placements: to list a thousand costs the API server more than to make
+/// one.
+const BETWEEN_LISTS: Duration = Duration::from_secs(1);
 /// Before the loss, so that the standby has what was made.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -190,12 +192,15 @@ fn repointed(stage: &Stage, begun: u64, moved: &Moved) -> Result<f64> {
 
 /// Places tenants without workloads, and waits until each has its Secret.
 fn fill(stage: &Stage, number: usize, say: &mut dyn FnMut(&str)) -> Result<()> {
-    make_room(stage)?;
+    make_room(stage, [NAMESPACE])?;
+    let watch = ReadyWatch::begin(&stage.objects, kinds::PLACEMENT)?;
     let names: Vec<String> = (0..number).map(|one| format!("bench-{one:04}")).collect();
+    let mut placed = 0;
     for batch in names.chunks(BATCH) {
         let placements: Vec<Value> = batch.iter().map(|name| placement(name)).collect();
         stage.apply(&placements)?;
-        let placed = await_placed(stage)?;
+        watch.settle(batch, limit(batch.len()), &mut |_| Ok(()))?;
+        placed += batch.len();
         say(&format!("  {placed} databases added"));
     }
     Ok(())

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
-use super::{HOME, await_placed, placement};
+use super::{HOME, NAMESPACE, ONE_LIMIT, placement};
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::postgres::Server;
+use crate::story::objects::{kinds, ready};
 use crate::story::stage::Stage;
 
 /// The tenant whose statements are taken. Its name must be found in nothing else.
@@ -47,7 +48,8 @@ fn statements(stage: &Stage, server: &Server) -> Result<Vec<Statement>> {
     let read = || fs::read_to_string(&path).map_err(LabError::file("read", &path));
     let before = read()?.len();
     stage.apply(&[placement(MODEL)])?;
-    await_placed(stage)?;
+    let place = (kinds::PLACEMENT, Some(NAMESPACE), MODEL);
+    stage.objects.wait(place, "ready", ONE_LIMIT, ready)?;
     let told = read()?;
     log("ALTER SYSTEM RESET log_statement")?;
     let found = parse(told.get(before..).unwrap_or_default(), MODEL);

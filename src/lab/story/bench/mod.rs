@@ -3,27 +3,53 @@
 
 mod cost;
 pub mod failover;
+mod fleet;
 mod floor;
+mod growth;
+mod quiet;
 mod ready;
 pub mod tenants;
 mod trouble;
 mod usage;
 
+use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
 
-use super::objects::{kinds, ready};
 use super::stage::Stage;
-use crate::error::Result;
+use crate::error::{LabError, Result};
 use crate::lab::{Lab, Options, SYSTEM_NAMESPACE};
-use crate::process::Patience;
 
 const HOME: &str = "eu-west";
 /// Not a tenant's namespace by name: nothing writes there, and no writer is looked for.
 const NAMESPACE: &str = "bench";
-/// For the databases of one call of `kubectl apply`: about 0.1 s each on a quiet machine.
+/// For up to some hundred databases: they take about 0.1 s each on a quiet machine.
 const BATCH_LIMIT: Duration = Duration::from_mins(5);
+/// For each of more.
+const LIMIT_EACH: Duration = Duration::from_millis(500);
+/// For one placement alone.
+const ONE_LIMIT: Duration = Duration::from_mins(2);
+const MEBIBYTE: u64 = 1 << 20;
+/// What a database takes in MiB: 7.5 on each of two servers, and its part of logs and WAL.
+const DISK_EACH: u64 = 17;
+/// What must be left for others, and the lab itself takes.
+const DISK_LEFT: u64 = 4096;
+/// Documents in one call of `kubectl apply`, which has a minute.
+const ONE_CALL: usize = 250;
+
+/// How long this many placements may take.
+fn limit(number: usize) -> Duration {
+    BATCH_LIMIT.max(LIMIT_EACH * number as u32)
+}
+
+/// Applies any number of documents.
+fn apply_all(stage: &Stage, documents: &[Value]) -> Result<()> {
+    documents
+        .chunks(ONE_CALL)
+        .try_for_each(|some| stage.apply(some))
+}
 
 /// Measures each number in order, in a new lab that is down afterwards.
 fn each<Row>(
@@ -36,11 +62,30 @@ fn each<Row>(
     for number in numbers {
         say(&format!("{number} databases"));
         Lab::down(&options.places.dir)?;
+        need_disk(&options.places.dir, *number)?;
         let row = measure(*number, say);
         Lab::down(&options.places.dir)?;
         rows.push(row?);
     }
     Ok(rows)
+}
+
+/// Errors: the databases do not fit on the disk, which would fill hours later, for all that use it.
+fn need_disk(dir: &Path, number: usize) -> Result<()> {
+    let there = dir.ancestors().find(|path| path.exists());
+    let there = there.unwrap_or(dir);
+    let disk = statvfs(there).map_err(LabError::system("ask how much of the disk is free"))?;
+    let free = disk.blocks_available() * disk.fragment_size() / MEBIBYTE;
+    let needed = DISK_EACH * number as u64 + DISK_LEFT;
+    if free >= needed {
+        return Ok(());
+    }
+    let hint = format!(
+        "{number} databases with their standbys take {needed} MiB in {}, and {free} MiB are free: \
+         name a folder on another disk with --dir",
+        dir.display()
+    );
+    Err(LabError::missing("room on the disk", hint))
 }
 
 /// Rows in Markdown: names, then for each row its number and its figures.
@@ -55,52 +100,49 @@ fn markdown(names: &[&str], rows: impl Iterator<Item = (usize, Vec<f64>)>) -> Ve
     [head, rule].into_iter().chain(rows.map(of)).collect()
 }
 
-/// The namespace of the measured placements, with what `kubectl domicile onboard` prints.
-fn make_room(stage: &Stage) -> Result<()> {
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "domicile", "namespace": NAMESPACE},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-            "name": "domicile-tenant",
-        },
-        "subjects": [{
-            "kind": "ServiceAccount", "name": "domicile", "namespace": SYSTEM_NAMESPACE,
-        }],
-    });
-    stage.apply(&[namespace, binding])
+/// Namespaces of measured placements, with what `kubectl domicile onboard` prints.
+fn make_room<'a>(stage: &Stage, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let room = |name: &str| {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+        });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "domicile", "namespace": name},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                "name": "domicile-tenant",
+            },
+            "subjects": [{
+                "kind": "ServiceAccount", "name": "domicile", "namespace": SYSTEM_NAMESPACE,
+            }],
+        });
+        [namespace, binding]
+    };
+    let documents: Vec<Value> = names.into_iter().flat_map(room).collect();
+    apply_all(stage, &documents)
 }
 
 /// A placement without workloads.
 fn placement(name: &str) -> Value {
-    in_region(name, HOME)
+    in_region(name, NAMESPACE, HOME)
 }
 
-fn in_region(name: &str, region: &str) -> Value {
+fn in_region(name: &str, namespace: &str, region: &str) -> Value {
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"tenantID": name, "region": region},
     })
 }
 
-/// Between two looks at all placements.
-const BETWEEN_LISTS: Duration = Duration::from_secs(1);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Waits until all placements are ready. Answers how many there are.
-fn await_placed(stage: &Stage) -> Result<usize> {
-    let patience = Patience::new("placements of the bench", BATCH_LIMIT);
-    loop {
-        let placed = stage.objects.list(kinds::PLACEMENT, Some(NAMESPACE), "")?;
-        let waiting = placed.iter().filter(|one| !ready(one)).count();
-        if waiting == 0 {
-            return Ok(placed.len());
-        }
-        patience.pause(|| format!("{waiting} are not ready"))?;
-        // To list a thousand costs the API server more than to make one.
-        std::thread::sleep(BETWEEN_LISTS);
+    #[test]
+    fn few_placements_have_no_more_time_than_before() {
+        assert_eq!(limit(60), Duration::from_mins(5));
+        assert_eq!(limit(10_000), Duration::from_secs(5_000));
     }
 }

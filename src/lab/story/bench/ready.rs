@@ -1,4 +1,4 @@
-//! When each object of a namespace was made, and when it became ready, as its watchers learn it.
+//! When each object of a kind was made, and when it became ready, as its watchers learn it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,14 @@ use serde_json::{Value, json};
 
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
+use crate::process::Patience;
 use crate::story::objects::{Kind, Objects, ready};
 use crate::story::times::Times;
 
 const LOOK_UP: Duration = Duration::from_millis(100);
 const WATCH_SECONDS: u32 = 290;
+/// Between two counts of those that are not ready, for each of them.
+const COUNT_EACH: Duration = Duration::from_micros(50);
 
 /// A running watch. Dropping it ends it.
 pub(super) struct ReadyWatch {
@@ -35,20 +38,47 @@ struct Shared {
 struct Seen {
     made: u64,
     ready: Option<u64>,
+    /// As it was seen last.
+    is_ready: bool,
 }
 
 impl ReadyWatch {
-    /// Watches a namespace in which there is none of these objects yet.
-    pub(super) fn begin(objects: &Objects, kind: Kind, namespace: &str) -> Result<Self> {
+    /// Watches all objects of a kind, of which none that is measured is there yet.
+    pub(super) fn begin(objects: &Objects, kind: Kind) -> Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (mine, objects, namespace) =
-            (Arc::clone(&shared), objects.clone(), namespace.to_owned());
+        let (mine, objects) = (Arc::clone(&shared), objects.clone());
         let thread = std::thread::Builder::new()
             .name("ready-watch".to_owned())
-            .spawn(move || run(&objects, kind, &namespace, &mine))
+            .spawn(move || run(&objects, kind, &mine))
             .map_err(LabError::system("start a thread"))?;
         let thread = Some(thread);
         Ok(Self { shared, thread })
+    }
+
+    /// Waits until these are ready, and calls `heed` meanwhile with how many are not.
+    pub(super) fn settle(
+        &self,
+        names: &[String],
+        limit: Duration,
+        heed: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        let patience = Patience::new("placements of the bench", limit);
+        loop {
+            let waiting = self.waiting(names);
+            if waiting == 0 {
+                return Ok(());
+            }
+            heed(waiting)?;
+            patience.pause(|| format!("{waiting} of {} are not ready", names.len()))?;
+            std::thread::sleep(LOOK_UP.max(COUNT_EACH * names.len() as u32));
+        }
+    }
+
+    fn waiting(&self, names: &[String]) -> usize {
+        let seen = self.shared.seen.lock();
+        let seen = seen.unwrap_or_else(PoisonError::into_inner);
+        let is_ready = |name: &String| seen.get(name).is_some_and(|one| one.is_ready);
+        names.iter().filter(|name| !is_ready(name)).count()
     }
 
     /// How long these took to become ready, and when the last one was. Errors: one is not.
@@ -82,10 +112,10 @@ impl Drop for ReadyWatch {
     }
 }
 
-fn run(objects: &Objects, kind: Kind, namespace: &str, shared: &Shared) {
+fn run(objects: &Objects, kind: Kind, shared: &Shared) {
     let mut version = "0".to_owned();
     while !shared.stop.load(Ordering::SeqCst) {
-        let following = follow(objects, (kind, namespace), shared, &mut version);
+        let following = follow(objects, kind, shared, &mut version);
         if objects.runtime().block_on(following).is_err() {
             return;
         }
@@ -93,13 +123,8 @@ fn run(objects: &Objects, kind: Kind, namespace: &str, shared: &Shared) {
 }
 
 /// One watch, from where the one before ended.
-async fn follow(
-    objects: &Objects,
-    (kind, namespace): (Kind, &str),
-    shared: &Shared,
-    version: &mut String,
-) {
-    let api = objects.api(kind, Some(namespace));
+async fn follow(objects: &Objects, kind: Kind, shared: &Shared, version: &mut String) {
+    let api = objects.api(kind, None);
     let parameters = WatchParams::default().timeout(WATCH_SECONDS);
     let Ok(stream) = api.watch(&parameters, version).await else {
         return;
@@ -133,8 +158,10 @@ fn note(object: &Value, shared: &Shared) {
     let one = seen.entry(name.to_owned()).or_insert(Seen {
         made: now,
         ready: None,
+        is_ready: false,
     });
-    if ready(object) {
+    one.is_ready = ready(object);
+    if one.is_ready {
         one.ready.get_or_insert(now);
     }
 }

@@ -1,24 +1,30 @@
 //! What tenants cost: many placed by one `kubectl apply`, one after another, and left alone.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::cost::{Cost, Mark};
+use super::cost::{Cost, Meter};
+use super::fleet::Fleet;
+use super::quiet::{self, Burst};
 use super::ready::ReadyWatch;
 use super::trouble::{self, Trouble};
 use super::usage::Usage;
-use super::{NAMESPACE, await_placed, each, floor, make_room, markdown, placement};
-use crate::clock::monotonic;
+use super::{NAMESPACE, ONE_LIMIT, apply_all, each, floor, growth, limit, make_room, markdown};
+use crate::clock::{monotonic, wall};
 use crate::error::Result;
 use crate::lab::Options;
-use crate::story::objects::kinds;
+use crate::story::objects::{kinds, ready};
 use crate::story::stage::{Parts, Stage};
 use crate::story::times::Times;
+use crate::tools;
 
 /// Placements that are made one after another.
 const ALONE: usize = 20;
 /// Before the operator counts as left alone, and for how long it is watched then.
 const CALM: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_mins(2);
+/// Between two lines that say how far it is.
+const TOLD: u64 = 60_000_000_000;
 
 /// What one lab measured. Times are in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +33,8 @@ struct Row {
     placements: usize,
     /// From the call of `kubectl apply` until the last one was ready.
     wall: f64,
+    /// The same until the last workload ran with its variables, where there are workloads.
+    rolled: Option<f64>,
     /// The statements of one placement alone, by a session that does nothing else.
     floor: f64,
     /// From its creation until a placement was ready, when all are made at once.
@@ -41,78 +49,101 @@ struct Row {
     calm: Cost,
     /// Memory of the operator's largest process then, in MiB.
     resident: f64,
-    /// What a restart took, until a while after another process had begun to lead.
+    /// What a restart took, until the operator had been quiet for a while.
     restart: Cost,
+    /// When that was, in seconds since the processes before were ended.
+    burst: Burst,
     /// What trouble elsewhere does to placements of another region.
     trouble: Trouble,
 }
 
-/// Measures each number of placements, in order, and answers the tables.
+/// Measures each number of placements, in order, with or without workloads, and answers the tables.
 ///
 /// Errors: a lab cannot be had, or a placement was not ready in time; the lab is down then as well.
 pub fn run(
     options: &Options,
     parts: &Parts,
-    numbers: &[usize],
+    (numbers, workloads): (&[usize], bool),
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<String>> {
+    let kwok = workloads.then(|| tools::kwok(&options.places.cache, say));
+    let kwok = kwok.transpose()?;
     let rows = each(options, numbers, say, |number, say| {
-        measure(options, parts.clone(), number, say)
+        let stage = Stage::begin(options, parts.clone(), &mut |text| {
+            say(&format!("  {text}"));
+        })?;
+        measure(&stage, (number, kwok.as_ref()), say)
     })?;
     Ok(table(&rows))
 }
 
-/// The rows as three tables in Markdown: placing, being left alone, and trouble elsewhere.
+/// The rows as three tables in Markdown: placing, being left alone, and trouble elsewhere; and how
+/// the figures grow.
 fn table(rows: &[Row]) -> Vec<String> {
-    let placing = [
-        "placements",
-        "wall",
-        "of the SQL alone",
-        "ready p50",
-        "ready p99",
-        "alone p50",
-        "alone max",
-        "writes each",
-        "events each",
-        "reads each",
-        "sessions each",
-        "CPU ms each",
-        "peak MiB",
-    ];
-    let of_placing = |row: &Row| {
-        let Cost {
-            writes,
-            events,
-            reads,
-            sessions,
-            transactions: _,
-            cpu,
-        } = row.placing;
-        let figures = vec![
-            row.wall,
-            row.wall / row.placements as f64 / row.floor,
-            row.ready.p50,
-            row.ready.p99,
-            row.alone.p50,
-            row.alone.max,
-            writes,
-            events,
-            reads,
-            sessions,
-            cpu * 1000.0,
-            row.peak,
-        ];
-        (row.placements, figures)
-    };
-    let mut lines = markdown(&placing, rows.iter().map(of_placing));
+    let mut lines = markdown(&PLACING_NAMES, rows.iter().map(of_placing));
     lines.push(String::new());
     lines.extend(markdown(&CALM_NAMES, rows.iter().map(of_calm)));
     lines.push(String::new());
     lines.extend(markdown(&TROUBLE_NAMES, rows.iter().map(of_trouble)));
+    if let [first, .., last] = rows {
+        let (from, to) = (first.placements, last.placements);
+        let figures = [
+            ("wall", first.wall, last.wall),
+            ("peak memory", first.peak, last.peak),
+            ("calm memory", first.resident, last.resident),
+            ("calm reads", first.calm.reads, last.calm.reads),
+            ("calm CPU", first.calm.cpu, last.calm.cpu),
+        ];
+        lines.extend([String::new(), growth::line(from, to, &figures)]);
+    }
     lines
 }
 
-const CALM_NAMES: [&str; 10] = [
+const PLACING_NAMES: [&str; 14] = [
+    "placements",
+    "wall",
+    "workloads rolled",
+    "of the SQL alone",
+    "ready p50",
+    "ready p99",
+    "alone p50",
+    "alone max",
+    "writes each",
+    "events each",
+    "reads each",
+    "sessions each",
+    "CPU ms each",
+    "peak MiB",
+];
+
+fn of_placing(row: &Row) -> (usize, Vec<f64>) {
+    let Cost {
+        writes,
+        events,
+        reads,
+        sessions,
+        transactions: _,
+        cpu,
+    } = row.placing;
+    let figures = vec![
+        row.wall,
+        row.rolled.unwrap_or_default(),
+        row.wall / row.placements as f64 / row.floor,
+        row.ready.p50,
+        row.ready.p99,
+        row.alone.p50,
+        row.alone.max,
+        writes,
+        events,
+        reads,
+        sessions,
+        cpu * 1000.0,
+        row.peak,
+    ];
+    (row.placements, figures)
+}
+
+const CALM_NAMES: [&str; 12] = [
     "placements",
     "reads/min",
     "writes/min",
@@ -123,6 +154,8 @@ const CALM_NAMES: [&str; 10] = [
     "restart: reads",
     "restart: writes",
     "restart: sessions",
+    "restart: first call s",
+    "restart: quiet s",
 ];
 
 fn of_calm(row: &Row) -> (usize, Vec<f64>) {
@@ -137,6 +170,8 @@ fn of_calm(row: &Row) -> (usize, Vec<f64>) {
         restart.reads,
         restart.writes + restart.events,
         restart.sessions,
+        row.burst.begun,
+        row.burst.quiet,
     ];
     (row.placements, figures)
 }
@@ -163,51 +198,60 @@ fn of_trouble(row: &Row) -> (usize, Vec<f64>) {
 }
 
 fn measure(
-    options: &Options,
-    parts: Parts,
-    number: usize,
+    stage: &Stage,
+    (number, kwok): (usize, Option<&PathBuf>),
     say: &mut dyn FnMut(&str),
 ) -> Result<Row> {
-    let stage = Stage::begin(options, parts, &mut |text| say(&format!("  {text}")))?;
     // Only what is measured shall be at work.
     stage.scale_apps(0)?;
-    make_room(&stage)?;
-    std::thread::sleep(CALM);
-    let all: Vec<String> = (0..number).map(|one| format!("bench-{one:05}")).collect();
-    let placements: Vec<_> = all.iter().map(|name| placement(name)).collect();
-    let watch = ReadyWatch::begin(&stage.objects, kinds::PLACEMENT, NAMESPACE)?;
-    say("  placing them all");
-    let (start, begun) = (Mark::now(&stage)?, monotonic()?);
-    stage.apply(&placements)?;
-    await_placed(&stage)?;
-    let placing = Mark::now(&stage)?.since(&start, number as f64);
-    let (ready, last) = watch.times(&all)?;
-    say("  placing some alone");
-    let names: Vec<String> = (0..ALONE).map(|one| format!("alone-{one:05}")).collect();
-    for name in &names {
-        stage.apply(&[placement(name)])?;
-        await_placed(&stage)?;
+    make_room(stage, [NAMESPACE])?;
+    let all = Fleet::of("bench", number, kwok.is_some());
+    let few = Fleet::of("alone", ALONE, kwok.is_some());
+    if let Some(kwok) = kwok {
+        say("  starting kwok, and the workloads");
+        stage.lab.cluster().start_fakes(kwok)?;
+        all.prepare(stage)?;
+        few.prepare(stage)?;
     }
-    let (alone, _) = watch.times(&names)?;
+    std::thread::sleep(CALM);
+    let watch = ReadyWatch::begin(&stage.objects, kinds::PLACEMENT)?;
+    let mut meter = Meter::default();
+    say("  placing them all");
+    let (start, begun) = (meter.mark(stage)?, monotonic()?);
+    place(stage, &watch, &all, say)?;
+    let placing = meter.mark(stage)?.since(&start, number as f64);
+    let (ready, last) = watch.times(&all.names())?;
+    let rolled = match kwok {
+        Some(_) => {
+            all.await_injected(stage)?;
+            Some(seconds(begun, monotonic()?))
+        }
+        None => None,
+    };
+    say("  placing some alone");
+    let alone = one_by_one(stage, &watch, &few)?;
     let peak = Usage::now(stage.space())?.peak;
     say("  leaving them alone");
     std::thread::sleep(CALM);
-    let start = Mark::now(&stage)?;
+    let start = meter.mark(stage)?;
     std::thread::sleep(WINDOW);
-    let calm = Mark::now(&stage)?.since(&start, WINDOW.as_secs_f64() / 60.0);
+    let end = meter.mark(stage)?;
+    let calm = end.since(&start, WINDOW.as_secs_f64() / 60.0);
     let resident = Usage::now(stage.space())?.resident;
     say("  a restart");
-    let start = Mark::now(&stage)?;
+    let (start, from) = (meter.mark(stage)?, wall());
     stage.renew_operator()?;
-    std::thread::sleep(CALM);
-    let restart = Mark::now(&stage)?.since(&start, 1.0);
+    let usual = quiet::busiest(&end.moments);
+    let burst = quiet::await_quiet(stage, &mut meter, (from, usual, number))?;
+    let restart = meter.mark(stage)?.since(&start, 1.0);
     say("  the SQL alone");
-    let floor = floor::measure(&stage)?;
+    let floor = floor::measure(stage)?;
     say("  trouble elsewhere");
-    let trouble = trouble::measure(&stage, &watch, &all)?;
+    let trouble = trouble::measure(stage, &watch, &all)?;
     Ok(Row {
         placements: number,
-        wall: last.saturating_sub(begun) as f64 / 1e9,
+        wall: seconds(begun, last),
+        rolled,
         floor,
         ready,
         alone,
@@ -216,6 +260,36 @@ fn measure(
         calm,
         resident,
         restart,
+        burst,
         trouble,
     })
+}
+
+/// Places all at once, and waits until they are ready.
+fn place(stage: &Stage, watch: &ReadyWatch, all: &Fleet, say: &mut dyn FnMut(&str)) -> Result<()> {
+    apply_all(stage, &all.placements())?;
+    let names = all.names();
+    let mut told = monotonic()?;
+    watch.settle(&names, limit(names.len()), &mut |waiting| {
+        let now = monotonic()?;
+        if now - told >= TOLD {
+            told = now;
+            say(&format!("  {waiting} of {} are left", names.len()));
+        }
+        all.heed(stage)
+    })
+}
+
+/// Places one after another, and answers how long each took.
+fn one_by_one(stage: &Stage, watch: &ReadyWatch, few: &Fleet) -> Result<Times> {
+    for (placement, (namespace, name)) in few.placements().into_iter().zip(few.places()) {
+        stage.apply(&[placement])?;
+        let place = (kinds::PLACEMENT, Some(namespace), name);
+        stage.objects.wait(place, "ready", ONE_LIMIT, ready)?;
+    }
+    Ok(watch.times(&few.names())?.0)
+}
+
+fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1e9
 }

@@ -1,12 +1,11 @@
 //! Whether trouble of one tenant, or of one region, slows the others: placements of another region
 //! that are made one after another beside it.
 
-use std::time::Duration;
-
 use serde_json::json;
 
+use super::fleet::Fleet;
 use super::ready::ReadyWatch;
-use super::{HOME, NAMESPACE, await_placed, in_region};
+use super::{HOME, NAMESPACE, ONE_LIMIT, in_region, limit};
 use crate::error::Result;
 use crate::regions::How;
 use crate::story::objects::{kinds, ready};
@@ -16,7 +15,6 @@ use crate::story::times::Times;
 const OTHER: &str = "us-east";
 /// Placements that are made one after another.
 const GOOD: usize = 20;
-const ONE_LIMIT: Duration = Duration::from_mins(2);
 
 /// How long placements of a region took, in seconds, beside what goes wrong elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +28,10 @@ pub(super) struct Trouble {
 }
 
 /// Measures with the placements that there are, which are ready again afterwards.
-pub(super) fn measure(stage: &Stage, watch: &ReadyWatch, names: &[String]) -> Result<Trouble> {
+pub(super) fn measure(stage: &Stage, watch: &ReadyWatch, fleet: &Fleet) -> Result<Trouble> {
     let none = beside(stage, watch, "good", |_| Ok(()))?;
     stage.sql(OTHER, "CREATE DATABASE tenant_bad")?;
-    stage.apply(&[in_region("bad", OTHER)])?;
+    stage.apply(&[in_region("bad", NAMESPACE, OTHER)])?;
     let tenant = beside(stage, watch, "better", |one| ask(stage, "bad", one))?;
     let bad = Some(NAMESPACE);
     stage.objects.delete(kinds::PLACEMENT, bad, "bad", false)?;
@@ -46,12 +44,11 @@ pub(super) fn measure(stage: &Stage, watch: &ReadyWatch, names: &[String]) -> Re
         .objects
         .merge(kinds::POLICY, None, &stage.policy, &slow)?;
     stage.lab.regions().lose(HOME, How::Freeze)?;
-    for name in names {
-        ask(stage, name, 0)?;
-    }
+    fleet.ask(stage, 0)?;
     let region = beside(stage, watch, "best", |_| Ok(()))?;
     stage.lab.regions().restore(HOME)?;
-    await_placed(stage)?;
+    let names = fleet.names();
+    watch.settle(&names, limit(names.len()), &mut |_| Ok(()))?;
     Ok(Trouble {
         none,
         tenant,
@@ -69,7 +66,7 @@ fn beside(
     let names: Vec<String> = (0..GOOD).map(|one| format!("{prefix}-{one:02}")).collect();
     for (one, name) in names.iter().enumerate() {
         before(one)?;
-        stage.apply(&[in_region(name, OTHER)])?;
+        stage.apply(&[in_region(name, NAMESPACE, OTHER)])?;
         let place = (kinds::PLACEMENT, Some(NAMESPACE), name.as_str());
         stage.objects.wait(place, "ready", ONE_LIMIT, ready)?;
     }

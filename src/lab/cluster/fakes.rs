@@ -1,0 +1,106 @@
+//! A node that is none: kwok says of its pods that they run, so that there can be thousands.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::config::write;
+use super::{CALL_LIMIT, Cluster};
+use crate::error::{LabError, Result};
+use crate::process::{Patience, run, tail};
+
+/// The label of the fake node, and the taint that keeps all others from it.
+pub const FAKE: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
+
+const KWOK: &str = "kwok";
+const NODE: &str = "fake-node";
+const STAGES: &str = include_str!("../modules/kwok/stages.yaml");
+const READY_LIMIT: Duration = Duration::from_mins(1);
+/// At its own limit of 20 calls a second, the Deployments of 10,000 tenants would take most of an
+/// hour; a cluster of that size has a machine of its own for them.
+const QUICK: [&str; 2] = ["--kube-api-qps=500", "--kube-api-burst=1000"];
+
+impl Cluster {
+    /// Starts kwok with a node of its own, and lets the controllers and the scheduler be as quick
+    /// as thousands of pods need. A pod goes there that selects [`FAKE`] and tolerates it. Errors:
+    /// kwok ended, or its node was not Ready in time.
+    pub fn start_fakes(&self, kwok: &Path) -> Result<()> {
+        let link = self.files.dir.join("bin").join(KWOK);
+        if !link.exists() {
+            std::os::unix::fs::symlink(kwok, &link).map_err(LabError::file("create", &link))?;
+        }
+        let stages = self.files.kube("kwok-stages.yaml");
+        write(&stages, STAGES)?;
+        self.apply(&node().to_string())?;
+        self.hasten()?;
+        let arguments = [
+            format!("--kubeconfig={}", self.kubeconfig().display()),
+            format!("--config={}", stages.display()),
+            format!("--manage-single-node={NODE}"),
+        ];
+        let mut running = self.known()?;
+        running.insert(KWOK.to_owned(), self.daemon(KWOK, &arguments)?);
+        self.remember(&running)?;
+        let patience = Patience::new("a Ready node of kwok", READY_LIMIT);
+        while !self.is_ready(NODE)? {
+            self.check_fakes()?;
+            patience.pause(|| tail(&self.files.log(KWOK)))?;
+        }
+        Ok(())
+    }
+
+    /// Errors: kwok has ended, or was never started, so that its pods wait for ever.
+    pub fn check_fakes(&self) -> Result<()> {
+        if self.process(KWOK)?.alive() {
+            return Ok(());
+        }
+        Err(LabError::Ended {
+            process: KWOK.to_owned(),
+            log: tail(&self.files.log(KWOK)),
+        })
+    }
+
+    /// New controllers and a new scheduler, with a higher limit of calls.
+    fn hasten(&self) -> Result<()> {
+        let mut running = self.known()?;
+        for (name, mut arguments) in [
+            (
+                "kube-controller-manager",
+                self.files.controller_manager_arguments(),
+            ),
+            ("kube-scheduler", self.files.scheduler_arguments()),
+        ] {
+            let old = self.process(name)?;
+            // Ended by itself already is as good.
+            let _ = kill(Pid::from_raw(old.pid), Signal::SIGKILL);
+            let patience = Patience::new(format!("the end of {name}"), CALL_LIMIT);
+            while old.alive() {
+                patience.pause(String::new)?;
+            }
+            arguments.extend(QUICK.map(str::to_owned));
+            running.insert(name.to_owned(), self.daemon(name, &arguments)?);
+        }
+        self.remember(&running)
+    }
+
+    /// Whether a node is Ready.
+    pub(super) fn is_ready(&self, node: &str) -> Result<bool> {
+        let path = r#"{.status.conditions[?(@.type=="Ready")].status}"#;
+        let mut command = self.kubectl();
+        command.args(["get", "node", node, "-o", &format!("jsonpath={path}")]);
+        let output = run(command.args(["--request-timeout", "5s"]), CALL_LIMIT)?;
+        Ok(output.stdout == "True")
+    }
+}
+
+fn node() -> serde_json::Value {
+    let (key, value) = FAKE;
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": NODE, "labels": {key: value}},
+        "spec": {"taints": [{"key": key, "value": value, "effect": "NoSchedule"}]},
+    })
+}
