@@ -45,10 +45,10 @@ soak: install
 	cargo build --locked --workspace --bins
 	.ci/record soak target/debug/domicile-lab soak --cycles $(CYCLES) $(MEANS)
 
-# Optimised programs: what users run.
+# Optimised programs: what users run. WORKLOADS=1 gives each tenant a Deployment.
 bench: install
 	cargo build --locked --release --workspace --bins
-	target/release/domicile-lab bench --tenants $(TENANTS)
+	target/release/domicile-lab bench --tenants $(TENANTS) $(if $(WORKLOADS),--workloads)
 
 bench-failover: install
 	cargo build --locked --release --workspace --bins

@@ -145,4 +145,14 @@ mod tests {
         assert_eq!(limit(60), Duration::from_mins(5));
         assert_eq!(limit(10_000), Duration::from_secs(5_000));
     }
+
+    #[test]
+    fn what_does_not_fit_on_the_disk_is_not_begun() {
+        let dir = std::env::temp_dir().join("no/such/folder");
+        let error = need_disk(&dir, 1_000_000_000).unwrap_err().to_string();
+        assert!(
+            error.contains("no/such/folder") && error.contains("--dir"),
+            "{error}"
+        );
+    }
 }
