@@ -40,6 +40,8 @@ impl Cluster {
             format!("--kubeconfig={}", self.kubeconfig().display()),
             format!("--config={}", stages.display()),
             format!("--manage-single-node={NODE}"),
+            // Without a lease the node is lost after 40 s, and its pods are not ready any more.
+            "--node-lease-duration-seconds=40".to_owned(),
         ];
         let mut running = self.known()?;
         running.insert(KWOK.to_owned(), self.daemon(KWOK, &arguments)?);

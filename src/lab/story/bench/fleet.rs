@@ -82,9 +82,21 @@ impl Fleet {
 
     /// Waits until every workload runs with its variables.
     pub(super) fn await_injected(&self, stage: &Stage) -> Result<()> {
-        self.await_workloads(stage, |one| {
-            rolled_out(one) && one.to_string().contains("\"DATABASE_URL\"")
-        })
+        self.await_workloads(stage, injected)
+    }
+
+    /// Errors: a workload does not run any more, so that what was measured was not calm.
+    pub(super) fn check(&self, stage: &Stage) -> Result<()> {
+        if !self.workloads {
+            return Ok(());
+        }
+        self.heed(stage)?;
+        let (run, number) = (self.count(stage, injected)?, self.members.len());
+        if run == number {
+            return Ok(());
+        }
+        let text = format!("only {run} of {number} workloads of the bench still run");
+        Err(LabError::State(text))
     }
 
     /// Errors: what makes the workloads run has ended.
@@ -95,19 +107,11 @@ impl Fleet {
         Ok(())
     }
 
-    fn await_workloads(&self, stage: &Stage, done: impl Fn(&Value) -> bool) -> Result<()> {
-        let (key, value) = LABEL;
-        let names: BTreeSet<&str> = self.places().map(|(_, name)| name).collect();
-        let ours = |one: &Value| {
-            let name = one["metadata"]["name"].as_str();
-            name.is_some_and(|name| names.contains(name))
-        };
+    fn await_workloads(&self, stage: &Stage, done: fn(&Value) -> bool) -> Result<()> {
         let number = self.members.len();
         let patience = Patience::new("workloads of the bench", limit(number));
         loop {
-            let labels = format!("{key}={value}");
-            let found = stage.objects.list(kinds::DEPLOYMENT, None, &labels)?;
-            let run = found.iter().filter(|one| ours(one) && done(one)).count();
+            let run = self.count(stage, done)?;
             if run == number {
                 return Ok(());
             }
@@ -115,6 +119,19 @@ impl Fleet {
             patience.pause(|| format!("{run} of {number} run"))?;
             std::thread::sleep(LOOK_EACH * number as u32);
         }
+    }
+
+    fn count(&self, stage: &Stage, done: fn(&Value) -> bool) -> Result<usize> {
+        let (key, value) = LABEL;
+        let names: BTreeSet<&str> = self.places().map(|(_, name)| name).collect();
+        let ours = |one: &&Value| {
+            let name = one["metadata"]["name"].as_str();
+            name.is_some_and(|name| names.contains(name))
+        };
+        let labels = format!("{key}={value}");
+        let found = stage.objects.list(kinds::DEPLOYMENT, None, &labels)?;
+        let done = |one: &&Value| done(one);
+        Ok(found.iter().filter(ours).filter(done).count())
     }
 
     /// Asks for a look at each placement, as fast as the API server takes it.
@@ -151,6 +168,11 @@ impl Fleet {
         }
         placement
     }
+}
+
+/// Whether a workload runs, all of it with the variables.
+fn injected(workload: &Value) -> bool {
+    rolled_out(workload) && workload.to_string().contains("\"DATABASE_URL\"")
 }
 
 /// A Deployment whose pod only the fake node takes.

@@ -17,13 +17,14 @@ use crate::story::stage::Stage;
 const STILL: Duration = Duration::from_secs(20);
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// The calls after a moment, in seconds from there.
+/// The calls after a moment, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Burst {
-    /// The first call.
+    /// From the moment until the first call.
     pub(super) begun: f64,
-    /// The last call of the last second that was busier than usual; the first call, if none was.
-    pub(super) quiet: f64,
+    /// From there until the last call of the last second that was busier than usual; 0, if none
+    /// was.
+    pub(super) lasted: f64,
 }
 
 /// Calls in the busiest second.
@@ -46,7 +47,7 @@ pub(super) fn await_quiet(
         let burst = burst(&calls, from, usual);
         let passed = wall().duration_since(from).as_secs_f64();
         if let Some(burst) = burst
-            && passed - burst.quiet >= STILL.as_secs_f64()
+            && passed - burst.begun - burst.lasted >= STILL.as_secs_f64()
         {
             return Ok(burst);
         }
@@ -57,14 +58,13 @@ pub(super) fn await_quiet(
 
 /// None before the first call.
 fn burst(calls: &[Timestamp], from: Timestamp, usual: usize) -> Option<Burst> {
-    let since = |at: Timestamp| at.duration_since(from).as_secs_f64();
     let seconds = seconds(calls, from);
     let begun = calls.iter().filter(|at| **at >= from).min()?;
     let mut busy = seconds.values().rev().filter(|(count, _)| *count > usual);
     let last = busy.next().map_or(*begun, |(_, last)| *last);
     Some(Burst {
-        begun: since(*begun),
-        quiet: since(last),
+        begun: begun.duration_since(from).as_secs_f64(),
+        lasted: last.duration_since(*begun).as_secs_f64(),
     })
 }
 
@@ -92,9 +92,9 @@ mod tests {
     fn a_restart_is_over_with_the_last_second_that_is_busier_than_usual() {
         let calls = [-500, 2000, 2100, 2200, 3000, 5100, 5900, 7000].map(at);
         let found = burst(&calls, at(0), 1).unwrap();
-        assert!((found.begun - 2.0).abs() < 1e-9 && (found.quiet - 5.9).abs() < 1e-9);
+        assert!((found.begun - 2.0).abs() < 1e-9 && (found.lasted - 3.9).abs() < 1e-9);
         let found = burst(&calls, at(0), 3).unwrap();
-        assert!((found.quiet - found.begun).abs() < 1e-9);
+        assert!(found.lasted.abs() < 1e-9);
         assert_eq!(burst(&calls, at(8000), 1), None);
     }
 

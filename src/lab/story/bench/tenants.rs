@@ -155,7 +155,7 @@ const CALM_NAMES: [&str; 12] = [
     "restart: writes",
     "restart: sessions",
     "restart: first call s",
-    "restart: quiet s",
+    "restart: then quiet after s",
 ];
 
 fn of_calm(row: &Row) -> (usize, Vec<f64>) {
@@ -171,7 +171,7 @@ fn of_calm(row: &Row) -> (usize, Vec<f64>) {
         restart.writes + restart.events,
         restart.sessions,
         row.burst.begun,
-        row.burst.quiet,
+        row.burst.lasted,
     ];
     (row.placements, figures)
 }
@@ -238,6 +238,7 @@ fn measure(
     let end = meter.mark(stage)?;
     let calm = end.since(&start, WINDOW.as_secs_f64() / 60.0);
     let resident = Usage::now(stage.space())?.resident;
+    all.check(stage)?;
     say("  a restart");
     let (start, from) = (meter.mark(stage)?, wall());
     stage.renew_operator()?;
