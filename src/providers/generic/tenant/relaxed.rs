@@ -8,8 +8,8 @@ use super::change::Changes;
 use crate::generic::sql::RELAXES;
 use crate::session::text;
 
-/// A setting of `synchronous_commit`: of one role, in one database or in all; or of one database, for
-/// all roles.
+/// A setting of `synchronous_commit`: of one role, in one database or in all; or of one database,
+/// for all roles.
 #[derive(Debug, Clone)]
 pub(super) enum Relaxed {
     Role {
