@@ -196,8 +196,8 @@ impl CycleReport {
         };
         let died = self.death.as_ref().map(died).unwrap_or_default();
         format!(
-            "cycle {} {} at {}: {word} ({:.1} s) {way}{died}; {} acknowledged, {} unknown, {} refused, \
-             {} lost, longest gap {:.2} s",
+            "cycle {} {} at {}: {word} ({:.1} s) {way}{died}; {} acknowledged, {} unknown, \
+             {} refused, {} lost, longest gap {:.2} s",
             self.number,
             self.kind,
             self.primary,
