@@ -89,7 +89,9 @@ mod tests {
         let line = |user: &str, stage: &str| {
             format!(
                 r#"{{"stage":"{stage}","verb":"patch","user":{{"username":"{user}"}},
-                "requestReceivedTimestamp":"2026-11-30T05:00:00.250000Z","objectRef":{{"resource":"tenantplacements","subresource":"status","name":"acme"}}}}"#
+                "requestReceivedTimestamp":"2026-11-30T05:00:00.250000Z",
+                "objectRef":{{"resource":"tenantplacements","subresource":"status",
+                "name":"acme"}}}}"#
             )
         };
         let found = call(&line(OPERATOR, "ResponseComplete")).unwrap();
