@@ -258,8 +258,12 @@ fn ended(seen: &Observation) -> &'static str {
     }
 }
 
+/// Where the machine's own question has ended unanswered, the next outage asks under another name.
 fn calm_again(seen: &Observation) -> Stored {
+    let asked = seen.ended.contains(&seen.own_operation());
+    let same = seen.stored.epoch;
     Stored {
+        epoch: if asked { epoch_after(seen) } else { same },
         evidence: None,
         ..seen.stored.enter(State::Steady, seen.now.wall)
     }
