@@ -127,8 +127,8 @@ impl Checks {
             // Two primaries by a person's hand, which no machine can help.
             return;
         }
-        let superseders = self.promotions.get(term as usize..).unwrap_or_default();
-        let Some(superseder) = superseders.last().cloned() else {
+        // The move that replaced this very server: what a later one proved is said of another.
+        let Some(superseder) = self.promotions.get(term as usize).cloned() else {
             if !hole {
                 let back = server.settled > 0 && server.settled + BACK > now;
                 self.acknowledged.push(Acknowledged {
@@ -142,7 +142,7 @@ impl Checks {
         // Case 21 of `failover.md`: a server that stood still, or was down, when its agent had to
         // fence it takes writes until that agent sees it again.
         let back = server.settled + BACK > now && server.settled + BACK > superseder.when;
-        // What was assumed or allowed of a server ends when it is closed.
+        // What was assumed or allowed of a server ends once it was closed.
         let closed = self.closed.get(at).copied().flatten();
         if closed.is_some_and(|closed| closed > superseder.when) {
             self.fail(format!(

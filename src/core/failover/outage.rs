@@ -180,8 +180,19 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         (Some(owner), None) if agreed && owner.server.region == seen.stored.active => {
             to_steady(seen, "ContradictionGone")
         }
+        // A move that was given up spent an epoch that no server holds.
+        (None, None) if agreed && is_sole_primary(seen) => to_steady(seen, "ContradictionGone"),
         (Some(_) | None, Some(_) | None) => wait,
     }
+}
+
+/// The active server is a primary, and all others are standbys.
+fn is_sole_primary(seen: &Observation) -> bool {
+    seen.servers.values().all(|view| {
+        let active = view.server.region == seen.stored.active;
+        let primary = view.now().map(|facts| facts.role == Role::Primary);
+        primary == Some(active)
+    })
 }
 
 /// A move that stopped after its point of no return goes on once its target answers and nothing

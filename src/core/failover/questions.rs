@@ -1,4 +1,4 @@
-//! A move that a person is asked for, and what ends the question.
+//! What a person is asked for, and what one does by hand instead.
 
 use super::fixtures::{facts, outage, pass, server, state_after, stored_after};
 use super::*;
@@ -85,4 +85,29 @@ fn the_outage_after_one_that_nobody_approved_asks_under_another_name() {
         decide(&seen).answer,
         Answer::Work(Step::TakeAuthority(_, Epoch(5)))
     ));
+}
+
+/// A move was given up, and had spent an epoch, when somebody promoted `central`.
+#[test]
+fn a_machine_that_halted_goes_on_once_its_server_is_the_only_primary() {
+    let mut seen = outage();
+    seen.stored.epoch = Epoch(6);
+    seen.stored.state = State::Halted;
+    west_is_back(&mut seen);
+    let central = Authority {
+        epoch: Epoch(6),
+        writable: false,
+    };
+    let mut now = facts(Role::Primary);
+    (now.timeline, now.authority, now.open_logins) = (4, Some(central), 0);
+    server(&mut seen, "central").facts = Some(now);
+    assert_eq!(decide(&seen).answer, Answer::Wait(1000));
+    server(&mut seen, "central").facts = Some(facts(Role::Standby));
+    assert_eq!(state_after(&seen), State::Steady);
+    // Not while one is silent, or the active server is a standby.
+    let mut silent = seen.clone();
+    server(&mut silent, "central").live = false;
+    assert_eq!(state_after(&silent), State::Halted);
+    server(&mut seen, "west").facts = Some(facts(Role::Standby));
+    assert_eq!(state_after(&seen), State::Halted);
 }

@@ -179,11 +179,15 @@ impl World {
     /// What a database administrator does with a fenced old primary, or with a standby that follows
     /// nobody: a copy of the newest primary, then streaming.
     pub(crate) fn rejoin(&mut self, at: usize) {
+        let stored = &self.hub.policy.stored;
+        let (stopped, active) = (stored.state == State::Halted, index(&stored.active));
         let newest = (0..MEMBERS)
             .filter(|other| *other != at)
             .filter(|other| {
                 let server = &self.servers[*other];
-                let serves = server.role == Role::Primary && server.row().writable;
+                // Where the machine stands still, a person goes by its word.
+                let serves = server.row().writable || (stopped && active == *other);
+                let serves = serves && server.role == Role::Primary;
                 serves && !server.by_hand && server.answers(self.now)
             })
             .max_by_key(|other| self.servers[*other].term);
