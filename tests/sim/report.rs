@@ -44,6 +44,9 @@ pub(crate) fn reached(coverage: &Coverage, took: Duration) {
     for ((from, to), times) in &coverage.edges {
         println!("  {from} -> {to}: {times}");
     }
+    for edge in coverage.seldom() {
+        println!("  {edge}");
+    }
     for ((side, effect), times) in &coverage.boundaries {
         println!("  crash {side:?} {effect:?}: {times}");
     }
