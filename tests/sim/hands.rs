@@ -22,11 +22,11 @@ pub(crate) fn split(chance: &mut Chance) -> Vec<Fault> {
         50,
         Kind::Rejoin { server },
     );
-    let mut faults = match chance.below(who, 6) {
-        0 => vec![fault(at, 50, Kind::PromoteByHand { server })],
-        1 => in_state(State::Suspect, at, server, chance),
+    let mut faults = match chance.below(who, 12) {
+        0 | 1 => vec![fault(at, 50, Kind::PromoteByHand { server })],
+        2..=4 => in_state(State::Suspect, at, server, chance),
         // Nobody leads for a while once the outage is told.
-        2 | 3 => {
+        5 | 6 => {
             let (side, effect) = (Side::After, Effect::Store);
             let dies = when(State::Suspect, Kind::Crash { side, effect });
             let mut faults = in_state(State::Outage, at, server, chance);

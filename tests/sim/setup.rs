@@ -111,18 +111,18 @@ impl Setup {
         let cooldown = [5, 60][draw(2) as usize];
         let delays = [0, 5_000, 60_000];
         // Kept replays hold the numbers below 10.
-        let profile = match draw(30) {
-            0 | 10 | 21 => Profile::Leased,
+        let profile = match draw(37) {
+            0 | 10 | 21 | 35 => Profile::Leased,
             1 | 11 | 29 => Profile::Homeward,
-            2 | 12 | 13 | 22 => Profile::Caught,
-            3 | 14 => Profile::Asked,
-            15 | 16 => Profile::Crashed,
+            2 | 12 | 13 | 22 | 34 => Profile::Caught,
+            3 | 14 | 33 => Profile::Asked,
+            15 | 16 | 36 => Profile::Crashed,
             17 => Profile::Lacking,
             18 => Profile::Orphaned,
-            19 => Profile::Late,
+            19 | 32 => Profile::Late,
             20 => Profile::Parted,
             23 => Profile::Relaxed,
-            25 | 26 => Profile::Split,
+            25 | 26 | 30 | 31 => Profile::Split,
             27 => Profile::Barred,
             28 => Profile::Unasked,
             _any => Profile::Any,

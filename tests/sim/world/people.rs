@@ -149,6 +149,7 @@ impl World {
         }
         server.opens(now);
         server.by_hand = at != active;
+        self.hub.last_write = now;
         self.tell(|| format!("server {at} is promoted by hand"));
     }
 
@@ -207,6 +208,8 @@ impl World {
             return;
         }
         self.tell(|| format!("server {at} rejoins {new}"));
+        // Nothing is at rest that a person has just changed.
+        self.hub.last_write = self.now;
         let source = self.servers[new].clone();
         let server = &mut self.servers[at];
         server.follows(Some(new));
