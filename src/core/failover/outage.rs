@@ -153,7 +153,8 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
     let wait = Outcome::new(
         Answer::Wait(1000),
         "Halted",
-        "automation is frozen until one server alone holds the newest epoch",
+        "automation is frozen until one server alone holds the newest epoch, or the active one is \
+         the only primary",
     );
     if let Some(journal) = seen.journal() {
         return resume(seen, journal).unwrap_or(wait);
