@@ -164,7 +164,8 @@ fn tables_sql() -> String {
 
 /// A commit may be acknowledged before the standby has flushed it: by the server's own setting, or
 /// by one of a database or role. Domicile's own login does not commit for tenants. What a tenant
-/// sets for itself speaks of its own commits alone (ADR 37).
+/// sets for itself speaks of its own commits alone (ADR 37). Where two standbys of different
+/// addresses have the one name that commits wait for, they wait for either.
 fn relaxed_sql() -> String {
     format!(
         "current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
@@ -172,7 +173,10 @@ fn relaxed_sql() -> String {
     SELECT FROM pg_db_role_setting s WHERE {RELAXES}
       AND s.setrole IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = session_user)
       AND s.setrole NOT IN (SELECT oid FROM domicile_roles)
-      AND NOT (s.setrole = 0 AND s.setdatabase IN (SELECT oid FROM held)))"
+      AND NOT (s.setrole = 0 AND s.setdatabase IN (SELECT oid FROM held)))
+  OR EXISTS (
+    SELECT FROM pg_stat_replication WHERE state = 'streaming' AND sync_state <> 'async'
+    GROUP BY application_name HAVING count(DISTINCT coalesce(host(client_addr), '')) > 1)"
     )
 }
 
