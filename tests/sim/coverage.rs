@@ -61,8 +61,8 @@ const EDGES: [(State, State); 45] = [
 
 /// What was believed of synchronous replication is taken back, in whatever state that shows. It is
 /// one rule, and `Promoting` and `Rerouting` are reached by it often enough.
-const TAKEN_BACK: &str = "commits were relaxed in the last moments before, or who waited for \
-                          them was demoted";
+const TAKEN_BACK: &str = "commits were relaxed in the last moments before, or the server \
+                          that waited was demoted";
 /// `core/failover/edited.rs` edits each of these instead.
 const EDITED: &str = "a region of the move is struck from the policy, which nobody edits here";
 
