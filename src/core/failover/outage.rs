@@ -213,13 +213,17 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
         && moving::still_a_copy(journal, facts)
         && law::unlawful(seen, &journal.to).is_none()
         && (!decided || bearable(seen, journal, facts));
-    if superseded || !(promoted || fit) {
+    let old = seen.server(&journal.from).and_then(ServerView::now);
+    let role = old.map(|facts| facts.role);
+    // A target that fits no more is found so again, and the old primary gets its right back.
+    let undone = !promoted && !decided && role == Some(Role::Primary);
+    if superseded || !(promoted || fit || undone) {
         return None;
     }
     if !promoted && !decided {
         // Without an old primary to fence it would come back here at once.
-        let old = seen.server(&journal.from)?;
-        let demoted = old.now().is_some_and(|facts| facts.role == Role::Standby);
+        seen.server(&journal.from)?;
+        let demoted = role == Some(Role::Standby);
         return (!demoted).then(|| catching::begin_again(seen, journal));
     }
     if let Some((old, old_facts)) = stray_primary(seen, &journal.to) {

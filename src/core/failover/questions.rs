@@ -1,6 +1,6 @@
 //! What a person is asked for, and what one does by hand instead.
 
-use super::fixtures::{facts, outage, pass, server, state_after, stored_after};
+use super::fixtures::{facts, moving, outage, pass, server, state_after, stored_after};
 use super::*;
 use crate::facts::{Authority, Epoch, Role};
 use crate::health::Verdict;
@@ -110,4 +110,19 @@ fn a_machine_that_halted_goes_on_once_its_server_is_the_only_primary() {
     assert_eq!(state_after(&silent), State::Halted);
     server(&mut seen, "west").facts = Some(facts(Role::Standby));
     assert_eq!(state_after(&seen), State::Halted);
+}
+
+/// The standby was made anew of the old primary, which somebody had demoted and promoted again.
+#[test]
+fn a_halted_move_whose_target_fits_no_more_is_undone() {
+    let mut seen = moving(State::Halted);
+    seen.stored.journal.as_mut().unwrap().loss = None;
+    server(&mut seen, "central")
+        .facts
+        .as_mut()
+        .unwrap()
+        .timeline = 4;
+    assert!(matches!(decide(&seen).answer, Answer::Wait(_)), "silent");
+    west_is_back(&mut seen);
+    assert_eq!(state_after(&seen), State::Fencing);
 }

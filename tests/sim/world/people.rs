@@ -134,7 +134,7 @@ impl World {
     fn rescues(&mut self) {
         let stored = &self.hub.policy.stored;
         let (stopped, active) = (stored.state == State::Halted, index(&stored.active));
-        let primary = |it: &Server| it.at < MEMBERS && it.role == Role::Primary;
+        let primary = |it: &Server| it.at < MEMBERS && it.role == Role::Primary && !it.by_hand;
         if stopped && !self.servers.iter().any(primary) {
             self.promote_by_hand(active);
         }
@@ -142,7 +142,12 @@ impl World {
 
     /// A person makes a primary of a standby. The row, as all else, is what it has replayed.
     pub(crate) fn promote_by_hand(&mut self, at: usize) {
-        let (now, active) = (self.now, index(&self.hub.policy.stored.active));
+        let stored = &self.hub.policy.stored;
+        let (now, active) = (self.now, index(&stored.active));
+        // What a person demoted stays so until the machine stands still over it.
+        if at == active && stored.state != State::Halted {
+            return;
+        }
         let server = &mut self.servers[at];
         if server.role == Role::Primary || !server.answers(now) {
             return;
