@@ -153,8 +153,11 @@ impl Memory {
             return;
         }
         if given != self.pledge {
+            // With or without promises, what the hub confirmed is the same.
+            let same = duty(given.clone()) == duty(self.pledge.take());
             *self = Self {
                 pledge: given,
+                hub: self.hub.filter(|_| same),
                 ..Self::default()
             };
         }
@@ -183,13 +186,16 @@ impl Memory {
     }
 
     /// Takes upon itself what `renewal` is about to promise. The write may take effect without an
-    /// answer, and the hub would count on it: what is new obliges from before it is sent.
+    /// answer, and the hub would count on it: what is new obliges from before it is sent. It gives
+    /// no right before the hub is known to have it: who lives on promises that the hub never heard
+    /// of is asked for no permit.
     pub fn sending(&mut self, renewal: &Renewal, seen: &Sight) {
         let Renewal::Lease(record) = renewal else {
             return;
         };
         let promised = in_force(record);
         if promised != self.pledge {
+            let promised = duty(promised);
             // An older confirmation ends sooner and stays; the first one counts from here.
             let hub = self.hub.filter(|_| self.pledge.is_some());
             *self = Self {
@@ -300,6 +306,13 @@ fn later(known: Option<Sent>, sent: Sent, now: Now) -> Sent {
 
 fn in_force(lease: &WriteLease) -> Option<(Pledge, Terms)> {
     Some((lease.in_force()?.clone(), lease.terms))
+}
+
+/// What a pledge obliges to, without the right that it may give.
+fn duty(pledge: Option<(Pledge, Terms)>) -> Option<(Pledge, Terms)> {
+    let (pledge, terms) = pledge?;
+    let promises = false;
+    Some((Pledge { promises, ..pledge }, terms))
 }
 
 /// Nobody relies on this region's fence. Another region's lease releases nothing, armed or not:

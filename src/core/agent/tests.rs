@@ -3,6 +3,7 @@ use crate::time::Mono;
 use jiff::Timestamp;
 
 mod counting;
+mod rights;
 
 const TERMS: Terms = Terms {
     lease_seconds: 30,
