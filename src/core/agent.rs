@@ -2,12 +2,16 @@
 //! promises while the hub is silent, and fences its own server before either ends. It never lets
 //! anybody in: only the hub gives the right to write.
 
+mod seat;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{Authority, Epoch};
 use crate::lease::{Pledge, Promise, Sent, Terms, WriteLease};
 use crate::names::RegionName;
 use crate::time::Now;
+
+pub use seat::leaves_seat;
 
 /// What the hub's API server said of the write lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -230,6 +234,15 @@ impl Memory {
         }
     }
 
+    /// The time is over that a pledge leaves this server for writing without a confirmation. A
+    /// process that confirmed nothing, and saw no other do it, cannot know how much is left.
+    pub fn is_over(&self, now: Now) -> bool {
+        self.pledge.as_ref().is_some_and(|(_, terms)| {
+            let age = self.age_ms(now);
+            age.is_none_or(|age| age >= terms.fence_after_ms())
+        })
+    }
+
     /// Milliseconds since the authority to write was last confirmed: by the hub, or by every
     /// standby's region. `None` when this process never confirmed it.
     fn age_ms(&self, now: Now) -> Option<u64> {
@@ -284,17 +297,13 @@ pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
         // The hub gave the right to write to another region.
         return Some(lease.epoch).filter(|epoch| is_open(seen, *epoch));
     }
-    let (pledge, terms) = memory.pledge.as_ref()?;
-    // A process that confirmed nothing, and saw no other do it, cannot know how much time is left.
-    let over = memory
-        .age_ms(seen.now)
-        .is_none_or(|age| age >= terms.fence_after_ms());
+    let (pledge, _) = memory.pledge.as_ref()?;
     // A server that is being drained is at the hub's next epoch, and its old sessions still write.
     let epoch = match seen.database {
         Database::Primary { row: Some(row), .. } if !row.writable => pledge.epoch.max(row.epoch),
         Database::Primary { .. } | Database::Standby | Database::Silent => pledge.epoch,
     };
-    Some(epoch).filter(|epoch| over && is_open(seen, *epoch))
+    Some(epoch).filter(|epoch| memory.is_over(seen.now) && is_open(seen, *epoch))
 }
 
 /// The later of two confirmations.

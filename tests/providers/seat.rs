@@ -13,6 +13,7 @@ use crate::world::{LIMIT, World, eventually, facts, on_both_versions, place, pla
 
 on_both_versions!(
     a_replica_that_stands_still_gives_its_seat_to_the_next,
+    a_replica_that_leaves_its_seat_finds_it_taken_and_gets_it_back,
     a_foreign_holder_of_the_lock_is_sent_away,
     a_server_without_a_free_connection_is_fenced_by_its_seat,
     an_older_order_does_not_fence_through_the_seat,
@@ -51,6 +52,37 @@ async fn a_replica_that_stands_still_gives_its_seat_to_the_next(binaries: &Binar
         }
     }
     assert!(taken.is_some(), "the seat of a replica that ended is kept");
+}
+
+/// The one alone lost the hub, and both go their rounds.
+async fn a_replica_that_leaves_its_seat_finds_it_taken_and_gets_it_back(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let (first, second) = (world.provider(), world.provider());
+    let idle = Duration::from_secs(9);
+    let mut deaf = first.take_seat(idle).await.unwrap().unwrap();
+    assert!(deaf.look(Mono(1)).await.unwrap().is_some());
+    assert!(second.take_seat(idle).await.unwrap().is_none(), "two seats");
+    drop(deaf);
+    // The other one tries once a round, and has two of them before the first one comes back.
+    std::thread::sleep(Duration::from_millis(750));
+    let mut acting = second
+        .take_seat(idle)
+        .await
+        .unwrap()
+        .expect("left, and not free");
+    assert!(first.take_seat(idle).await.unwrap().is_none(), "two seats");
+    // Nothing of the first one's is left that could fence or look beside it.
+    assert!(acting.look(Mono(1)).await.unwrap().is_some());
+    assert_eq!(
+        acting.fence(Epoch(1), LIMIT).await.unwrap().sessions_left,
+        0
+    );
+    drop(acting);
+    std::thread::sleep(Duration::from_millis(750));
+    assert!(
+        first.take_seat(idle).await.unwrap().is_some(),
+        "left, and not free"
+    );
 }
 
 async fn a_foreign_holder_of_the_lock_is_sent_away(binaries: &Binaries) {

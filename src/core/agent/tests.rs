@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 mod counting;
 mod rights;
+mod seat;
 
 const TERMS: Terms = Terms {
     lease_seconds: 30,

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domicile_core::agent::{Database, Hub, Memory, Renewal, Sight, fence_due, renewals};
+use domicile_core::agent::{
+    Database, Hub, Memory, Renewal, Sight, fence_due, leaves_seat, renewals,
+};
 use domicile_core::facts::Epoch;
 use domicile_core::lease::{Promise, Terms};
 use domicile_core::names::RegionName;
-use domicile_core::time::Mono;
+use domicile_core::time::{Mono, Now};
 use domicile_providers::{Fenced, Generic, ProviderError};
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -43,6 +45,10 @@ pub(super) struct Service {
     terms: Terms,
     memory: Memory,
     post: Post,
+    /// Since when this replica has the seat.
+    seated: Option<Mono>,
+    /// When it last left the seat to the others.
+    left: Option<Mono>,
     /// The hub did not answer in the last round.
     silent: bool,
     /// What was told last, so that each edge is told once.
@@ -64,6 +70,8 @@ impl Service {
             terms: TERMS,
             memory: Memory::default(),
             post: Post::Unknown,
+            seated: None,
+            left: None,
             silent: true,
             told: "",
         }
@@ -90,11 +98,12 @@ impl Service {
         if idle {
             self.post = Post::Unknown;
         }
+        let away = idle || self.stays_away(now);
         let wanted = self.may_need_promises(now.mono);
         let ((hub, version), database, found) = futures::join!(
             sight::lease(ctx, &self.policy, limit),
             async {
-                if idle {
+                if away {
                     return Database::Silent;
                 }
                 sight::database(ctx, &server, &mut self.post, limit * 6).await
@@ -131,9 +140,34 @@ impl Service {
         };
         if let Some(epoch) = fence_due(&late, &self.memory).filter(|_| !idle) {
             self.fence(&server, epoch).await;
+        } else {
+            self.leave(&late);
         }
         self.report(&late);
         limit / 2
+    }
+
+    /// It left the seat a moment ago, long enough for each other replica to try for it. Once the
+    /// pledge is over it asks at once who has it now: nobody else may be there to fence.
+    fn stays_away(&self, now: Now) -> bool {
+        let Some(left) = self.left else {
+            return false;
+        };
+        u128::from(now.mono.since(left)) < (self.limit() * 2).as_millis()
+            && !self.memory.is_over(now)
+    }
+
+    /// Leaves the seat to the others when one of them may hear the hub and this one does not.
+    fn leave(&mut self, seen: &Sight) {
+        let now = seen.now.mono;
+        if !matches!(self.post, Post::Seated(_)) {
+            self.seated = None;
+            return;
+        }
+        let since = *self.seated.get_or_insert(now);
+        if leaves_seat(seen, &self.memory, now.since(since)) {
+            (self.post, self.left, self.seated) = (Post::Left, Some(now), None);
+        }
     }
 
     /// The hub is silent, or does not take renewals.
@@ -193,7 +227,7 @@ impl Service {
     async fn fence(&mut self, server: &Generic, epoch: Epoch) {
         let limit = Duration::from_millis(self.terms.lease_ms() / 3).max(FENCE);
         let mut fenced = match &mut self.post {
-            Post::Relieved => return,
+            Post::Relieved | Post::Left => return,
             Post::Unknown => server.with_deadline(limit).fence(epoch).await,
             Post::Seated(seat) => seat.fence(epoch, limit).await,
         };
@@ -226,6 +260,7 @@ impl Service {
         let confirmed = self.memory.hub.is_some();
         let text = match (&self.post, &seen.hub, &seen.database) {
             (Post::Relieved, _, _) => "Standing by: another replica acts",
+            (Post::Left, _, _) => "The hub confirms nothing: the seat is left to the others",
             (Post::Unknown, _, _) => "The own server is silent",
             (Post::Seated(_), Hub::Silent, Database::Primary { .. })
                 if !self.memory.promises.is_empty() =>
