@@ -11,7 +11,7 @@ use crate::lease::{Pledge, Promise, Sent, Terms, WriteLease};
 use crate::names::RegionName;
 use crate::time::Now;
 
-pub use seat::leaves_seat;
+pub use seat::{knows_its_duty, leaves_seat};
 
 /// What the hub's API server said of the write lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

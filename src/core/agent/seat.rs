@@ -1,6 +1,7 @@
-//! When a replica leaves the seat beside its server to the others for a moment.
+//! What the replicas of an agent leave to each other.
 
-use super::{Database, Memory, Sight, heard, is_mine};
+use super::{Database, Hub, Memory, Sight, heard, is_mine};
+use crate::names::RegionName;
 
 /// The hub confirmed nothing for longer than between two renewals, and it may be this replica alone
 /// that lost it: another one that hears the hub takes the seat and renews. To be asked of who has
@@ -18,4 +19,14 @@ pub fn leaves_seat(seen: &Sight, memory: &Memory, held_ms: u64) -> bool {
     let age = memory.hub.map(|sent| sent.age_ms(seen.now));
     let late = age.is_none_or(|age| age >= renew_ms + renew_ms / 4);
     works && mine && late && held_ms >= renew_ms
+}
+
+/// A process of `region` has learned what is asked of it, and another one may end: it heard the
+/// hub, and, where that has a duty for it, it knows its server.
+pub fn knows_its_duty(hub: &Hub, region: &RegionName, server: bool) -> bool {
+    match hub {
+        Hub::Silent => false,
+        Hub::Says(None) => true,
+        Hub::Says(Some(lease)) => server || lease.holder != *region || lease.members.is_empty(),
+    }
 }

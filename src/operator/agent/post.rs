@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domicile_core::agent::{
-    Database, Hub, Memory, Renewal, Sight, fence_due, leaves_seat, renewals,
+    Database, Hub, Memory, Renewal, Sight, fence_due, knows_its_duty, leaves_seat, renewals,
 };
 use domicile_core::facts::Epoch;
 use domicile_core::lease::{Promise, Terms};
@@ -51,6 +51,8 @@ pub(super) struct Service {
     left: Option<Mono>,
     /// The hub did not answer in the last round.
     silent: bool,
+    /// The hub has said once what it asks, and the server is known that it asks that for.
+    informed: bool,
     /// What was told last, so that each edge is told once.
     told: &'static str,
 }
@@ -73,6 +75,7 @@ impl Service {
             seated: None,
             left: None,
             silent: true,
+            informed: false,
             told: "",
         }
     }
@@ -83,11 +86,18 @@ impl Service {
         Duration::from_millis((self.terms.lease_ms() / 20).clamp(250, 2_000))
     }
 
+    /// Whether it has learned what it is pledged to.
+    pub(super) fn knows_its_duty(&self) -> bool {
+        self.informed
+    }
+
     /// One round; answers how long to rest.
     pub(super) async fn round(&mut self, ctx: &Ctx) -> Duration {
         let limit = self.limit();
         let Some(server) = self.orders.server() else {
             self.tell("No server of this region is known yet");
+            let (hub, _) = sight::lease(ctx, &self.policy, limit).await;
+            self.informed |= knows_its_duty(&hub, &self.region, false);
             return limit;
         };
         let server = server.with_deadline(limit.max(LOGIN));
@@ -130,6 +140,7 @@ impl Service {
             reachable: self.clusters.keys().cloned().collect(),
         };
         self.memory.note(&seen);
+        self.informed |= knows_its_duty(&seen.hub, &self.region, true);
         if matches!(self.post, Post::Seated(_)) {
             self.renew(ctx, &seen, version.as_deref(), &found).await;
         }

@@ -54,3 +54,20 @@ fn the_seat_is_kept_where_no_other_replica_could_do_more() {
     }
     assert!(!leaves_seat(&cut_off(15), &Memory::default(), HELD_MS));
 }
+
+#[test]
+fn a_process_that_began_while_the_hub_is_away_does_not_know_its_duty() {
+    let west = RegionName::from("west");
+    let knows = |hub, server| knows_its_duty(&hub, &west, server);
+    assert!(!knows(Hub::Silent, true));
+    let says = |lease| Hub::Says(Some(lease));
+    assert!(knows(says(offer(4)), true));
+    assert!(!knows(says(offer(4)), false));
+    // Nothing is asked of it: it need not know a server that may not be there yet.
+    assert!(knows(Hub::Says(None), false));
+    let mut theirs = offer(4);
+    theirs.holder = "central".into();
+    let mut none = offer(4);
+    none.members.clear();
+    assert!(knows(says(theirs), false) && knows(says(none), false));
+}
