@@ -2,15 +2,19 @@
 //! promises while the hub is silent, and fences its own server before either ends. It never lets
 //! anybody in: only the hub gives the right to write.
 
+mod promises;
+mod reach;
 mod seat;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::facts::{Authority, Epoch};
 use crate::lease::{Pledge, Promise, Sent, Terms, WriteLease};
 use crate::names::RegionName;
 use crate::time::Now;
 
+use promises::{first_promises, promises};
+pub use reach::Reach;
 pub use seat::{knows_its_duty, leaves_seat};
 
 /// What the hub's API server said of the write lease.
@@ -52,8 +56,8 @@ pub struct Sight {
     /// The promises in the regions whose cluster this agent was given: `None` inside when there is
     /// no record yet. A region that does not answer is absent.
     pub promises: BTreeMap<RegionName, Option<Promise>>,
-    /// The regions whose cluster this agent was given, whether they answer or not.
-    pub reachable: BTreeSet<RegionName>,
+    /// What this agent lately read in the clusters that it was given, see [`Reach`].
+    pub reachable: BTreeMap<RegionName, Option<Promise>>,
     /// The versions of the records that were read.
     pub versions: Versions,
 }
@@ -175,10 +179,7 @@ impl Memory {
         let Some((pledge, _)) = self.pledge.as_ref().filter(|(p, _)| p.promises) else {
             return;
         };
-        let given = Promise {
-            epoch: pledge.epoch,
-            permitted: false,
-        };
+        let given = Promise::given(pledge.epoch);
         for (region, promise) in &seen.promises {
             let sent = before.before_promise(seen, region);
             if let Some(sent) = sent.filter(|_| *promise == Some(given)) {
@@ -275,11 +276,15 @@ pub fn renewals(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
             let newer = row.is_some_and(|row| row.epoch > lease.epoch);
             let sent = memory.hub.filter(|_| in_force(lease) == memory.pledge);
             let age = sent.map(|sent| sent.age_ms(seen.now));
-            let due = !newer && age.is_none_or(|age| age >= lease.terms.renew_ms());
-            let mut renewals = Vec::from_iter(due.then(|| Renewal::Lease(pledged(seen, lease))));
+            let next = pledged(seen, lease);
+            let changed = lease.in_force() != next.pledge.as_ref();
+            let due = !newer && (changed || age.is_none_or(|age| age >= lease.terms.renew_ms()));
+            let mut renewals = Vec::from_iter(due.then_some(Renewal::Lease(next)));
             // A hub that can be read and not written is as good as silent.
             if age.is_some_and(|age| age >= lease.terms.renew_ms() / 2 * 3) {
                 renewals.extend(promises(seen, memory));
+            } else if !newer {
+                renewals.extend(first_promises(seen, lease));
             }
             renewals
         }
@@ -346,32 +351,18 @@ fn heard<'a>(seen: &'a Sight, memory: &Memory) -> Option<&'a WriteLease> {
 }
 
 fn pledged(seen: &Sight, lease: &WriteLease) -> WriteLease {
+    let promise = Some(Promise::given(lease.epoch));
+    let given = |region: &RegionName| seen.reachable.get(region) == Some(&promise);
     let pledge = Pledge {
         region: seen.region.clone(),
         epoch: lease.epoch,
         members: lease.members.clone(),
-        promises: lease.members.is_subset(&seen.reachable),
+        promises: lease.members.iter().all(given),
     };
     WriteLease {
         pledge: Some(pledge),
         ..lease.clone()
     }
-}
-
-/// While the hub is silent: the promises that are due.
-fn promises(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
-    let Some((pledge, terms)) = memory.pledge.as_ref().filter(|(p, _)| p.promises) else {
-        return Vec::new();
-    };
-    let due = pledge.members.iter().filter(|region| {
-        let sent = memory.promises.get(*region);
-        sent.is_none_or(|sent| sent.age_ms(seen.now) >= terms.renew_ms())
-    });
-    due.filter_map(|region| {
-        let record = Promise::renewed(*seen.promises.get(region)?, pledge.epoch)?;
-        Some(Renewal::Promise(region.clone(), record))
-    })
-    .collect()
 }
 
 /// A fence at `epoch` has something to do: no newer epoch holds the server, and it may still take

@@ -57,7 +57,12 @@ pub(super) fn unarmed(seen: &Observation, target: &RegionName) -> Option<String>
     }
     match seen.promises.get(target) {
         _any if !pledge.promises => None,
-        Some(Look::Absent | Look::There(_)) => None,
+        Some(Look::There(promise)) if promise.record.is_of(pledge) => None,
+        Some(Look::Absent | Look::There(_)) => Some(format!(
+            "the cluster of {target} does not hold the promise that the agent of {active} says to \
+             have given there: `spec.cluster` of Region {target} and the agent's `standbyClusters` \
+             must lead to one cluster and one namespace"
+        )),
         Some(Look::Unread) => Some(format!(
             "the cluster of {target} cannot be asked for its permit: see the operator's log and \
              `spec.cluster` of Region {target}"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domicile_core::agent::{
-    Database, Hub, Memory, Renewal, Sight, fence_due, knows_its_duty, leaves_seat, renewals,
+    Database, Hub, Memory, Reach, Renewal, Sight, fence_due, knows_its_duty, leaves_seat, renewals,
 };
 use domicile_core::facts::Epoch;
 use domicile_core::lease::{Promise, Terms};
@@ -44,6 +44,7 @@ pub(super) struct Service {
     orders: Orders,
     terms: Terms,
     memory: Memory,
+    reach: Reach,
     post: Post,
     /// Since when this replica has the seat.
     seated: Option<Mono>,
@@ -71,6 +72,7 @@ impl Service {
             orders,
             terms: TERMS,
             memory: Memory::default(),
+            reach: Reach::default(),
             post: Post::Unknown,
             seated: None,
             left: None,
@@ -101,44 +103,13 @@ impl Service {
             return limit;
         };
         let server = server.with_deadline(limit.max(LOGIN));
-        let now = ctx.clock.now();
         // Who knows of no pledge and hears no hub has nothing to do on the seat, and another
         // replica may have.
         let idle = self.silent && self.memory.pledge.is_none();
         if idle {
             self.post = Post::Unknown;
         }
-        let away = idle || self.stays_away(now);
-        let wanted = self.may_need_promises(now.mono);
-        let ((hub, version), database, found) = futures::join!(
-            sight::lease(ctx, &self.policy, limit),
-            async {
-                if away {
-                    return Database::Silent;
-                }
-                sight::database(ctx, &server, &mut self.post, limit * 6).await
-            },
-            async {
-                if wanted {
-                    sight::promises(ctx, &self.clusters, &self.policy, limit).await
-                } else {
-                    Found::new()
-                }
-            },
-        );
-        self.silent = hub == Hub::Silent;
-        if let Some(lease) = sight::told_of(&hub) {
-            self.terms = lease.terms;
-        }
-        let seen = Sight {
-            now,
-            region: self.region.clone(),
-            hub,
-            database,
-            promises: sight::records(&found),
-            versions: sight::versions(version.as_ref(), &found),
-            reachable: self.clusters.keys().cloned().collect(),
-        };
+        let (seen, version, found) = self.look(ctx, &server, idle).await;
         self.memory.note(&seen);
         self.informed |= knows_its_duty(&seen.hub, &self.region, true);
         if matches!(self.post, Post::Seated(_)) {
@@ -156,6 +127,53 @@ impl Service {
         }
         self.report(&late);
         limit / 2
+    }
+
+    /// The hub's lease, the own server but while the seat is left to others, and the promises.
+    async fn look(
+        &mut self,
+        ctx: &Ctx,
+        server: &Generic,
+        idle: bool,
+    ) -> (Sight, Option<String>, Found) {
+        let limit = self.limit();
+        let now = ctx.clock.now();
+        let away = idle || self.stays_away(now);
+        let wanted = self.may_need_promises(now.mono) || self.reach.is_due(self.terms, now.mono);
+        let ((hub, version), database, found) = futures::join!(
+            sight::lease(ctx, &self.policy, limit),
+            async {
+                if away {
+                    return Database::Silent;
+                }
+                sight::database(ctx, server, &mut self.post, limit * 6).await
+            },
+            async {
+                if wanted {
+                    sight::promises(ctx, &self.clusters, &self.policy, limit).await
+                } else {
+                    Found::new()
+                }
+            },
+        );
+        let promises = sight::records(&found);
+        if wanted {
+            self.reach.note(&promises, now.mono);
+        }
+        self.silent = hub == Hub::Silent;
+        if let Some(lease) = sight::told_of(&hub) {
+            self.terms = lease.terms;
+        }
+        let seen = Sight {
+            now,
+            region: self.region.clone(),
+            hub,
+            database,
+            promises,
+            versions: sight::versions(version.as_ref(), &found),
+            reachable: self.reach.lately(self.terms, now.mono),
+        };
+        (seen, version, found)
     }
 
     /// It left the seat a moment ago, long enough for each other replica to try for it. Once the
@@ -198,7 +216,12 @@ impl Service {
         });
         for (renewal, sent) in join_all(sent).await {
             match sent {
-                Ok(()) => self.memory.renewed(&renewal, seen),
+                Ok(()) => {
+                    self.memory.renewed(&renewal, seen);
+                    if let Renewal::Promise(region, promise) = &renewal {
+                        self.reach.gave(region, *promise, seen.now.mono);
+                    }
+                }
                 Err(error) => debug!(policy = self.policy, %error, "A renewal failed"),
             }
         }
