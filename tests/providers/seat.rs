@@ -6,7 +6,7 @@ use domicile_core::facts::{Authority, Epoch};
 use domicile_core::health::{Probe, ProbeFailure};
 use domicile_core::time::Mono;
 use domicile_lab::postgres::Binaries;
-use domicile_providers::{Applied, Fenced, ProviderError};
+use domicile_providers::{Applied, Fenced, Generic, ProviderError, Seat};
 use tokio::time::Instant;
 
 use crate::world::{LIMIT, World, eventually, facts, on_both_versions, place, plan};
@@ -63,26 +63,31 @@ async fn a_replica_that_leaves_its_seat_finds_it_taken_and_gets_it_back(binaries
     assert!(deaf.look(Mono(1)).await.unwrap().is_some());
     assert!(second.take_seat(idle).await.unwrap().is_none(), "two seats");
     drop(deaf);
-    // The other one tries once a round, and has two of them before the first one comes back.
-    std::thread::sleep(Duration::from_millis(750));
-    let mut acting = second
-        .take_seat(idle)
-        .await
-        .unwrap()
-        .expect("left, and not free");
+    let mut acting = free(&second, idle).await;
     assert!(first.take_seat(idle).await.unwrap().is_none(), "two seats");
     // Nothing of the first one's is left that could fence or look beside it.
     assert!(acting.look(Mono(1)).await.unwrap().is_some());
-    assert_eq!(
-        acting.fence(Epoch(1), LIMIT).await.unwrap().sessions_left,
-        0
-    );
+    let fenced = acting.fence(Epoch(1), LIMIT).await.unwrap();
+    assert_eq!(fenced.sessions_left, 0);
     drop(acting);
-    std::thread::sleep(Duration::from_millis(750));
     assert!(
-        first.take_seat(idle).await.unwrap().is_some(),
-        "left, and not free"
+        free(&first, idle)
+            .await
+            .look(Mono(1))
+            .await
+            .unwrap()
+            .is_some()
     );
+}
+
+/// The seat that another one left: its session takes a moment to end.
+async fn free(replica: &Generic, idle: Duration) -> Seat {
+    for _ in 0..40 {
+        if let Some(seat) = replica.take_seat(idle).await.unwrap() {
+            return seat;
+        }
+    }
+    panic!("the seat was left, and is not free")
 }
 
 async fn a_foreign_holder_of_the_lock_is_sent_away(binaries: &Binaries) {
