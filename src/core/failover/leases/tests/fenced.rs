@@ -35,7 +35,7 @@ fn settles(mut seen: Observation) -> Option<Authority> {
         match decide(&seen).answer {
             Answer::Work(Step::WriteLease(record, _)) => seen.lease = there(record, 0),
             Answer::Work(Step::TakeAuthority(_, epoch)) => {
-                let west = server(&mut seen, "west").facts.as_mut().unwrap();
+                let west = server(&mut seen, "west").facts.as_mut()?;
                 west.authority = Some(Authority {
                     epoch,
                     writable: true,
@@ -47,7 +47,7 @@ fn settles(mut seen: Observation) -> Option<Authority> {
                 let Some(epoch) = fences(&seen, before) else {
                     return Some(before);
                 };
-                let west = server(&mut seen, "west").facts.as_mut().unwrap();
+                let west = server(&mut seen, "west").facts.as_mut()?;
                 west.authority = Some(Authority {
                     epoch,
                     writable: false,
