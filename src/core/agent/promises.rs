@@ -3,8 +3,8 @@
 use super::{Memory, Renewal, Sight};
 use crate::lease::{Promise, WriteLease};
 
-/// The promises that no agent gave for this epoch yet. A pledge names them only once they lie there:
-/// the hub looks for them where it would ask for its permit, and both may not mean one cluster.
+/// The promises that no agent gave for this epoch yet. A pledge names them once they lie there: the
+/// hub looks for them where it would ask for its permit, and both may not mean one cluster.
 pub(super) fn first_promises(seen: &Sight, lease: &WriteLease) -> Vec<Renewal> {
     let given = Promise::given(lease.epoch);
     let missing = lease.members.iter().filter_map(|region| {
