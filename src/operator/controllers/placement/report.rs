@@ -13,6 +13,7 @@ use domicile_core::placement::{self, Copies};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::former;
 use super::progress::{Finding, Progress, Served, Until};
 use super::rotate;
 use crate::context::Ctx;
@@ -68,6 +69,10 @@ pub(super) fn status(
             name: tenant.secret_name(),
         });
     }
+    if progress.claimed.is_some() || progress.served.is_some() {
+        status.pending_secret = former::pending(tenant, status.binding.as_ref());
+    }
+    status.former_secrets.retain(|one| !progress.is_gone(one));
     if progress.removed_service.is_some() {
         status.service = None;
     }
@@ -257,7 +262,13 @@ fn conditions_after(
         }
     }
     let served = |message: &str| match &progress.served {
-        Some(served) => format!("served by {} under epoch {}", served.server, served.epoch),
+        Some(served) => {
+            let mut told = format!("served by {} under epoch {}", served.server, served.epoch);
+            for stays in &progress.staying {
+                told = format!("{told}; {stays}");
+            }
+            told
+        }
         None => message.to_owned(),
     };
     match (&progress.stop, &progress.notice) {

@@ -8,6 +8,7 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::{RenderError, Rendered};
 use domicile_core::facts::Epoch;
 use domicile_core::placement::{NoReplica, Reads, RegionState};
+use domicile_core::rotation;
 use domicile_providers::{Endpoint, Generic};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -19,13 +20,13 @@ use super::external::{self, External};
 use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::place::Place;
-use super::progress::{Progress, Stop, Until};
+use super::progress::{Progress, Served, Stop, Until};
 use super::regional::{self, Order, Plan};
 use super::room::Room;
-use super::secret::{self, Chosen, Refusal, Source, Write};
-use super::store::{Store, secret_call};
+use super::secret::{self, Chosen, Identity, Source, Write};
+use super::store::{Store, admit, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, endpoint, pace, reads, report, rotate, workloads};
+use super::{SOON, database, endpoint, former, pace, reads, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -61,12 +62,15 @@ pub(super) async fn serve<'a>(
     admit(&hub, seat.epoch, live.as_ref())
         .map_err(|stop| progress.deny(ConditionType::CredentialsCurrent, stop))?;
     claim(ctx, tenant, &seat, progress).await?;
+    former::claim(ctx, tenant).await?;
     endpoint::claim(ctx, tenant, progress).await?;
     let mut turn = held.map_or_else(|| turn(ctx, tenant, &seat), Ok)?;
     let hub = Place::hub(ctx, tenant);
+    let before = former::before(&hub, progress).await?;
+    let found = Found { live, before };
     let done = tokio::select! {
         biased;
-        done = provide((&hub, memory), (&seat, &server), live.as_ref(), progress) => done,
+        done = provide((&hub, memory), (&seat, &server), &found, progress) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
     let uid = tenant.uid().unwrap_or_default();
@@ -105,14 +109,31 @@ pub(super) fn enter<'a>(
     }
 }
 
+/// The Secrets that the hub has.
+struct Found {
+    /// Under the name that it is to have.
+    live: Option<Secret>,
+    /// Under the name that the status tells, where that is another one, and the placement of then.
+    before: Option<(TenantPlacement, Secret)>,
+}
+
+impl Found {
+    /// The Secret that holds what is published.
+    fn published(&self) -> Option<&Secret> {
+        let before = self.before.as_ref().map(|(_, secret)| secret);
+        before.or(self.live.as_ref())
+    }
+}
+
 /// Whatever moment it is dropped at, the next pass completes it.
 async fn provide(
     (hub, memory): (&Place<'_>, &Memory),
     (seat, server): (&Seat, &Endpoint),
-    live: Option<&Secret>,
+    found: &Found,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let Place { ctx, tenant, .. } = *hub;
+    let live = found.live.as_ref();
     let external = external::read(hub, progress).await?;
     let point = endpoint::choose(ctx, tenant, (seat, server), progress).await?;
     let front = endpoint::look(ctx, tenant, (seat, server), &point, progress).await?;
@@ -133,30 +154,44 @@ async fn provide(
         awaited: awaited.as_ref(),
         published: &point,
     };
-    let chosen = choose(&target, live, progress).await?;
+    let chosen = choose(&target, found, progress).await?;
     lacking(&external, &chosen, progress)?;
     let rendered = target
         .render(&chosen)
         .map_err(|error| bad_template(&error, progress))?;
     let inputs = target.inputs(&chosen, &rendered);
     let now = ctx.clock.now().wall;
-    let write = secret::write(live, &target.identity(now), &rendered);
+    let told = secret::told_answer(found.published());
+    let answered = rotation::answered(told, &tenant.rotation()).map(str::to_owned);
+    let identity = Identity {
+        answered: answered.clone(),
+        ..target.identity(now)
+    };
+    let write = secret::write(live, &identity, &rendered);
     let published = match write {
         Write::Nothing => secret::published(live),
         Write::Create(_) | Write::Patch(_) => Some(now),
     };
-    progress.served = Some(target.served(&rendered, &chosen));
+    progress.served = Some(Served {
+        // A pass that ended before its status was written has answered it.
+        answered: answered.filter(|_| target.turns(&chosen)),
+        ..target.served(&rendered, &chosen)
+    });
     let store = Store {
         at: hub,
-        live_hash: secret::told_hash(live),
+        live_hash: secret::told_hash(found.published()),
         front: front.as_ref(),
     };
     settle(&target, &store, memory, (&chosen, inputs, write), progress).await?;
+    if chosen.fresh && target.turns(&chosen) {
+        rotate::tell_replaced(&target, &chosen, progress);
+    }
     let secret = (rendered, published);
     let taken_up = hand_out((hub, memory), seat.epoch, secret, progress).await?;
     if let Some(front) = &front {
         front.retire(ctx, tenant, &point, progress).await?;
     }
+    former::retire_here(hub, live, progress).await?;
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
     rotate::turn(&target, &store, live, &chosen, progress).await?;
@@ -231,22 +266,29 @@ async fn hand_out(
 /// that a Secret whose logins the server refuses is an old one that was put back.
 async fn choose(
     target: &Target<'_>,
-    live: Option<&Secret>,
+    found: &Found,
     progress: &mut Progress,
 ) -> Result<Chosen, Halt> {
-    let chosen = target
-        .choose(live)
-        .map_err(|error| bad_template(&error, progress))?;
+    let chosen = match (&found.before, &found.live) {
+        (Some((tenant, before)), _) => Target { tenant, ..*target }.choose(Some(before)),
+        (None, Some(live)) => target.choose(Some(live)),
+        (None, None) => return Ok(anew(target, progress)?),
+    };
+    let chosen = chosen.map_err(|error| bad_template(&error, progress))?;
     if chosen.slot == target.tenant.active_slot() || !target.seat.steady {
         return Ok(chosen);
     }
     let server = Generic::new(target.endpoint.clone(), database::MAKE);
     let server = server.map_err(|error| database::denied(&error, progress))?;
     if database::refuses(&server, target.seat, &chosen).await {
-        let anew = target.anew();
-        return Ok(anew.map_err(|error| bad_template(&error, progress))?);
+        return Ok(anew(target, progress)?);
     }
     Ok(chosen)
+}
+
+fn anew(target: &Target<'_>, progress: &mut Progress) -> Result<Chosen, Stop> {
+    let anew = target.anew();
+    anew.map_err(|error| bad_template(&error, progress))
 }
 
 /// What it means that the user's password cannot be had: new credentials wait for it, and those
@@ -288,43 +330,6 @@ async fn claim(
     *tenant = report::write(ctx, tenant, progress).await?;
     progress.stop = None;
     Ok(())
-}
-
-/// Whether the Secret in a cluster may be written.
-pub(super) fn admit(at: &Place<'_>, epoch: Epoch, live: Option<&Secret>) -> Result<(), Stop> {
-    let uid = at.tenant.uid().unwrap_or_default();
-    let secret = at.secret();
-    let refusal = secret::admit(live, &uid, epoch).err();
-    match refusal {
-        None => Ok(()),
-        Some(Refusal::NotOurs(owner)) => {
-            // Never "delete it": it may hold the only password of a database that was retained.
-            let owner = owner.map_or_else(
-                || "was not made by Domicile".to_owned(),
-                |uid| {
-                    format!(
-                        "belongs to the TenantPlacement with UID {uid} (if that is gone, it left \
-                         its database, too, and no other placement takes them over)"
-                    )
-                },
-            );
-            let message = format!(
-                "{secret} exists and {owner}; it was left alone, set another \
-                 `spec.connection.secretName`"
-            );
-            Err(Stop::new(
-                Until::Person,
-                Reason::SecretOwnedByOther,
-                message,
-            ))
-        }
-        Some(Refusal::Newer(newer)) => {
-            let message = format!(
-                "{secret} was written under epoch {newer}, newer than {epoch}; it was left alone"
-            );
-            Err(Stop::new(Until::Moved, Reason::StaleEpoch, message))
-        }
-    }
 }
 
 /// Whether the server can be worked on now.
