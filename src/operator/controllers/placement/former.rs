@@ -9,6 +9,7 @@ use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{Binding, FormerSecret, MAX_FORMER, TenantPlacementStatus};
+use domicile_core::facts::Epoch;
 use domicile_core::names::RegionName;
 use domicile_core::placement::{Leave, Readers, leave};
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use super::error::Halt;
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::regional;
-use super::store::{is_of, secret_call};
+use super::store::{admit, is_of, secret_call};
 use crate::context::Ctx;
 use crate::kube::cas::write_status;
 use crate::kube::events::Severity;
@@ -97,6 +98,7 @@ pub(super) fn pending(tenant: &TenantPlacement, binding: Option<&Binding>) -> Op
 /// and the placement as it was then: its passwords are the published ones.
 pub(super) async fn before(
     hub: &Place<'_>,
+    epoch: Epoch,
     progress: &mut Progress,
 ) -> Result<Option<(TenantPlacement, Secret)>, Halt> {
     let tenant = hub.tenant;
@@ -108,8 +110,11 @@ pub(super) async fn before(
     let at = hub.with(&former);
     let live = hub.ctx.call(at.secrets().get_opt(name)).await;
     let live = live.map_err(|error| secret_call(&at, "reading", error, progress))?;
-    let ours = live.filter(|live| is_of(tenant, live));
-    Ok(ours.map(|live| (former.clone(), live)))
+    let Some(live) = live.filter(|live| is_of(tenant, live)) else {
+        return Ok(None);
+    };
+    admit(&at, epoch, Some(&live))?;
+    Ok(Some((former.clone(), live)))
 }
 
 /// Deletes, in the hub, what nobody needs any more, once the status tells of the present Secret.

@@ -66,7 +66,7 @@ pub(super) async fn serve<'a>(
     endpoint::claim(ctx, tenant, progress).await?;
     let mut turn = held.map_or_else(|| turn(ctx, tenant, &seat), Ok)?;
     let hub = Place::hub(ctx, tenant);
-    let before = former::before(&hub, progress).await?;
+    let before = former::before(&hub, seat.epoch, progress).await?;
     let found = Found { live, before };
     let done = tokio::select! {
         biased;
