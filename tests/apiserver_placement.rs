@@ -142,7 +142,6 @@ fn a_secret_changes_its_name() {
     world.await_region("eu-west", "Serving");
     renamed::the_secret_before_goes_after_its_last_reader(&world);
     renamed::what_is_not_ours_under_a_name_before_is_left(&world);
-    refused::no_output_holds_a_password(&world);
 }
 
 #[test]

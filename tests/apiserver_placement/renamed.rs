@@ -58,6 +58,8 @@ pub(super) fn the_secret_before_goes_after_its_last_reader(world: &World) {
     assert_eq!(world.secret("second-db").as_ref(), Some(&second));
     assert!(world.can_log_in("eu-west", &second));
     assert_eq!(status(world, NAME).credentials.unwrap().generation, 1);
+    let told = world.everything();
+    assert!(told.contains("SecretRenamed") && !told.contains(&second["password"]));
     a_deletion_takes_every_name_along(world);
 }
 

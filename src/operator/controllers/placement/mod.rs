@@ -42,6 +42,7 @@ mod serve;
 mod store;
 mod target;
 mod verify;
+mod wanted;
 mod workloads;
 
 use error::{Halt, PlacementError};

@@ -279,6 +279,7 @@ fn tell_waiting(target: &Target<'_>, ctx: &Ctx, replaced: bool, progress: &mut P
 
 /// Tells of logins that took the place of those whose passwords were lost.
 pub(super) fn tell_replaced(target: &Target<'_>, chosen: &Chosen, progress: &mut Progress) {
+    progress.rolling = true;
     let note = told(target, chosen, Cause::Lost);
     progress.tell(Severity::Normal, Reason::CredentialsRotated, note);
 }

@@ -8,25 +8,24 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::{RenderError, Rendered};
 use domicile_core::facts::Epoch;
 use domicile_core::placement::{NoReplica, Reads, RegionState};
-use domicile_core::rotation;
-use domicile_providers::{Endpoint, Generic};
+use domicile_providers::Endpoint;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::endpoint::Front;
 use super::error::Halt;
-use super::external::{self, External};
+use super::external;
 use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::place::Place;
-use super::progress::{Progress, Served, Stop, Until};
+use super::progress::{Progress, Stop, Until};
 use super::regional::{self, Order, Plan};
 use super::room::Room;
-use super::secret::{self, Chosen, Identity, Source, Write};
+use super::secret::{self, Chosen, Write};
 use super::store::{Store, admit, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, endpoint, former, pace, reads, report, rotate, workloads};
+use super::wanted::{Found, Wanted, wanted};
+use super::{SOON, endpoint, former, pace, reads, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -109,22 +108,6 @@ pub(super) fn enter<'a>(
     }
 }
 
-/// The Secrets that the hub has.
-struct Found {
-    /// Under the name that it is to have.
-    live: Option<Secret>,
-    /// Under the name that the status tells, where that is another one, and the placement of then.
-    before: Option<(TenantPlacement, Secret)>,
-}
-
-impl Found {
-    /// The Secret that holds what is published.
-    fn published(&self) -> Option<&Secret> {
-        let before = self.before.as_ref().map(|(_, secret)| secret);
-        before.or(self.live.as_ref())
-    }
-}
-
 /// Whatever moment it is dropped at, the next pass completes it.
 async fn provide(
     (hub, memory): (&Place<'_>, &Memory),
@@ -154,29 +137,13 @@ async fn provide(
         awaited: awaited.as_ref(),
         published: &point,
     };
-    let chosen = choose(&target, found, progress).await?;
-    lacking(&external, &chosen, progress)?;
-    let rendered = target
-        .render(&chosen)
-        .map_err(|error| bad_template(&error, progress))?;
-    let inputs = target.inputs(&chosen, &rendered);
-    let now = ctx.clock.now().wall;
-    let told = secret::told_answer(found.published());
-    let answered = rotation::answered(told, &tenant.rotation()).map(str::to_owned);
-    let identity = Identity {
-        answered: answered.clone(),
-        ..target.identity(now)
-    };
-    let write = secret::write(live, &identity, &rendered);
-    let published = match write {
-        Write::Nothing => secret::published(live),
-        Write::Create(_) | Write::Patch(_) => Some(now),
-    };
-    progress.served = Some(Served {
-        // A pass that ended before its status was written has answered it.
-        answered: answered.filter(|_| target.turns(&chosen)),
-        ..target.served(&rendered, &chosen)
-    });
+    let Wanted {
+        chosen,
+        rendered,
+        inputs,
+        write,
+        published,
+    } = wanted(ctx, &target, found, progress).await?;
     let store = Store {
         at: hub,
         live_hash: secret::told_hash(found.published()),
@@ -184,7 +151,9 @@ async fn provide(
     };
     settle(&target, &store, memory, (&chosen, inputs, write), progress).await?;
     if chosen.fresh && target.turns(&chosen) {
+        // As in a rotation, the status is stored before workloads get it.
         rotate::tell_replaced(&target, &chosen, progress);
+        return Ok(());
     }
     let secret = (rendered, published);
     let taken_up = hand_out((hub, memory), seat.epoch, secret, progress).await?;
@@ -260,49 +229,6 @@ async fn hand_out(
     workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;
     let everywhere = regional::taken_up(tenant, memory, progress);
     Ok(memory.taken_up(&uid, everywhere, ctx.clock.mono()))
-}
-
-/// The logins to publish. Those that are not recorded were tried before they were published, so
-/// that a Secret whose logins the server refuses is an old one that was put back.
-async fn choose(
-    target: &Target<'_>,
-    found: &Found,
-    progress: &mut Progress,
-) -> Result<Chosen, Halt> {
-    let chosen = match (&found.before, &found.live) {
-        (Some((tenant, before)), _) => Target { tenant, ..*target }.choose(Some(before)),
-        (None, Some(live)) => target.choose(Some(live)),
-        (None, None) => return Ok(anew(target, progress)?),
-    };
-    let chosen = chosen.map_err(|error| bad_template(&error, progress))?;
-    if chosen.slot == target.tenant.active_slot() || !target.seat.steady {
-        return Ok(chosen);
-    }
-    let server = Generic::new(target.endpoint.clone(), database::MAKE);
-    let server = server.map_err(|error| database::denied(&error, progress))?;
-    if database::refuses(&server, target.seat, &chosen).await {
-        return Ok(anew(target, progress)?);
-    }
-    Ok(chosen)
-}
-
-fn anew(target: &Target<'_>, progress: &mut Progress) -> Result<Chosen, Stop> {
-    let anew = target.anew();
-    anew.map_err(|error| bad_template(&error, progress))
-}
-
-/// What it means that the user's password cannot be had: new credentials wait for it, and those
-/// that are published go on.
-fn lacking(external: &External, chosen: &Chosen, progress: &mut Progress) -> Result<(), Stop> {
-    let External::Lacking(reason, message) = external else {
-        return Ok(());
-    };
-    if chosen.source == Source::New {
-        let stop = Stop::new(Until::Mended, *reason, message);
-        return Err(progress.deny(ConditionType::CredentialsCurrent, stop));
-    }
-    progress.notice(*reason, message);
-    Ok(())
 }
 
 /// The namespace of a placement.
