@@ -172,6 +172,11 @@ impl Conditions {
         self.put(ConditionType::Ready, ready.into(), reason, message);
     }
 
+    /// Whether a condition is `True` by now.
+    pub fn is_true(&self, type_: ConditionType) -> bool {
+        is_true(&self.list, type_)
+    }
+
     /// Takes a condition away.
     pub fn remove(&mut self, type_: ConditionType) {
         self.list

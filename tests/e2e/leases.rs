@@ -10,11 +10,12 @@ use domicile_lab::regions::{How, Region};
 use domicile_lab::story::Agents;
 use domicile_lab::story::agents::give_cluster;
 use domicile_lab::story::operator::signal;
+use domicile_lab::story::writer::acknowledged;
 use domicile_lab::{LabError, Result};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::world::{HOME, OTHER, World, acknowledged, ensure, one_writer, recovery, rest};
+use super::world::{HOME, OTHER, World, ensure, one_writer, recovery, rest};
 
 const CALL: Duration = Duration::from_mins(1);
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use domicile_lab::Result;
 use domicile_lab::clock::monotonic;
 use domicile_lab::regions::How;
+use domicile_lab::story::writer::acknowledged;
 use serde_json::Value;
 
 use super::passes::{logged, poke};
-use super::world::{HOME, OTHER, World, acknowledged, ensure, lossless, recovery, rest};
+use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
 
 pub(crate) fn kill(world: &World) -> Result<String> {
     lose(world, How::Kill)

@@ -283,17 +283,6 @@ pub(crate) fn recovery(moved: &Moved, reports: &BTreeMap<String, TenantReport>) 
     Ok(told.map(|one| one.to_string()).unwrap_or_default())
 }
 
-/// How many rows a writer was told are stored, in a span.
-pub(crate) fn acknowledged(log: &Path, from: u64, to: u64) -> Result<usize> {
-    let text = std::fs::read_to_string(log).map_err(LabError::file("read", log))?;
-    let records = parse(&log.display().to_string(), &text)
-        .map_err(|error| LabError::State(error.to_string()))?;
-    let counts = |record: &&Record| {
-        matches!(record.event, Event::Acknowledged { .. }) && (from..to).contains(&record.at)
-    };
-    Ok(records.iter().filter(counts).count())
-}
-
 /// What holds for each tenant after a move that may lose nothing.
 pub(crate) fn lossless(
     reports: &BTreeMap<String, TenantReport>,

@@ -308,18 +308,20 @@ async fn a_relaxed_commit_is_seen_wherever_it_is_set(binaries: &Binaries) {
     let provider = world.provider();
     place(&provider, &plan("acme", "u1"), 0).await;
     assert!(!facts(&provider).await.synchrony.relaxed);
+    world.sql("postgres", "CREATE ROLE other");
+    world.sql("postgres", "CREATE DATABASE other OWNER other");
     let settings = [
         (
-            "ALTER ROLE acme_a SET synchronous_commit = off",
-            "ALTER ROLE acme_a RESET ALL",
+            "ALTER ROLE other SET synchronous_commit = off",
+            "ALTER ROLE other RESET ALL",
         ),
         (
-            "ALTER DATABASE acme SET synchronous_commit = local",
-            "ALTER DATABASE acme RESET ALL",
+            "ALTER DATABASE other SET synchronous_commit = local",
+            "ALTER DATABASE other RESET ALL",
         ),
         (
-            "ALTER ROLE acme_ro_a IN DATABASE acme SET synchronous_commit = 'No'",
-            "ALTER ROLE acme_ro_a IN DATABASE acme RESET ALL",
+            "ALTER ROLE other IN DATABASE acme SET synchronous_commit = 'No'",
+            "ALTER ROLE other IN DATABASE acme RESET ALL",
         ),
         (
             "ALTER SYSTEM SET synchronous_commit = remote_write",
@@ -337,7 +339,7 @@ async fn a_relaxed_commit_is_seen_wherever_it_is_set(binaries: &Binaries) {
     // What only strengthens a commit, and the operator's own login, relax nothing for tenants.
     world.sql(
         "postgres",
-        "ALTER DATABASE acme SET synchronous_commit = remote_apply",
+        "ALTER DATABASE other SET synchronous_commit = remote_apply",
     );
     assert!(!facts(&provider).await.synchrony.relaxed);
 }

@@ -1,13 +1,14 @@
 //! Standbys that do not follow: their WAL is gone, or they apply nothing.
 
+use std::process::Command;
 use std::time::Duration;
 
-use domicile_core::facts::{Epoch, Role};
+use domicile_core::facts::{Epoch, Facts, Role};
 use domicile_core::failover::stream_broken;
 use domicile_lab::postgres::Binaries;
-use domicile_providers::Applied;
+use domicile_providers::{Applied, Generic};
 
-use crate::world::{World, eventually, facts, on_both_versions, place, plan};
+use crate::world::{World, eventually, facts, on_both_versions, place, plan, system};
 
 on_both_versions!(
     a_standby_whose_wal_was_removed_is_one_that_does_not_follow,
@@ -96,4 +97,63 @@ async fn what_was_received_is_told_apart_from_what_was_replayed(binaries: &Binar
     world.primary = standby;
     let rows = world.as_tenant("acme_a", "acme", "SELECT n FROM t");
     assert_eq!(rows.unwrap(), "7");
+}
+
+/// A second client under the standby's name, from another address: commits wait for whichever of
+/// the two the server chose. The lab's version 18 has no program that streams beside a standby.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_wait_for_either_of_two_standbys_wait_for_none_of_them() {
+    let binaries = system();
+    let world = World::new(&binaries);
+    let standby = world.lab.standby("eu-central", &world.primary).unwrap();
+    let west = world.provider();
+    standby
+        .await_streaming(&world.primary, Duration::from_secs(5))
+        .unwrap();
+    let name = facts(&west).await.senders[0].name.clone();
+    let sql = |sql: &str| world.sql("postgres", sql);
+    let hba = sql("SHOW hba_file");
+    let mut rules = std::fs::read_to_string(&hba).unwrap();
+    rules.push_str("local replication all trust\n");
+    std::fs::write(&hba, rules).unwrap();
+    sql(&format!(
+        "ALTER SYSTEM SET synchronous_standby_names = '\"{name}\"'"
+    ));
+    sql("SELECT pg_reload_conf()");
+    until(&west, "the standby is waited for", |facts| {
+        facts.senders[0].synchronous
+    })
+    .await;
+    assert!(!facts(&west).await.synchrony.relaxed);
+    let folder = tempfile::tempdir().unwrap();
+    let target = format!(
+        "host={} port={} user={} application_name={name}",
+        sql("SHOW unix_socket_directories"),
+        world.primary.port(),
+        sql("SELECT session_user"),
+    );
+    let mut other = Command::new(binaries.program("pg_receivewal"))
+        .args(["--synchronous", "--no-loop", "--directory"])
+        .arg(folder.path())
+        .args(["--dbname", &target])
+        .spawn()
+        .unwrap();
+    until(&west, "both stream", |facts| {
+        facts.senders.iter().filter(|one| one.streaming).count() == 2
+    })
+    .await;
+    assert!(facts(&west).await.synchrony.relaxed);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    until(&west, "one is left", |facts| !facts.synchrony.relaxed).await;
+}
+
+async fn until(provider: &Generic, what: &str, holds: impl Fn(&Facts) -> bool) {
+    for _ in 0..200 {
+        if holds(&facts(provider).await) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not within 10 s: {what}");
 }

@@ -5,7 +5,7 @@ use super::dump::dump;
 use super::guards;
 use super::leases;
 use super::observation::{Answer, Observation, ServerView, Step};
-use super::outcome::{Outcome, halt, stray_primary};
+use super::outcome::{Outcome, halt, is_fenced, stray_primaries, stray_primary};
 use super::question::Question;
 use super::returned::{keeps_its_fence, rejoin, report};
 use super::state::{FailbackMode, MoveKind, State, Stored};
@@ -229,9 +229,30 @@ fn promoted_by_hand(seen: &Observation, view: &ServerView) -> bool {
     lost && !keeps_its_fence(seen, view) && now.zip(known).is_some_and(|(now, known)| now > known)
 }
 
-/// An old primary that came back is fenced before anything is routed to it.
+/// What is wrong when more than one server takes writes, or has the right to, as far as it answers:
+/// an old primary that came back counts as long as it is not fenced.
+pub fn split_brain(seen: &Observation) -> Option<String> {
+    if let Some(outcome) = contradiction(seen) {
+        return Some(outcome.message);
+    }
+    let active = seen.active()?;
+    let facts = active.now()?;
+    if facts.role != Role::Primary || is_fenced(seen, facts) {
+        return None;
+    }
+    let (stray, facts) = stray_primary(seen, &seen.stored.active)?;
+    Some(format!(
+        "{} takes writes beside {} ({} sessions, {} open logins) and is not fenced: end what it \
+         serves, or switch it off",
+        stray.server, active.server, facts.tenant_sessions, facts.open_logins
+    ))
+}
+
+/// An old primary that came back is fenced before anything is routed to it. One that resists holds
+/// up nothing else: the active server is watched, and what is wrong is told, between two fences.
 fn quarantine(seen: &Observation) -> Option<Outcome> {
-    let (view, _) = stray_primary(seen, &seen.stored.active)?;
+    let mut strays = stray_primaries(seen, &seen.stored.active);
+    let (view, _) = strays.find(|(view, _)| !view.resists)?;
     let step = Step::Fence(view.server.clone(), seen.stored.epoch);
     let message = format!("{} came back writable and is being fenced", view.server);
     Some(Outcome::new(

@@ -73,6 +73,7 @@ pub(super) fn view(region: &str, role: Role) -> ServerView {
         touched: None,
         ends: Vec::new(),
         asked_ms: None,
+        resists: false,
         dump: None,
         engine_fails: None,
     }

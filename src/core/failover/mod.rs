@@ -40,13 +40,15 @@ mod scenarios;
 mod standby;
 mod state;
 #[cfg(test)]
+mod strays;
+#[cfg(test)]
 mod suspended;
 mod synchrony;
 mod vantages;
 
 pub use adopt::adopt;
 pub use ages::{Age, Ages, Moments};
-pub use calm::home_is_ready;
+pub use calm::{home_is_ready, split_brain};
 pub use decide::decide;
 pub use dump::{Dump, DumpLook, DumpState, DumpView, awaits_dump, dump_told};
 pub use guards::predicted_loss;

@@ -41,6 +41,9 @@ pub struct ServerView {
     pub ends: Vec<(u32, Lsn)>,
     /// How long ago this leader asked for it to be rejoined, in milliseconds, if it did.
     pub asked_ms: Option<u64>,
+    /// While no move was under way, a fence of it failed a moment ago, or was needed twice: other
+    /// work has its turn first.
+    pub resists: bool,
     /// The Job that copies what it alone holds; absent when that was not looked at.
     pub dump: Option<DumpView>,
 }

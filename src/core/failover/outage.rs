@@ -150,14 +150,16 @@ pub(super) fn awaiting_approval(seen: &Observation, guards: &[Guard]) -> Outcome
 
 /// Looks again for a world without contradiction, and takes it up.
 pub(super) fn halted(seen: &Observation) -> Outcome {
-    let wait = Outcome::new(
-        Answer::Wait(1000),
-        "Halted",
-        "automation is frozen until one server alone holds the newest epoch",
-    );
+    let wait = |message: String| Outcome::new(Answer::Wait(1000), "Halted", message);
     if let Some(journal) = seen.journal() {
-        return resume(seen, journal).unwrap_or(wait);
+        let message = format!(
+            "the move from {} to {} goes on once {} answers and nothing contradicts it",
+            journal.from, journal.to, journal.to
+        );
+        return resume(seen, journal).unwrap_or_else(|| wait(message));
     }
+    let wait =
+        wait("automation is frozen until one server alone holds the newest epoch".to_owned());
     let split = contradiction(seen).is_some();
     if let Some((old, facts)) = stray_primary(seen, &seen.stored.active).filter(|_| !split)
         && facts

@@ -40,11 +40,18 @@ pub(super) fn stray_primary<'a>(
     seen: &'a Observation,
     keep: &RegionName,
 ) -> Option<(&'a ServerView, &'a Facts)> {
-    seen.servers
-        .values()
-        .filter(|view| view.server.region != *keep)
-        .filter_map(|view| view.now().map(|facts| (view, facts)))
-        .find(|(_, facts)| facts.role == Role::Primary && !is_fenced(seen, facts))
+    stray_primaries(seen, keep).next()
+}
+
+/// All of them.
+pub(super) fn stray_primaries<'a>(
+    seen: &'a Observation,
+    keep: &RegionName,
+) -> impl Iterator<Item = (&'a ServerView, &'a Facts)> {
+    let others = seen.servers.values();
+    let others = others.filter(move |view| view.server.region != *keep);
+    let answering = others.filter_map(|view| view.now().map(|facts| (view, facts)));
+    answering.filter(|(_, facts)| facts.role == Role::Primary && !is_fenced(seen, facts))
 }
 
 /// Freezes automation: a contradiction, or a failure after the point of no return.

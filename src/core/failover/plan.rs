@@ -258,6 +258,7 @@ fn imagined(
             touched: None,
             ends: Vec::new(),
             asked_ms: None,
+            resists: false,
             dump: None,
             engine_fails: None,
         };

@@ -5,7 +5,7 @@ use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::Outcome;
 use super::standby;
 use super::state::{Claim, Evidence, Stored};
-use crate::facts::{Facts, Role};
+use crate::facts::{Facts, Role, Sender};
 
 /// Raises, lowers or restores synchronous replication.
 pub(super) fn keep_claim(
@@ -107,11 +107,7 @@ pub(super) fn disproven(seen: &Observation) -> Option<Outcome> {
 /// wait for it.
 fn provable_claim(seen: &Observation, facts: &Facts) -> Option<Claim> {
     let name = sole_name(&facts.synchrony.names).filter(|_| !facts.synchrony.relaxed)?;
-    let confirmed = facts
-        .senders
-        .iter()
-        .filter(|s| s.name == name && s.streaming && s.synchronous)
-        .count();
+    let confirmed = sole_sender(facts, name).is_some_and(|s| s.streaming && s.synchronous);
     let standby = seen
         .servers
         .values()
@@ -119,10 +115,17 @@ fn provable_claim(seen: &Observation, facts: &Facts) -> Option<Claim> {
     let holds = standby.now().is_some_and(|copy| {
         copy.received.unwrap_or(copy.position).max(copy.position) >= facts.position
     });
-    (confirmed == 1 && holds).then(|| Claim {
+    (confirmed && holds).then(|| Claim {
         standby: standby.server.region.clone(),
         name: name.into(),
     })
+}
+
+/// The one client that streams under a name, if it is one: of two, PostgreSQL lets commits wait for
+/// either.
+fn sole_sender<'a>(facts: &'a Facts, name: &str) -> Option<&'a Sender> {
+    let mut senders = facts.senders.iter().filter(|sender| sender.name == name);
+    senders.next().filter(|_| senders.next().is_none())
 }
 
 /// The name of the standby that streams and may be promoted, in the order of the policy.
@@ -130,7 +133,7 @@ fn streaming_name(seen: &Observation, facts: &Facts) -> Option<String> {
     let region = guards::candidate(seen)?;
     let view = seen.server(&region)?;
     let name = &view.now()?.receiver.as_ref()?.name;
-    let caught_up = facts.senders.iter().any(|s| s.name == *name && s.streaming);
+    let caught_up = sole_sender(facts, name).is_some_and(|s| s.streaming);
     (caught_up && streams_as(view, facts, name)).then(|| name.clone())
 }
 

@@ -5,10 +5,15 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::objects::{Objects, kinds};
+use crate::error::{LabError, Result};
+use crate::lab::SYSTEM_NAMESPACE;
 use crate::process::ProcessId;
 use crate::space::Space;
 
 const PROGRAM: &str = "domicile";
+/// Its holder leads.
+const LEASE: &str = "domicile-operator";
 /// Deeper than any process of the lab is nested.
 const MAX_ANCESTORS: usize = 32;
 
@@ -25,6 +30,29 @@ pub fn processes(space: &Space) -> Vec<ProcessId> {
         .filter(|pid| descends(*pid, space.init().pid))
         .filter_map(ProcessId::find)
         .collect()
+}
+
+/// The operator process that leads, by the holder of the Lease. Errors: none does.
+pub fn leader(objects: &Objects, space: &Space) -> Result<ProcessId> {
+    let lease = objects.get(kinds::LEASE, Some(SYSTEM_NAMESPACE), LEASE)?;
+    let holder = lease.as_ref().map(|lease| &lease["spec"]["holderIdentity"]);
+    let holder = holder
+        .and_then(|holder| holder.as_str())
+        .unwrap_or_default();
+    // `POD_START`: a process names itself by its pod and the moment of its start.
+    let pod = holder.rsplit_once('_').map_or(holder, |(pod, _)| pod);
+    let named = format!("POD_NAME={pod}");
+    let mut running = processes(space).into_iter();
+    let leads = |process: &ProcessId| {
+        let variables = read(process.pid, "environ").unwrap_or_default();
+        variables.split('\0').any(|variable| variable == named)
+    };
+    let none = || {
+        LabError::State(format!(
+            "no process runs in {holder:?}, which holds the lease"
+        ))
+    };
+    running.find(leads).ok_or_else(none)
 }
 
 /// Kills these processes at once (SIGKILL).

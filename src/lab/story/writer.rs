@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::checker::{Event, Record, parse};
 use crate::error::{LabError, Result};
 use crate::process::Patience;
 use crate::space::Space;
@@ -60,8 +61,14 @@ impl InsideWriter {
         Ok(Self { child, group })
     }
 
-    /// Asks it to end, and waits until its log is complete. Errors: it does not end.
+    /// Asks it to end, and waits until its log is complete. Errors: it ended before, and so saw
+    /// nothing of what came after; or it does not end.
     pub fn end(mut self) -> Result<()> {
+        let before = self.child.try_wait();
+        if let Some(status) = before.map_err(LabError::system("look at a writer"))? {
+            let text = format!("the writer inside ended by itself: {status}");
+            return Err(LabError::State(text));
+        }
         // The program is a child of nsenter, in the same group.
         let _ = killpg(self.group, Signal::SIGTERM);
         let patience = Patience::firm("the end of the writer", END_LIMIT);
@@ -80,4 +87,15 @@ impl Drop for InsideWriter {
         let _ = killpg(self.group, Signal::SIGKILL);
         drop(self.child.wait());
     }
+}
+
+/// How many rows a writer was told are stored, in a span. Errors: its log cannot be read.
+pub fn acknowledged(log: &Path, from: u64, to: u64) -> Result<usize> {
+    let text = std::fs::read_to_string(log).map_err(LabError::file("read", log))?;
+    let records = parse(&log.display().to_string(), &text)
+        .map_err(|error| LabError::State(error.to_string()))?;
+    let counts = |record: &&Record| {
+        matches!(record.event, Event::Acknowledged { .. }) && (from..to).contains(&record.at)
+    };
+    Ok(records.iter().filter(counts).count())
 }

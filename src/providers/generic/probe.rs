@@ -9,7 +9,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::Generic;
 use super::authority::authority;
-use super::sql::{SESSIONS, TENANTS};
+use super::sql::{RELAXES, SESSIONS, TENANTS};
 use crate::error::ProviderError;
 use crate::session::{Session, parsed, text, truth};
 
@@ -163,15 +163,22 @@ fn tables_sql() -> String {
 }
 
 /// A commit may be acknowledged before the standby has flushed it: by the server's own setting, or
-/// by one of a database or role. Domicile's own login does not commit for tenants.
-const RELAXED: &str = "
-  current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+/// by one of a database or role. Domicile's own login does not commit for tenants. What a tenant
+/// sets for itself speaks of its own commits alone (ADR 37). Where two standbys of different
+/// addresses have the one name that commits wait for, they wait for either.
+fn relaxed_sql() -> String {
+    format!(
+        "current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
   OR EXISTS (
-    SELECT FROM pg_db_role_setting s, unnest(s.setconfig) AS c(setting)
-    WHERE starts_with(lower(c.setting), 'synchronous_commit=')
-      AND split_part(lower(c.setting), '=', 2)
-        NOT IN ('on', 'remote_apply', 'true', 'yes', '1')
-      AND s.setrole IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = session_user))";
+    SELECT FROM pg_db_role_setting s WHERE {RELAXES}
+      AND s.setrole IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = session_user)
+      AND s.setrole NOT IN (SELECT oid FROM domicile_roles)
+      AND NOT (s.setrole = 0 AND s.setdatabase IN (SELECT oid FROM held)))
+  OR EXISTS (
+    SELECT FROM pg_stat_replication WHERE state = 'streaming' AND sync_state <> 'async'
+    GROUP BY application_name HAVING count(DISTINCT coalesce(host(client_addr), '')) > 1)"
+    )
+}
 
 /// Where the last record of a primary's WAL ends: all that was acknowledged lies before it, also
 /// by commits that did not wait for the flush. The insert position itself lies behind the header of
@@ -187,6 +194,7 @@ const WRITTEN: &str = "
            (SELECT setting::numeric FROM pg_settings WHERE name = 'wal_block_size') AS page) w)";
 
 fn state_sql() -> String {
+    let relaxed = relaxed_sql();
     format!(
         "WITH {TENANTS}, {SESSIONS},
 recovering AS MATERIALIZED (SELECT pg_is_in_recovery() AS standby),
@@ -212,7 +220,7 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
   (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_timeout') AS receiver_timeout_ms,
   current_setting('cluster_name') AS cluster_name,
   current_setting('synchronous_standby_names') AS synchronous_names,
-  ({RELAXED}) AS relaxed,
+  ({relaxed}) AS relaxed,
   (SELECT count(*) FROM sessions) AS tenant_sessions,
   (SELECT count(*) FROM domicile_roles WHERE rolcanlogin) AS open_logins,
   (SELECT count(*) = 2 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

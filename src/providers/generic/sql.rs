@@ -28,6 +28,13 @@ logins AS (
                 WHERE m.member = r.oid)
 )";
 
+/// Of a row `s` of `pg_db_role_setting`: it lets a commit be acknowledged before the synchronous
+/// standby has flushed it.
+pub(crate) const RELAXES: &str = "EXISTS (
+  SELECT FROM unnest(s.setconfig) AS c(setting)
+  WHERE starts_with(lower(c.setting), 'synchronous_commit=')
+    AND split_part(lower(c.setting), '=', 2) NOT IN ('on', 'remote_apply', 'true', 'yes', '1'))";
+
 /// After [`TENANTS`]: sessions that could act on tenants' data, apart from Domicile's own and those
 /// of superusers, which nobody but a superuser can end. Read-only logins count: what a tenant
 /// itself granted to them is not known.

@@ -12,6 +12,7 @@ on_both_versions!(
     no_setting_of_a_tenant_stops_or_misleads_the_operator,
     what_ends_sessions_early_ends_none_of_the_operator,
     an_owner_that_shuts_its_database_shuts_out_nobody_else,
+    a_tenant_that_relaxes_its_commits_speaks_for_itself_alone,
 );
 
 /// All that users may set, for the tenant's database and for its own login: `$number`, `$flag`,
@@ -158,4 +159,55 @@ async fn an_owner_that_shuts_its_database_shuts_out_nobody_else(binaries: &Binar
         .can_log_in(&acme.database, "acme_a", &password)
         .await
         .unwrap();
+}
+
+/// The claim that commits wait for the standby stays for the others, and the tenant's own commits
+/// wait again after the next look (ADR 37).
+async fn a_tenant_that_relaxes_its_commits_speaks_for_itself_alone(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let mut acme = plan("acme", "u1");
+    place(&provider, &acme, 0).await;
+    let relaxed = "SELECT count(*) FROM pg_db_role_setting
+                   WHERE setconfig::text LIKE '%synchronous_commit%'";
+    for sql in [
+        "ALTER DATABASE acme SET synchronous_commit = off",
+        "ALTER ROLE acme_a SET synchronous_commit = local",
+        "ALTER ROLE acme_a IN DATABASE postgres SET synchronous_commit = off",
+    ] {
+        world.as_tenant("acme_a", "postgres", sql).unwrap();
+    }
+    assert_eq!(world.sql("postgres", relaxed), "3");
+    assert!(!facts(&provider).await.synchrony.relaxed);
+    // Where commits wait for nobody, the setting is the tenant's own affair.
+    let settled = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert_eq!(settled.unwrap().mended, Vec::<String>::new());
+    let names = "ALTER SYSTEM SET synchronous_standby_names = 'standby'";
+    world.sql("postgres", names);
+    world.sql("postgres", "SELECT pg_reload_conf()");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(!facts(&provider).await.synchrony.relaxed);
+    acme.keeps = true;
+    let kept = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert_eq!(
+        kept.unwrap().left,
+        [
+            "commits of database acme do not wait for the synchronous standby",
+            "commits of role acme_a do not wait for the synchronous standby",
+            "commits of role acme_a in database postgres do not wait for the synchronous standby",
+        ]
+    );
+    acme.keeps = false;
+    let settled = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert_eq!(
+        settled.unwrap().mended,
+        [
+            "commits of database acme did not wait for the synchronous standby",
+            "commits of role acme_a did not wait for the synchronous standby",
+            "commits of role acme_a in database postgres did not wait for the synchronous standby",
+        ]
+    );
+    assert_eq!(world.sql("postgres", relaxed), "0");
+    let again = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
+    assert_eq!(again.unwrap().applied, Applied::Already);
 }

@@ -76,6 +76,7 @@ impl World {
                 touched: live.then(Vec::new),
                 ends: Vec::new(),
                 asked_ms: None,
+                resists: false,
                 dump: None,
                 engine_fails: None,
             };

@@ -17,7 +17,7 @@ use crate::story::hands::in_sync;
 use crate::story::objects::{condition, is};
 use crate::story::stage::{Stage, Tenant};
 use crate::story::watch::{PolicyWatch, path};
-use crate::story::writer::InsideWriter;
+use crate::story::writer::acknowledged;
 
 /// Rows that each tenant of the policy must have been told are stored before the fault.
 pub(super) const MIN_WRITES: u64 = 100;
@@ -54,23 +54,30 @@ impl World {
         };
         let mut steps = Steps::begin()?;
         let start = monotonic()?;
-        let inside = match self.await_ready(&fault) {
-            // A machine that is too busy for traffic and probes proves nothing.
+        fault.prepare()?;
+        let inside = if kind.has_writer_inside() {
+            Some(self.stage.write_inside(primary.name)?)
+        } else {
+            None
+        };
+        match self.await_writes(primary.name, MIN_WRITES) {
+            // A machine that is too busy for traffic proves nothing.
             Err(LabError::Deadline { what, detail, .. }) => {
                 let mut report = CycleReport::new(dice.cycle, kind, primary.name);
                 report.void = Some(format!("{what} did not happen: {detail}"));
                 return Ok(report);
             }
-            ready => ready?,
-        };
+            written => written?,
+        }
+        self.await_heartbeats(standby.name)?;
         steps.done("traffic")?;
-        let begun = fault.play(&mut self.posts)?;
+        let begun = monotonic()?;
+        let death = fault.play(&mut self.posts, begun)?;
         steps.done("fault")?;
         let moved = self.settle(primary, standby)?;
         steps.done("settle")?;
-        if let Some(inside) = inside {
-            inside.end()?;
-        }
+        let inside = inside.map(|(writer, log)| writer.end().map(|()| log));
+        let inside = inside.transpose()?;
         let (now_primary, now_standby) = self.roles()?;
         if moved {
             self.stage.rejoin(now_standby.name, self.synchronous())?;
@@ -79,6 +86,11 @@ impl World {
         self.await_writes(now_primary.name, AGAIN)?;
         steps.done("traffic again")?;
         let mut report = self.judge_cycle((start, begun), dice.cycle, (kind, primary, moved))?;
+        report.death = death;
+        report.inside = inside
+            .map(|log| acknowledged(&log, start, begun))
+            .transpose()?;
+        report.void = report.void.take().or_else(|| report.shows_nothing());
         steps.done("judge")?;
         report.steps = steps.done;
         for agents in self.posts.values_mut() {
@@ -89,19 +101,6 @@ impl World {
             self.since = monotonic()?;
         }
         Ok(report)
-    }
-
-    /// Waits until a fault would prove something; returns the writer inside, if the kind has one.
-    fn await_ready(&self, fault: &Fault<'_>) -> Result<Option<InsideWriter>> {
-        fault.prepare()?;
-        let inside = if fault.kind.has_writer_inside() {
-            Some(self.stage.write_inside(fault.primary.name)?.0)
-        } else {
-            None
-        };
-        self.await_writes(fault.primary.name, MIN_WRITES)?;
-        self.await_heartbeats(fault.standby.name)?;
-        Ok(inside)
     }
 
     pub(super) fn synchronous(&self) -> bool {

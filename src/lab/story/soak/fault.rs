@@ -31,17 +31,15 @@ pub enum Kind {
     ///
     /// Faults: 59.
     DiskFull,
-    /// The primary is killed, and one operator at some moment of the move.
+    /// The primary is killed, and the leading operator as soon as it has stored a state of the move.
     ///
     /// Faults: 44.
     OperatorKilled,
-    /// The primary is killed, and both operators at some moment of the move.
+    /// The primary is killed, and both operators as soon as a state of the move is stored.
     ///
     /// Faults: 44.
     OperatorsKilled,
     /// The primary is killed, and the apiserver does not answer for some seconds of the move.
-    ///
-    /// Faults: 36.
     ApiserverAway,
     /// The primary's region is cut off and comes back while the standby is being promoted.
     ///
@@ -56,8 +54,6 @@ pub enum Kind {
     /// Faults: 80.
     HeavyLoss,
     /// The primary's region is cut off and healed again and again.
-    ///
-    /// Faults: 84.
     Flap,
     /// 5 of 100 packets of the primary's region are dropped.
     ///
@@ -68,8 +64,6 @@ pub enum Kind {
     /// Faults: 74.
     OperatorPrimaryCut,
     /// The operators hear no region at all.
-    ///
-    /// Faults: 82.
     OperatorIsolated,
     /// Primary and standby do not hear each other.
     ///
@@ -86,8 +80,6 @@ pub enum Kind {
     /// The acting agent of the primary is killed.
     AgentKilled,
     /// Both agents of the primary stand still for some seconds, less than the lease.
-    ///
-    /// Faults: 48.
     AgentsFrozen,
     /// The primary's region is cut off, with a writer inside, and its acting agent is killed.
     ///

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::fault::{Dice, Kind};
+use super::tally::Death;
 use crate::clock::monotonic;
 use crate::error::{LabError, Result};
 use crate::process::interrupted;
@@ -14,7 +15,7 @@ use crate::regions::{How, REGIONS, Region};
 use crate::story::Agents;
 use crate::story::moves::Moved;
 use crate::story::objects::is;
-use crate::story::operator::{kill_all, processes, signal};
+use crate::story::operator::{kill_all, leader, processes, signal};
 use crate::story::stage::Stage;
 use crate::story::watch::{PolicyWatch, Transition};
 
@@ -27,6 +28,17 @@ const AFTER_MS: u64 = 1000;
 /// How long the old primary is back before it is made a standby: time for it to do harm.
 const RETURNED_MS: u64 = 1000;
 const REACTION_LIMIT: Duration = Duration::from_secs(40);
+/// The states at whose beginning operators are killed: every one of a failover.
+const MOMENTS: [&str; 6] = [
+    "Suspect",
+    "Outage",
+    "Fencing",
+    "Promoting",
+    "Rerouting",
+    "Verifying",
+];
+/// How long the word of a write takes to come here, and less than a successor takes to lead.
+const TOLD_MS: u64 = 100;
 /// How often the region flaps.
 const FLAPS: u64 = 3;
 /// The cooldown in seconds of a region that flaps, which lasts as long as the longest flapping:
@@ -57,10 +69,9 @@ impl Fault<'_> {
         })
     }
 
-    /// Breaks, waits and mends; returns when the fault began (monotonic nanoseconds). Errors: what
-    /// must come did not come.
-    pub(super) fn play(&self, posts: &mut Posts) -> Result<u64> {
-        let fault = monotonic()?;
+    /// Breaks, waits and mends; returns when operators were killed, if any were. `fault` is this
+    /// moment. Errors: what must come did not come.
+    pub(super) fn play(&self, posts: &mut Posts, fault: u64) -> Result<Option<Death>> {
         match self.kind {
             Kind::AgentKilled => {
                 self.kill_agent(posts)?;
@@ -74,8 +85,13 @@ impl Fault<'_> {
             Kind::CutIn => self.lost(How::CutIn, || Ok(()))?,
             Kind::CutOut => self.lost(How::CutOut, || Ok(()))?,
             Kind::DiskFull => self.lost(How::Full, || Ok(()))?,
-            Kind::OperatorKilled => self.lost(How::Kill, || self.kill_operators(1, fault))?,
-            Kind::OperatorsKilled => self.lost(How::Kill, || self.kill_operators(2, fault))?,
+            Kind::OperatorKilled | Kind::OperatorsKilled => {
+                let all = self.kind == Kind::OperatorsKilled;
+                let killed = self.lost(How::Kill, || self.kill_operators(all, fault))?;
+                // Else their containers would wait longer after each kill.
+                self.stage.renew_operator()?;
+                return Ok(Some(killed));
+            }
             Kind::ApiserverAway => self.lost(How::Kill, || {
                 self.pause("apiserver", 3000)?;
                 self.away(&["kube-apiserver"], 3000 + self.dice.below("away", 4000))
@@ -111,24 +127,20 @@ impl Fault<'_> {
             }
             Kind::Switchover => self.switch_over()?,
         }
-        Ok(fault)
+        Ok(None)
     }
 
     /// The primary is lost and something else happens meanwhile; tenants move, and the old primary
     /// comes back writable for a while.
-    fn lost(&self, how: How, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn lost<T>(&self, how: How, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
         let fault = self.stage.lose(self.primary.name, how)?;
-        meanwhile()?;
+        let seen = meanwhile()?;
         self.stage
             .await_moved(self.watch, self.primary.name, fault)?;
         rest(AFTER_MS)?;
         self.stage.restore(self.primary.name)?;
         rest(RETURNED_MS)?;
-        if matches!(self.kind, Kind::OperatorKilled | Kind::OperatorsKilled) {
-            // Else their containers would wait longer after each kill.
-            self.stage.renew_operator()?;
-        }
-        Ok(())
+        Ok(seen)
     }
 
     fn agents_frozen(&self, posts: &mut Posts) -> Result<()> {
@@ -193,20 +205,24 @@ impl Fault<'_> {
         held
     }
 
-    fn kill_operators(&self, most: usize, since: u64) -> Result<()> {
-        // From the first suspicion on, which is stored with what is known of the servers.
-        let suspects = |one: &Transition| one.at >= since && one.state != "Steady";
+    /// Kills the leader, or all, as soon as the policy says a state of the move.
+    fn kill_operators(&self, all: bool, since: u64) -> Result<Death> {
+        let leader = leader(&self.stage.objects, self.stage.space())?;
+        let drawn = self.dice.below("moment", MOMENTS.len() as u64) as usize;
+        let state = MOMENTS.get(drawn).copied().unwrap_or("Fencing");
+        let is = |one: &Transition| one.at >= since && one.state == state;
         self.watch
-            .wait("a suspicion", since, REACTION_LIMIT, suspects)?;
-        self.pause("kill", 6000)?;
-        let mut running = processes(self.stage.space());
-        running.sort_by_key(|process| process.pid);
-        if running.len() > most && self.dice.below("operator", 2) == 1 {
-            running.reverse();
+            .wait(&format!("the state {state}"), since, REACTION_LIMIT, is)?;
+        if all {
+            kill_all(&processes(self.stage.space()));
+        } else {
+            kill_all(&[leader]);
         }
-        running.truncate(most);
-        kill_all(&running);
-        Ok(())
+        // What it had stored by then is still on its way here.
+        rest(TOLD_MS)?;
+        let last = self.watch.seen().pop();
+        let state = last.map_or_else(|| state.to_owned(), |last| last.state);
+        Ok(Death { state, all })
     }
 
     fn away(&self, servers: &[&str], milliseconds: u64) -> Result<()> {

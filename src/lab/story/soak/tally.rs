@@ -19,6 +19,18 @@ pub enum Outcome {
     Stayed,
 }
 
+/// Rows of the writer inside before the fault, below which it shows nothing.
+const MIN_INSIDE: usize = 50;
+
+/// The moment at which operators died in a move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Death {
+    /// The last state that they had stored.
+    pub state: String,
+    /// Whether all of them died, or the one that led.
+    pub all: bool,
+}
+
 /// One cycle. Writes are those of the tenants that the policy moves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +45,11 @@ pub struct CycleReport {
     pub outcome: Outcome,
     /// Why the cycle proves nothing and is repeated; none when it counts.
     pub void: Option<String>,
+    /// When operators were killed, if the kind kills any.
+    pub death: Option<Death>,
+    /// Rows that the writer inside the primary's region was told of before the fault, if the kind
+    /// has one.
+    pub inside: Option<usize>,
     /// The states of the machine since the fault.
     pub path: String,
     /// How long all of it took, in seconds.
@@ -127,6 +144,8 @@ impl CycleReport {
             primary: primary.to_owned(),
             outcome: Outcome::Stayed,
             void: None,
+            death: None,
+            inside: None,
             path: String::new(),
             seconds: 0.0,
             steps: Vec::new(),
@@ -146,6 +165,19 @@ impl CycleReport {
         }
     }
 
+    /// Why a cycle proves nothing in which enough was written from outside: what its kind is about
+    /// did not happen.
+    pub fn shows_nothing(&self) -> Option<String> {
+        let after = |death: &Death| death.state == "Steady" && self.outcome == Outcome::Moved;
+        if self.death.as_ref().is_some_and(after) {
+            return Some("operators died when the move was over".to_owned());
+        }
+        let inside = self.inside.filter(|rows| *rows < MIN_INSIDE)?;
+        Some(format!(
+            "the writer inside wrote {inside} rows before the fault"
+        ))
+    }
+
     /// One line about the cycle.
     pub fn line(&self) -> String {
         let word = match (self.problems.is_empty(), &self.void) {
@@ -153,11 +185,15 @@ impl CycleReport {
             (true, Some(why)) => format!("void, {why}"),
             (true, None) => "ok".to_owned(),
         };
-        let way = match (self.outcome, &self.recovery) {
+        let mut way = match (self.outcome, &self.recovery) {
             (Outcome::Moved, Some(recovery)) => format!("moved in {recovery}"),
             (Outcome::Moved, None) => "moved".to_owned(),
             (Outcome::Stayed, _) => "stayed".to_owned(),
         };
+        if let Some(Death { state, all }) = &self.death {
+            let who = if *all { "all operators" } else { "the leader" };
+            way += &format!(", {who} died in {state}");
+        }
         format!(
             "cycle {} {} at {}: {word} ({:.1} s) {way}; {} acknowledged, {} unknown, {} refused, \
              {} lost, longest gap {:.2} s",
@@ -259,7 +295,7 @@ impl Tally {
             format!("seed {}, commit {}, {}", self.seed, self.commit, self.lab),
             format!(
                 "cycles: {} asked, {} passed, {} failures, {void} void (fewer than {} \
-                 acknowledged writes of a tenant before the fault)",
+                 acknowledged writes of a tenant before the fault, or no fault as named)",
                 self.asked,
                 self.passed(),
                 self.failures.len(),

@@ -93,3 +93,29 @@ fn planned_moves_have_gaps_of_their_own_and_count_as_no_recovery() {
     assert_eq!(soak.gaps(false), Times::of(vec![1.0, 2.0]));
     assert_eq!(soak.json()["kinds"]["kill"]["passed"], 1);
 }
+
+#[test]
+fn a_cycle_without_the_fault_of_its_name_shows_nothing() {
+    let died = |state: &str, outcome| CycleReport {
+        outcome,
+        death: Some(Death {
+            state: state.to_owned(),
+            all: false,
+        }),
+        ..cycle(1, Kind::OperatorKilled)
+    };
+    assert_eq!(died("Fencing", Outcome::Moved).shows_nothing(), None);
+    assert!(died("Steady", Outcome::Moved).shows_nothing().is_some());
+    assert!(
+        died("Fencing", Outcome::Moved)
+            .line()
+            .contains("the leader died in Fencing")
+    );
+    let inside = |rows| CycleReport {
+        inside: Some(rows),
+        ..cycle(1, Kind::Cut)
+    };
+    assert!(inside(49).shows_nothing().is_some());
+    assert_eq!(inside(50).shows_nothing(), None);
+    assert_eq!(cycle(1, Kind::Kill).shows_nothing(), None);
+}

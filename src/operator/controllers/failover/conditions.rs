@@ -5,7 +5,8 @@ use domicile_api::policy_status::StreamState;
 use domicile_core::facts::{Engine, Role};
 use domicile_core::failover::{
     Decision, DumpState, GuardName, Observation, ServerView, State, Stored, awaits_dump,
-    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, must_be_copied, stream_broken,
+    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, must_be_copied, split_brain,
+    stream_broken,
 };
 use domicile_core::health::Verdict;
 
@@ -17,6 +18,7 @@ pub(super) fn describe(
     decision: &Decision,
 ) {
     use ConditionType as C;
+    let split_before = conditions.is_true(C::SplitBrain);
     let mut set = |type_, (status, reason, message): (Status, Reason, String)| {
         conditions.set(type_, status, reason, &message);
     };
@@ -39,19 +41,14 @@ pub(super) fn describe(
             format!("tenants are served in {}", next.active),
         ),
     );
-    let split = next.state == State::Halted && decision.reason == "SplitBrain";
-    let split = split || (next.state == State::Halted && seen.stored.state == State::Halted);
-    let why = if split {
-        Reason::TwoPrimaries
-    } else {
-        Reason::SinglePrimary
+    let halted = next.state == State::Halted && seen.stored.state == State::Halted;
+    // A server that fell silent has agreed to nothing.
+    let still = (split_before && halted).then(|| decision.message.clone());
+    let (split, why, text) = match split_brain(seen).or(still) {
+        Some(text) => (Status::True, Reason::TwoPrimaries, text),
+        None => (Status::False, Reason::SinglePrimary, String::new()),
     };
-    let text = if split {
-        decision.message.clone()
-    } else {
-        String::new()
-    };
-    set(C::SplitBrain, (split.into(), why, text));
+    set(C::SplitBrain, (split, why, text));
     let paused = seen.settings.paused;
     let why = if paused {
         Reason::PausedByUser

@@ -12,6 +12,10 @@ use crate::leases::sightings::Sightings;
 /// How long a Job that was refused is not asked for again, in milliseconds.
 const REFUSED_MS: u64 = 15_000;
 
+/// Rest before an old primary that takes writes after a fence is fenced again, in milliseconds:
+/// the fence may wait for it as long as a probe does, and all else waits with it.
+const FENCED_MS: u64 = 5_000;
+
 /// Rest before an old primary that is reported is asked again, in milliseconds: it may not answer,
 /// and the pass waits for it.
 const EXAMINED_MS: u64 = 30_000;
@@ -32,6 +36,9 @@ pub(super) struct Memory {
     /// When an old primary that is reported was last asked what its report lacks, by policy and
     /// server.
     examined: Mutex<BTreeMap<(String, ServerId), Mono>>,
+    /// When a server was last fenced while no move was under way, and whether it takes writes in
+    /// spite of that, by policy and server.
+    fenced: Mutex<BTreeMap<(String, ServerId), (Mono, bool)>>,
     /// When leases and promises were seen to change.
     pub(super) sightings: Sightings,
 }
@@ -66,6 +73,22 @@ impl Memory {
     pub(super) fn forget_asked(&self, policy: &str) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.retain(|(of, _), _| of != policy);
+    }
+
+    /// Notes a fence while no move was under way, and whether it was `done`.
+    pub(super) fn note_fence(&self, policy: &str, server: &ServerId, now: Mono, done: bool) {
+        let mut fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (policy.to_owned(), server.clone());
+        let again = |(last, _): &(Mono, bool)| now.since(*last) < FENCED_MS;
+        let resists = !done || fenced.get(&place).is_some_and(again);
+        fenced.insert(place, (now, resists));
+    }
+
+    /// Whether a fence of it failed a moment ago, or was needed twice.
+    pub(super) fn resists(&self, policy: &str, server: &ServerId, now: Mono) -> bool {
+        let fenced = self.fenced.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = fenced.get(&(policy.to_owned(), server.clone()));
+        last.is_some_and(|(last, resists)| *resists && now.since(*last) < FENCED_MS)
     }
 
     /// Notes why the Job of a copy could not be made.

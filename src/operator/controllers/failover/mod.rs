@@ -204,6 +204,10 @@ impl Pass<'_> {
                     self.tell_rejoining(server, &decision);
                 }
                 let done = act::act(self, step).await;
+                if let (Step::Fence(server, _), None) = (step, self.seen.journal()) {
+                    let (policy, now) = (&self.seen.settings.name, self.ctx.clock.mono());
+                    self.memory.note_fence(policy, server, now, done);
+                }
                 self.note_change();
                 let asked = matches!(step, Step::Ask { .. });
                 let rest = if asked { AFTER_ASKING } else { AT_ONCE };

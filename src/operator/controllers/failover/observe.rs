@@ -148,6 +148,7 @@ fn view(ctx: &Ctx, server: ServerId, sample: Option<&Sample>, fresh: Option<Prob
         touched: None,
         ends: Vec::new(),
         asked_ms: None,
+        resists: false,
         dump: None,
         engine_fails,
     }
@@ -176,11 +177,14 @@ pub(super) fn all(
     policy: &FailoverPolicy,
     settings: Settings,
     stored: Stored,
-    servers: BTreeMap<RegionName, ServerView>,
+    mut servers: BTreeMap<RegionName, ServerView>,
     records: Records,
 ) -> Observation {
     let now = ctx.clock.now();
     let Records { lease, promises } = records;
+    for view in servers.values_mut() {
+        view.resists = memory.resists(&settings.name, &view.server, now.mono);
+    }
     let operations = operations::of_policy(ctx, &settings.name);
     let ended = operations
         .iter()

@@ -9,6 +9,7 @@ use domicile_api::policy_status::{
 };
 use domicile_core::failover::{
     Decision, Look, LossBound, Observation, Proof, State, Stored, is_armed, predicted_loss,
+    split_brain,
 };
 use domicile_core::health::Verdict;
 use jiff::Timestamp;
@@ -287,6 +288,10 @@ fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, 
         // Nobody can write there, though the server answers.
         State::Steady if refused == Reason::AgentSilent => {
             (Summary::Stalled { ready: false }, refused)
+        }
+        // The tenants are served, and somebody has to act.
+        State::Steady if up && split_brain(seen).is_some() => {
+            (Summary::Stalled { ready: true }, Reason::TwoPrimaries)
         }
         State::Steady if up => (Summary::Ready, word),
         State::Steady => (Summary::NotReady, refused),

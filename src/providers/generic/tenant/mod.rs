@@ -11,6 +11,7 @@ mod fuzz;
 mod inside;
 mod observe;
 mod plan;
+mod relaxed;
 mod state;
 
 use std::collections::BTreeSet;

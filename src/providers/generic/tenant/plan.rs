@@ -324,6 +324,9 @@ fn grants(plan: &TenantPlan, state: &State, found: &DatabaseState) -> Changes {
         );
     }
     logged_in(plan, state, found, &mut all);
+    for relaxed in &state.relaxed {
+        relaxed.taken_back(keeps, &mut all);
+    }
     // Its owner may set these, and so shut Domicile out.
     let noun = format!("database {named}");
     if found.limit != -1 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domicile_core::names::quote_literal;
 
+use super::relaxed::{self, Relaxed};
 use super::{TenantPlan, logins};
 use crate::error::ProviderError;
 use crate::session::{Session, parsed, text, truth};
@@ -61,16 +62,18 @@ pub(super) struct State {
     pub(super) major: u32,
     pub(super) roles: BTreeMap<String, RoleState>,
     pub(super) database: Option<DatabaseState>,
+    /// Where commits do not wait for the synchronous standby that the server has.
+    pub(super) relaxed: Vec<Relaxed>,
 }
 
 pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, ProviderError> {
     let doing = "reading a tenant's roles and database";
-    let mut results = session
+    let results = session
         .query(doing, &outside_sql(plan, session.major))
         .await?;
-    let (Some(databases), Some(roles)) = (results.pop(), results.pop()) else {
-        return Err(session.odd(doing, "fewer than two results"));
-    };
+    let [roles, databases, relaxed] = results
+        .try_into()
+        .map_err(|_| session.odd(doing, "not three results"))?;
     let roles = roles.iter().map(|row| {
         let role = RoleState {
             marker: text(row, "marker").map(str::to_owned),
@@ -106,6 +109,7 @@ pub(super) async fn read(session: &Session, plan: &TenantPlan) -> Result<State, 
         major: session.major,
         roles,
         database,
+        relaxed: relaxed.iter().filter_map(Relaxed::of).collect(),
     })
 }
 
@@ -121,6 +125,7 @@ pub(super) fn outside_sql(plan: &TenantPlan, major: u32) -> String {
     names.extend(logins(&plan.database).map(|(_, _, login)| login));
     let names: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
     let (names, reader) = (names.join(", "), quote_literal(reader));
+    let relaxed = relaxed::sql(&names, &database);
     // Before 16, a member may always act as the role.
     let set = if major >= 16 {
         "AND pg_has_role(r.oid, 'SET')"
@@ -166,6 +171,7 @@ LEFT JOIN LATERAL (
   WHERE starts_with(shobj_description(g.oid, 'pg_authid'), 'domicile:')
     AND shobj_description(g.oid, 'pg_authid') <> {marker}
 ) stranger ON true
-WHERE d.datname = {database} ORDER BY stranger"
+WHERE d.datname = {database} ORDER BY stranger;
+{relaxed}"
     )
 }

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use domicile_api::conditions::{ConditionType, find};
+use domicile_api::conditions::{ConditionType, Status, find, is_true};
 use domicile_core::facts::{
     Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Synchrony,
 };
@@ -86,6 +86,7 @@ pub(in crate::controllers::failover) fn calm() -> Observation {
         touched: None,
         ends: Vec::new(),
         asked_ms: None,
+        resists: false,
         dump: None,
         engine_fails: None,
     };
@@ -323,4 +324,33 @@ fn an_old_primary_that_must_be_copied_anew_says_so_and_how() {
         assert!(message.contains("new base backup"), "{message}");
         assert!(message.contains("patronictl remove"), "{message}");
     }
+}
+
+/// A server that its fence did not shut is told beside tenants that are served all the same.
+#[test]
+fn two_servers_that_take_writes_are_a_split_brain_in_every_state_and_a_stop_alone_is_none() {
+    let split = ConditionType::SplitBrain;
+    let mut seen = calm();
+    says(&seen, split, "False", "SinglePrimary");
+    let central = server(&mut seen, "central");
+    central.resists = true;
+    let facts = central.facts.as_mut().unwrap();
+    (facts.role, facts.receiver, facts.tenant_sessions) = (Role::Primary, None, 1);
+    says(&seen, split, "True", "TwoPrimaries");
+    says(&seen, ConditionType::Stalled, "True", "TwoPrimaries");
+    says(&seen, ConditionType::Ready, "True", "TwoPrimaries");
+
+    let mut seen = calm();
+    seen.stored.state = State::Halted;
+    server(&mut seen, "central").live = false;
+    says(&seen, split, "False", "SinglePrimary");
+    // What was seen stays until a server says otherwise.
+    let decision = decide(&seen);
+    let mut before = policy();
+    let status = before.status.as_mut().unwrap();
+    let mut conditions = Conditions::of(&status.conditions, None, seen.now.wall);
+    conditions.set(split, Status::True, Reason::TwoPrimaries, "two");
+    status.conditions = conditions.into_list();
+    let after = super::status(&before, &seen, &seen.stored, &decision);
+    assert!(is_true(&after.conditions, split));
 }

@@ -15,6 +15,7 @@ use super::super::effects::sessions_sql;
 use super::super::extensions::{Offer, Offers, missing, offers_sql};
 use super::super::inside::{Inside, SchemaState, inside, inside_sql};
 use super::super::plan::{Next, closed, differences, opened, outside};
+use super::super::relaxed::Relaxed;
 use super::super::state::{DatabaseState, RoleState, State, outside_sql};
 use super::super::{TenantPlan, logins};
 use super::names::{Random, database, hostile};
@@ -164,7 +165,7 @@ fn roles_only(case: &Case) -> State {
     State {
         major: 18,
         roles: names.into_iter().map(|name| (name, role(case))).collect(),
-        database: None,
+        ..State::default()
     }
 }
 
@@ -196,6 +197,18 @@ fn all_wrong(case: &Case) -> State {
             ..RoleState::default()
         };
     }
+    let login = case.plan.database.login(Access::ReadWrite, Slot::A);
+    state.relaxed = vec![
+        Relaxed::Database(case.plan.database.to_string()),
+        Relaxed::Role {
+            role: login.clone(),
+            within: None,
+        },
+        Relaxed::Role {
+            role: login,
+            within: Some(case.texts[8].clone()),
+        },
+    ];
     state.database = Some(DatabaseState {
         owner: case.plan.database.owner(),
         owner_marker: Some(case.plan.marker()),
