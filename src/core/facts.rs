@@ -131,8 +131,8 @@ pub struct Synchrony {
     pub names: String,
     /// True when the server, or a setting of a database or role that is no tenant's, lets a commit
     /// be acknowledged before the synchronous standby has flushed it (`synchronous_commit` below
-    /// `on`), or two standbys have the one name that commits wait for. What a tenant sets for itself
-    /// speaks of its own commits alone, and is put right (ADR 37).
+    /// `on`), or two standbys have the one name that commits wait for. What a tenant sets for
+    /// itself speaks of its own commits alone, and is put right (ADR 37).
     pub relaxed: bool,
 }
 

@@ -31,7 +31,7 @@ pub enum Kind {
     ///
     /// Faults: 59.
     DiskFull,
-    /// The primary is killed, and the leading operator as soon as it has stored a state of the move.
+    /// The primary is killed, and the leading operator as soon as a state of the move is stored.
     ///
     /// Faults: 44.
     OperatorKilled,

@@ -185,18 +185,19 @@ impl CycleReport {
             (true, Some(why)) => format!("void, {why}"),
             (true, None) => "ok".to_owned(),
         };
-        let mut way = match (self.outcome, &self.recovery) {
+        let way = match (self.outcome, &self.recovery) {
             (Outcome::Moved, Some(recovery)) => format!("moved in {recovery}"),
             (Outcome::Moved, None) => "moved".to_owned(),
             (Outcome::Stayed, _) => "stayed".to_owned(),
         };
-        if let Some(Death { state, all }) = &self.death {
+        let died = |Death { state, all }: &Death| {
             let who = if *all { "all operators" } else { "the leader" };
-            way += &format!(", {who} died in {state}");
-        }
+            format!(", {who} died in {state}")
+        };
+        let died = self.death.as_ref().map(died).unwrap_or_default();
         format!(
-            "cycle {} {} at {}: {word} ({:.1} s) {way}; {} acknowledged, {} unknown, {} refused, \
-             {} lost, longest gap {:.2} s",
+            "cycle {} {} at {}: {word} ({:.1} s) {way}{died}; {} acknowledged, {} unknown, \
+             {} refused, {} lost, longest gap {:.2} s",
             self.number,
             self.kind,
             self.primary,

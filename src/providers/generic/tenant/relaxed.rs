@@ -30,21 +30,21 @@ impl Relaxed {
 
     /// Has commits wait again, or tells that they do not where the database `keeps` what it has.
     pub(super) fn taken_back(&self, keeps: bool, all: &mut Changes) {
+        let quoted = quote_identifier;
         let (what, whose) = match self {
-            Self::Role { role, within } => {
-                let (mut what, mut whose) = (
-                    format!("role {role}"),
-                    format!("ROLE {}", quote_identifier(role)),
-                );
-                if let Some(database) = within {
-                    what += &format!(" in database {database}");
-                    whose += &format!(" IN DATABASE {}", quote_identifier(database));
-                }
-                (what, whose)
+            Self::Role {
+                role,
+                within: Some(database),
+            } => (
+                format!("role {role} in database {database}"),
+                format!("ROLE {} IN DATABASE {}", quoted(role), quoted(database)),
+            ),
+            Self::Role { role, within: None } => {
+                (format!("role {role}"), format!("ROLE {}", quoted(role)))
             }
             Self::Database(name) => (
                 format!("database {name}"),
-                format!("DATABASE {}", quote_identifier(name)),
+                format!("DATABASE {}", quoted(name)),
             ),
         };
         all.takes(
