@@ -261,16 +261,7 @@ fn conditions_after(
             },
         }
     }
-    let served = |message: &str| match &progress.served {
-        Some(served) => {
-            let mut told = format!("served by {} under epoch {}", served.server, served.epoch);
-            for stays in &progress.staying {
-                told = format!("{told}; {stays}");
-            }
-            told
-        }
-        None => message.to_owned(),
-    };
+    let served = |message: &str| served(progress, message);
     match (&progress.stop, &progress.notice) {
         (Some(stop), _) => {
             // What stops a tenant that is served all the same does not make it unready.
@@ -307,6 +298,17 @@ fn conditions_after(
         (None, None) => next.summarize(Summary::Ready, Reason::Placed, &served("served")),
     }
     next.into_list()
+}
+
+/// Who serves the tenant, and which Secrets stay under former names; `message` where nobody does.
+fn served(progress: &Progress, message: &str) -> String {
+    let Some(served) = &progress.served else {
+        return message.to_owned();
+    };
+    let told = format!("served by {} under epoch {}", served.server, served.epoch);
+    let staying = progress.staying.iter().cloned();
+    let all: Vec<String> = std::iter::once(told).chain(staying).collect();
+    all.join("; ")
 }
 
 /// A condition of ours as it was, when it still reads.

@@ -269,7 +269,8 @@ fn tell_waiting(target: &Target<'_>, ctx: &Ctx, replaced: bool, progress: &mut P
     };
     let before = names(target, target.tenant.active_slot().other()).join(" and ");
     let message = format!(
-        "other logins are to be published, because {cause}; that waits until {before}, which were          published before, are closed, at {until} at the latest"
+        "other logins are to be published, because {cause}; that waits until {before}, which were \
+         published before, are closed, at {until} at the latest"
     );
     progress.found(type_, Status::True, Reason::RotationWaits, message.clone());
     if !told {
