@@ -44,7 +44,7 @@ pub(super) fn a_password_is_taken_from_another_secret(world: &World) {
         told.contains("`spec.credentials.passwordSecretRef`"),
         "{told}"
     );
-    assert!(told.contains(&format!("{}", before["username"])), "{told}");
+    assert!(told.contains(&before["username"]), "{told}");
     world.await_event(SPACE, "acme", "RotationWaits");
     assert_eq!(world.secret("acme-db").unwrap(), after);
     vault("s3cret/+?&@:");

@@ -126,11 +126,11 @@ pub(super) async fn retire_here(
     if live.is_none() || !hub.tenant.is_stored() {
         return Ok(());
     }
-    let readers = match readers(progress) {
-        // Theirs are not among the workloads that were looked at.
-        Readers::Gone if is_bound(hub.ctx, hub.tenant) => Readers::Unknown,
-        other => other,
-    };
+    let mut readers = readers(progress);
+    // Theirs are not among the workloads that were looked at.
+    if readers == Readers::Gone && is_bound(hub.ctx, hub.tenant) {
+        readers = Readers::Unknown;
+    }
     let left = retire(hub, readers).await?;
     fold(hub.tenant, None, left, progress);
     Ok(())
