@@ -69,7 +69,7 @@ pub(super) async fn serve<'a>(
     let found = Found { live, before };
     let done = tokio::select! {
         biased;
-        done = provide((&hub, memory), (&seat, &server), &found, progress) => done,
+        done = Box::pin(provide((&hub, memory), (&seat, &server), &found, progress)) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
     let uid = tenant.uid().unwrap_or_default();
