@@ -2,12 +2,20 @@
 //! promises while the hub is silent, and fences its own server before either ends. It never lets
 //! anybody in: only the hub gives the right to write.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod promises;
+mod reach;
+mod seat;
+
+use std::collections::BTreeMap;
 
 use crate::facts::{Authority, Epoch};
 use crate::lease::{Pledge, Promise, Sent, Terms, WriteLease};
 use crate::names::RegionName;
 use crate::time::Now;
+
+use promises::{first_promises, promises};
+pub use reach::Reach;
+pub use seat::{knows_its_duty, leaves_seat};
 
 /// What the hub's API server said of the write lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,8 +56,8 @@ pub struct Sight {
     /// The promises in the regions whose cluster this agent was given: `None` inside when there is
     /// no record yet. A region that does not answer is absent.
     pub promises: BTreeMap<RegionName, Option<Promise>>,
-    /// The regions whose cluster this agent was given, whether they answer or not.
-    pub reachable: BTreeSet<RegionName>,
+    /// What this agent lately read in the clusters that it was given, see [`Reach`].
+    pub reachable: BTreeMap<RegionName, Option<Promise>>,
     /// The versions of the records that were read.
     pub versions: Versions,
 }
@@ -153,8 +161,11 @@ impl Memory {
             return;
         }
         if given != self.pledge {
+            // With or without promises, what the hub confirmed is the same.
+            let same = duty(given.clone()) == duty(self.pledge.take());
             *self = Self {
                 pledge: given,
+                hub: self.hub.filter(|_| same),
                 ..Self::default()
             };
         }
@@ -168,10 +179,7 @@ impl Memory {
         let Some((pledge, _)) = self.pledge.as_ref().filter(|(p, _)| p.promises) else {
             return;
         };
-        let given = Promise {
-            epoch: pledge.epoch,
-            permitted: false,
-        };
+        let given = Promise::given(pledge.epoch);
         for (region, promise) in &seen.promises {
             let sent = before.before_promise(seen, region);
             if let Some(sent) = sent.filter(|_| *promise == Some(given)) {
@@ -183,13 +191,16 @@ impl Memory {
     }
 
     /// Takes upon itself what `renewal` is about to promise. The write may take effect without an
-    /// answer, and the hub would count on it: what is new obliges from before it is sent.
+    /// answer, and the hub would count on it: what is new obliges from before it is sent. It gives
+    /// no right before the hub is known to have it: who lives on promises that the hub never heard
+    /// of is asked for no permit.
     pub fn sending(&mut self, renewal: &Renewal, seen: &Sight) {
         let Renewal::Lease(record) = renewal else {
             return;
         };
         let promised = in_force(record);
         if promised != self.pledge {
+            let promised = duty(promised);
             // An older confirmation ends sooner and stays; the first one counts from here.
             let hub = self.hub.filter(|_| self.pledge.is_some());
             *self = Self {
@@ -224,6 +235,15 @@ impl Memory {
         }
     }
 
+    /// The time is over that a pledge leaves this server for writing without a confirmation. A
+    /// process that confirmed nothing, and saw no other do it, cannot know how much is left.
+    pub fn is_over(&self, now: Now) -> bool {
+        self.pledge.as_ref().is_some_and(|(_, terms)| {
+            let age = self.age_ms(now);
+            age.is_none_or(|age| age >= terms.fence_after_ms())
+        })
+    }
+
     /// Milliseconds since the authority to write was last confirmed: by the hub, or by every
     /// standby's region. `None` when this process never confirmed it.
     fn age_ms(&self, now: Now) -> Option<u64> {
@@ -256,11 +276,15 @@ pub fn renewals(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
             let newer = row.is_some_and(|row| row.epoch > lease.epoch);
             let sent = memory.hub.filter(|_| in_force(lease) == memory.pledge);
             let age = sent.map(|sent| sent.age_ms(seen.now));
-            let due = !newer && age.is_none_or(|age| age >= lease.terms.renew_ms());
-            let mut renewals = Vec::from_iter(due.then(|| Renewal::Lease(pledged(seen, lease))));
+            let next = pledged(seen, lease);
+            let changed = lease.in_force() != next.pledge.as_ref();
+            let due = !newer && (changed || age.is_none_or(|age| age >= lease.terms.renew_ms()));
+            let mut renewals = Vec::from_iter(due.then_some(Renewal::Lease(next)));
             // A hub that can be read and not written is as good as silent.
             if age.is_some_and(|age| age >= lease.terms.renew_ms() / 2 * 3) {
                 renewals.extend(promises(seen, memory));
+            } else if !newer {
+                renewals.extend(first_promises(seen, lease));
             }
             renewals
         }
@@ -278,17 +302,13 @@ pub fn fence_due(seen: &Sight, memory: &Memory) -> Option<Epoch> {
         // The hub gave the right to write to another region.
         return Some(lease.epoch).filter(|epoch| is_open(seen, *epoch));
     }
-    let (pledge, terms) = memory.pledge.as_ref()?;
-    // A process that confirmed nothing, and saw no other do it, cannot know how much time is left.
-    let over = memory
-        .age_ms(seen.now)
-        .is_none_or(|age| age >= terms.fence_after_ms());
+    let (pledge, _) = memory.pledge.as_ref()?;
     // A server that is being drained is at the hub's next epoch, and its old sessions still write.
     let epoch = match seen.database {
         Database::Primary { row: Some(row), .. } if !row.writable => pledge.epoch.max(row.epoch),
         Database::Primary { .. } | Database::Standby | Database::Silent => pledge.epoch,
     };
-    Some(epoch).filter(|epoch| over && is_open(seen, *epoch))
+    Some(epoch).filter(|epoch| memory.is_over(seen.now) && is_open(seen, *epoch))
 }
 
 /// The later of two confirmations.
@@ -300,6 +320,13 @@ fn later(known: Option<Sent>, sent: Sent, now: Now) -> Sent {
 
 fn in_force(lease: &WriteLease) -> Option<(Pledge, Terms)> {
     Some((lease.in_force()?.clone(), lease.terms))
+}
+
+/// What a pledge obliges to, without the right that it may give.
+fn duty(pledge: Option<(Pledge, Terms)>) -> Option<(Pledge, Terms)> {
+    let (pledge, terms) = pledge?;
+    let promises = false;
+    Some((Pledge { promises, ..pledge }, terms))
 }
 
 /// Nobody relies on this region's fence. Another region's lease releases nothing, armed or not:
@@ -324,32 +351,18 @@ fn heard<'a>(seen: &'a Sight, memory: &Memory) -> Option<&'a WriteLease> {
 }
 
 fn pledged(seen: &Sight, lease: &WriteLease) -> WriteLease {
+    let promise = Some(Promise::given(lease.epoch));
+    let given = |region: &RegionName| seen.reachable.get(region) == Some(&promise);
     let pledge = Pledge {
         region: seen.region.clone(),
         epoch: lease.epoch,
         members: lease.members.clone(),
-        promises: lease.members.is_subset(&seen.reachable),
+        promises: lease.members.iter().all(given),
     };
     WriteLease {
         pledge: Some(pledge),
         ..lease.clone()
     }
-}
-
-/// While the hub is silent: the promises that are due.
-fn promises(seen: &Sight, memory: &Memory) -> Vec<Renewal> {
-    let Some((pledge, terms)) = memory.pledge.as_ref().filter(|(p, _)| p.promises) else {
-        return Vec::new();
-    };
-    let due = pledge.members.iter().filter(|region| {
-        let sent = memory.promises.get(*region);
-        sent.is_none_or(|sent| sent.age_ms(seen.now) >= terms.renew_ms())
-    });
-    due.filter_map(|region| {
-        let record = Promise::renewed(*seen.promises.get(region)?, pledge.epoch)?;
-        Some(Renewal::Promise(region.clone(), record))
-    })
-    .collect()
 }
 
 /// A fence at `epoch` has something to do: no newer epoch holds the server, and it may still take

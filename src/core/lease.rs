@@ -72,7 +72,8 @@ pub struct Pledge {
     /// The standbys that may be promoted once it is silent. It fences its server before that.
     pub members: BTreeSet<RegionName>,
     /// While the hub is silent it may live on by promises of all members: whoever promotes one of
-    /// them needs that one's permit.
+    /// them needs that one's permit. It has given each of them for this epoch once, and lately read
+    /// it there.
     pub promises: bool,
 }
 
@@ -145,14 +146,17 @@ pub struct Promise {
 }
 
 impl Promise {
+    /// As an agent gives it for `epoch`.
+    pub fn given(epoch: Epoch) -> Self {
+        let permitted = false;
+        Self { epoch, permitted }
+    }
+
     /// The record once an agent has renewed it for `epoch`; `None` when it must not.
     pub fn renewed(before: Option<Self>, epoch: Epoch) -> Option<Self> {
         let free = before
             .is_none_or(|held| held.epoch < epoch || (held.epoch == epoch && !held.permitted));
-        free.then_some(Self {
-            epoch,
-            permitted: false,
-        })
+        free.then(|| Self::given(epoch))
     }
 
     /// The record once the hub may promote under `epoch`; `None` when a newer epoch holds it.
@@ -162,6 +166,16 @@ impl Promise {
             epoch,
             permitted: true,
         })
+    }
+
+    /// An agent gave it under this pledge, and nobody else since but the hub, which permits only
+    /// where it saw that. Otherwise it lies in another cluster than the one that the agent means.
+    pub fn is_of(self, pledge: &Pledge) -> bool {
+        if self.permitted {
+            self.epoch > pledge.epoch
+        } else {
+            self.epoch == pledge.epoch
+        }
     }
 
     /// True when the hub may promote under `epoch`.

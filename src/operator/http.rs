@@ -14,7 +14,7 @@ use tracing::info;
 use crate::context::Ctx;
 
 /// The loops whose first round makes a replica ready: as leader once the caches are filled, as a
-/// standby once it watches the lease.
+/// standby once it watches the lease. An agent says the latter once it knows its duty.
 pub const READY: [&str; 2] = ["stores", "lease"];
 
 /// Answers until the process ends.

@@ -1,6 +1,5 @@
 //! `domicile run`: one process, of which the leader works.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,9 +44,6 @@ pub enum RunError {
     /// A kubeconfig that was named on the command line gives no client.
     #[error("cannot connect to a cluster")]
     File(#[source] FileError),
-    /// A kubeconfig that a client was made from is another one now.
-    #[error("{} has changed: beginning anew with it", .0.display())]
-    Changed(PathBuf),
     /// Signals cannot be received.
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),

@@ -6,13 +6,14 @@ use domicile_core::facts::{Authority, Epoch};
 use domicile_core::health::{Probe, ProbeFailure};
 use domicile_core::time::Mono;
 use domicile_lab::postgres::Binaries;
-use domicile_providers::{Applied, Fenced, ProviderError};
+use domicile_providers::{Applied, Fenced, Generic, ProviderError, Seat};
 use tokio::time::Instant;
 
 use crate::world::{LIMIT, World, eventually, facts, on_both_versions, place, plan};
 
 on_both_versions!(
     a_replica_that_stands_still_gives_its_seat_to_the_next,
+    a_replica_that_leaves_its_seat_finds_it_taken_and_gets_it_back,
     a_foreign_holder_of_the_lock_is_sent_away,
     a_server_without_a_free_connection_is_fenced_by_its_seat,
     an_older_order_does_not_fence_through_the_seat,
@@ -51,6 +52,42 @@ async fn a_replica_that_stands_still_gives_its_seat_to_the_next(binaries: &Binar
         }
     }
     assert!(taken.is_some(), "the seat of a replica that ended is kept");
+}
+
+/// The one alone lost the hub, and both go their rounds.
+async fn a_replica_that_leaves_its_seat_finds_it_taken_and_gets_it_back(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let (first, second) = (world.provider(), world.provider());
+    let idle = Duration::from_secs(9);
+    let mut deaf = first.take_seat(idle).await.unwrap().unwrap();
+    assert!(deaf.look(Mono(1)).await.unwrap().is_some());
+    assert!(second.take_seat(idle).await.unwrap().is_none(), "two seats");
+    drop(deaf);
+    let mut acting = free(&second, idle).await;
+    assert!(first.take_seat(idle).await.unwrap().is_none(), "two seats");
+    // Nothing of the first one's is left that could fence or look beside it.
+    assert!(acting.look(Mono(1)).await.unwrap().is_some());
+    let fenced = acting.fence(Epoch(1), LIMIT).await.unwrap();
+    assert_eq!(fenced.sessions_left, 0);
+    drop(acting);
+    assert!(
+        free(&first, idle)
+            .await
+            .look(Mono(1))
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+/// The seat that another one left: its session takes a moment to end.
+async fn free(replica: &Generic, idle: Duration) -> Seat {
+    for _ in 0..40 {
+        if let Some(seat) = replica.take_seat(idle).await.unwrap() {
+            return seat;
+        }
+    }
+    panic!("the seat was left, and is not free")
 }
 
 async fn a_foreign_holder_of_the_lock_is_sent_away(binaries: &Binaries) {

@@ -1,9 +1,11 @@
 //! Agents: two replicas beside the server of each region. What they decide is `core::agent`; the
 //! rounds around it are those of `src/operator/agent`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use domicile_core::agent::{Database, Hub, Memory, Renewal, Sight, Versions, fence_due, renewals};
+use domicile_core::agent::{
+    Database, Hub, Memory, Reach, Renewal, Sight, Versions, fence_due, leaves_seat, renewals,
+};
 use domicile_core::facts::{Epoch, Role};
 use domicile_core::lease::{Promise, Sent};
 use domicile_core::names::RegionName;
@@ -29,6 +31,10 @@ pub(crate) struct Agent {
     pub drift: i64,
     pub wall_offset: i64,
     memory: Memory,
+    reach: Reach,
+    /// Since when it has the seat, and when it last left that to the other.
+    seated: Option<Mono>,
+    left: Option<Mono>,
     /// The hub did not answer in the last round.
     silent: bool,
     /// Renewals under way, and what was seen when they were sent.
@@ -57,6 +63,9 @@ pub(crate) fn all(setup: &Setup) -> Vec<Agent> {
         drift: setup.drifts[number % 3],
         wall_offset: 0,
         memory: Memory::default(),
+        reach: Reach::default(),
+        seated: None,
+        left: None,
         silent: true,
         pending: 0,
         seen: None,
@@ -79,9 +88,17 @@ impl Agent {
         }
     }
 
+    /// It left the seat a moment ago, and its pledge is not over.
+    fn stays_away(&self, now: Now) -> bool {
+        self.left
+            .is_some_and(|left| now.mono.since(left) < 2 * limit() && !self.memory.is_over(now))
+    }
+
     fn ends(&mut self) {
         self.process += 1;
         self.memory = Memory::default();
+        self.reach = Reach::default();
+        (self.seated, self.left) = (None, None);
         self.silent = true;
         self.seen = None;
     }
@@ -145,7 +162,6 @@ impl World {
         let database = self.agent_database(number, at);
         let clusters = self.setup.clusters;
         let others = (0..MEMBERS).filter(|other| clusters && *other != at);
-        let reachable: BTreeSet<RegionName> = others.clone().map(region).collect();
         let held = self.promises;
         let promises: BTreeMap<RegionName, Option<Promise>> = others
             .filter(|other| self.agent_reaches(here, Place::Cluster(*other)))
@@ -157,8 +173,12 @@ impl World {
             Hub::Silent
         };
         let versions = self.versions();
+        let agent = &mut self.agents[number];
+        let now = agent.now(self.now);
+        agent.reach.note(&promises, now.mono);
+        let reachable = agent.reach.lately(TERMS, now.mono);
         let seen = Sight {
-            now: self.agents[number].now(self.now),
+            now,
             region: region(at),
             versions: named(&versions, &hub, &promises),
             hub,
@@ -166,7 +186,6 @@ impl World {
             promises,
             reachable,
         };
-        let agent = &mut self.agents[number];
         agent.silent = seen.hub == Hub::Silent;
         agent.memory.note(&seen);
         let heard = seen.hub != Hub::Silent && agent.memory.pledge.is_some();
@@ -235,9 +254,13 @@ impl World {
         let free = server
             .seat
             .is_none_or(|(holder, used)| holder == (number, process) || now > used + limit() * 6);
-        if !free {
+        let (agent, moment) = (&mut self.agents[number], self.now);
+        let moment = agent.now(moment);
+        if !free || agent.stays_away(moment) {
+            agent.seated = None;
             return None;
         }
+        agent.seated.get_or_insert(moment.mono);
         server.seat = Some(((number, process), now));
         let row = server.row();
         Some(match server.role {
@@ -292,6 +315,9 @@ impl World {
         };
         if done {
             agent.memory.renewed(renewal, &seen);
+            if let Renewal::Promise(region, promise) = renewal {
+                agent.reach.gave(region, *promise, seen.now.mono);
+            }
         }
         agent.pending = agent.pending.saturating_sub(1);
         if agent.pending == 0 {
@@ -309,8 +335,23 @@ impl World {
         let due = fence_due(&seen, &agent.memory);
         if let Some(epoch) = due.filter(|_| !self.process.agent_never_fences) {
             self.agent_fences(number, epoch);
+        } else {
+            self.agent_leaves(number, &seen);
         }
         self.turn(number, self.now + limit(), Turn::Round);
+    }
+
+    /// Leaves the seat to the other replica, which may hear the hub.
+    fn agent_leaves(&mut self, number: usize, seen: &Sight) {
+        let agent = &mut self.agents[number];
+        let Some(since) = agent.seated else {
+            return;
+        };
+        if leaves_seat(seen, &agent.memory, seen.now.mono.since(since)) {
+            (agent.left, agent.seated) = (Some(seen.now.mono), None);
+            let seat = &mut self.servers[agent.region].seat;
+            *seat = seat.filter(|((holder, _), _)| *holder != number);
+        }
     }
 
     fn agent_fences(&mut self, number: usize, epoch: Epoch) {

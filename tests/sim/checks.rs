@@ -1,22 +1,20 @@
 //! The invariants of `faults.md`, checked where each can break.
 
+mod moves;
 mod promotion;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use domicile_core::facts::{Authority, Epoch, Facts, Role};
-use domicile_core::failover::{Journal, MoveKind, Proof, State, Stored};
-use domicile_core::health::Verdict;
+use domicile_core::failover::{Mode, MoveKind, Proof, Stored};
 
 use crate::draw::is_operators_own;
 use crate::fault::{Fault, Kind, Ms, Place};
 use crate::setup::Setup;
-use crate::world::Decided;
 use crate::world::database::{HOME, MEMBERS, Server};
-use crate::world::hub::{Holder, Hub, Secret};
+use crate::world::hub::{Holder, Secret};
 use crate::world::net::Net;
-use crate::world::people::index;
 
 /// What happened so lately that an operator may not have read it yet.
 const LATELY: Ms = 2_200;
@@ -51,9 +49,15 @@ pub(crate) struct Checks {
     /// When a person relaxed commits, and where; and when the machine last read that.
     pub relaxed: Option<(Ms, usize)>,
     pub relaxed_seen: Option<Ms>,
-    /// Changes of rows and settings on servers, heartbeats aside.
-    pub database_writes: u64,
+    /// When a row was last changed, and when a setting of a server.
     pub last_row_change: Ms,
+    pub last_setting: Ms,
+    /// Who starts a failover.
+    mode: Mode,
+    /// The highest epoch of a time without a move.
+    calm_epoch: Epoch,
+    /// When each server was last closed: its row, and then its sessions.
+    closed: [Option<Ms>; MEMBERS],
     acknowledged: Vec<Acknowledged>,
     /// The last moment at which the loss bound of the move under way was decided on.
     bounded_at: Ms,
@@ -75,14 +79,17 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    pub(crate) fn new(stored: &Stored) -> Self {
+    pub(crate) fn new(stored: &Stored, mode: Mode) -> Self {
         Self {
             broken: None,
             promotions: Vec::new(),
             relaxed: None,
             relaxed_seen: None,
-            database_writes: 0,
             last_row_change: 0,
+            last_setting: 0,
+            mode,
+            calm_epoch: stored.epoch,
+            closed: [None; MEMBERS],
             acknowledged: Vec::new(),
             bounded_at: 0,
             loose: Default::default(),
@@ -116,6 +123,11 @@ impl Checks {
     /// I1 and the ledger for I5: a server told a client that its write is safe.
     pub(crate) fn acknowledges(&mut self, now: Ms, server: &Server, commit: u32, hole: bool) {
         let (at, term) = (server.at, server.term);
+        if server.by_hand {
+            // Two primaries by a person's hand, which no machine can help.
+            return;
+        }
+        // The move that replaced this very server: what a later one proved is said of another.
         let Some(superseder) = self.promotions.get(term as usize).cloned() else {
             if !hole {
                 let back = server.settled > 0 && server.settled + BACK > now;
@@ -130,7 +142,13 @@ impl Checks {
         // Case 21 of `failover.md`: a server that stood still, or was down, when its agent had to
         // fence it takes writes until that agent sees it again.
         let back = server.settled + BACK > now && server.settled + BACK > superseder.when;
-        if superseder.proof == Proof::LeaseExpired && back {
+        // What was assumed or allowed of a server ends once it was closed.
+        let closed = self.closed.get(at).copied().flatten();
+        if closed.is_some_and(|closed| closed > superseder.when) {
+            self.fail(format!(
+                "I1: server {at} was closed and acknowledged a write"
+            ));
+        } else if superseder.proof == Proof::LeaseExpired && back {
             self.returns += 1;
         } else if superseder.proof == Proof::Assumed || superseder.hole {
             self.overlap = self.overlap.max(now - superseder.when);
@@ -159,117 +177,19 @@ impl Checks {
         }
     }
 
+    /// A server whose row is closed has no session left.
+    pub(crate) fn closes(&mut self, now: Ms, at: usize) {
+        if let Some(closed) = self.closed.get_mut(at) {
+            *closed = Some(now);
+        }
+    }
+
     pub(crate) fn row_changes(&mut self, now: Ms, at: usize, before: Authority, next: Authority) {
         self.last_row_change = now;
         if before.epoch > next.epoch {
             self.fail(format!(
                 "I10: the row of server {at} went from {before:?} to {next:?}"
             ));
-        }
-    }
-
-    /// I2, I9, I18 and the order of moves, when a state is stored.
-    pub(crate) fn stores(
-        &mut self,
-        now: Ms,
-        before: &Stored,
-        next: &Stored,
-        decided: &Decided,
-        hub: &Hub,
-    ) {
-        if next.epoch < before.epoch {
-            self.fail("I2: the epoch went back");
-        }
-        let under_way = matches!(
-            before.state,
-            State::Draining | State::Fencing | State::CatchingUp
-        );
-        let given_up = matches!(next.state, State::Aborting | State::Outage);
-        if under_way && given_up && next.epoch == before.epoch {
-            self.fail("I2: a move is given up and its epoch goes on");
-        }
-        let bound = |stored: &Stored| stored.journal.as_ref().and_then(|j| j.loss.zip(j.loss_at));
-        if bound(next).is_some() && bound(next) != bound(before) {
-            self.bounded_at = decided.at;
-        }
-        if next.state == State::Rerouting && before.state != State::Rerouting {
-            self.rerouting_since = now;
-        }
-        let late = now.saturating_sub(self.rerouting_since) > 119_000;
-        if next.state == State::Verifying && hub.placement.epoch != next.epoch && !late {
-            self.fail("I15: the tenants are not repointed");
-        }
-        self.active_of
-            .entry(next.epoch)
-            .or_default()
-            .insert(index(&next.active));
-        let known = before.journal.as_ref().map(|journal| &journal.operation);
-        let begun = next
-            .journal
-            .as_ref()
-            .filter(|j| Some(&j.operation) != known);
-        if let Some(journal) = begun {
-            self.begins(now, before, next, journal, decided, hub);
-        }
-    }
-
-    fn begins(
-        &mut self,
-        now: Ms,
-        before: &Stored,
-        next: &Stored,
-        journal: &Journal,
-        decided: &Decided,
-        hub: &Hub,
-    ) {
-        let asked = hub
-            .operations
-            .get(&journal.operation)
-            .filter(|o| !o.automatic);
-        if asked.is_some_and(|operation| operation.expected != before.epoch) {
-            self.fail("replay: an operation of an older epoch is run");
-        }
-        let unfinished = matches!(before.state, State::AwaitingApproval | State::Blocked);
-        if before.journal.is_some() && !unfinished {
-            self.fail("G8: a move begins within another");
-        }
-        let unasked = journal.automatic && journal.kind == MoveKind::Failover;
-        if !unasked {
-            return;
-        }
-        if decided.active != Verdict::Down {
-            self.fail(format!("early: a failover begins on {:?}", decided.active));
-        }
-        if decided.most_dead {
-            self.fail("I9: a failover begins while most regions look dead");
-        }
-        if decided.stream_of[index(&journal.to)] {
-            self.fail("I18: a failover begins while the standby hears from the primary");
-        }
-        let cooldown = decided.cooldown_ms;
-        // Stored moments are whole seconds.
-        let rested = self
-            .last_automatic
-            .is_none_or(|last| now + 1_000 >= last + cooldown);
-        // Another leader has only the wall to tell how long ago it was.
-        let same = self.last_finisher == Some(decided.by);
-        if next.state == State::Fencing && !rested && (same || !self.wall_jumps) {
-            self.fail("I9: a second failover within the cooldown");
-        }
-    }
-
-    /// A move ended, and the time until the next automatic one begins to run.
-    pub(crate) fn finished(&mut self, now: Ms, before: &Stored, next: &Stored, by: Holder) {
-        let ended = before.journal.as_ref().filter(|_| next.journal.is_none());
-        let done = next
-            .history
-            .first()
-            .zip(ended)
-            .is_some_and(|(past, journal)| {
-                past.operation == journal.operation && past.kind == MoveKind::Failover
-            });
-        if done {
-            (self.last_automatic, self.last_finisher) = (Some(now), Some(by));
         }
     }
 
@@ -297,9 +217,13 @@ impl Checks {
         }
     }
 
-    /// I8: the home server streamed for long enough before the machine asks for the way home.
-    pub(crate) fn asks_for_failback(&mut self, now: Ms, setup: &Setup) {
-        let stable = Ms::from(setup.settings.stable_seconds) * 1000;
+    /// I8: the home server streamed for long enough before the machine asks for the way home: twice
+    /// as long after each time that it went home, up to a limit.
+    pub(crate) fn asks_for_failback(&mut self, now: Ms, setup: &Setup, stored: &Stored) {
+        let home = stored.history.iter();
+        let home = home.filter(|past| past.kind == MoveKind::Failback).count();
+        let seconds = Ms::from(setup.settings.stable_seconds) << home;
+        let stable = seconds.min(setup.settings.max_stable_seconds.into()) * 1000;
         // It reads once a second, so that it cannot know of the last moments.
         let (from, to) = (now.saturating_sub(stable), now.saturating_sub(LATELY));
         if self.loose[HOME]
@@ -322,7 +246,7 @@ impl Checks {
                 loose.push_back(now);
             }
         }
-        while loose.front().is_some_and(|first| first + 10_000 < now) {
+        while loose.front().is_some_and(|first| first + 60_000 < now) {
             loose.pop_front();
         }
     }

@@ -10,7 +10,7 @@ use crate::fault::{Effect, Side};
 pub(crate) const OFTEN: u64 = 100;
 
 /// The edges of the machine that a run of CI must reach.
-const EDGES: [(State, State); 36] = [
+const EDGES: [(State, State); 45] = [
     (State::Steady, State::Steady),
     (State::Steady, State::Suspect),
     (State::Steady, State::Draining),
@@ -43,10 +43,47 @@ const EDGES: [(State, State); 36] = [
     (State::Promoting, State::Promoting),
     (State::Promoting, State::Rerouting),
     (State::Promoting, State::Halted),
+    (State::Rerouting, State::Rerouting),
     (State::Rerouting, State::Verifying),
     (State::Verifying, State::Steady),
     (State::Verifying, State::Halted),
     (State::Halted, State::Promoting),
+    // Somebody promoted a standby by hand, or demoted the old primary.
+    (State::Steady, State::Halted),
+    (State::Suspect, State::Halted),
+    (State::Outage, State::Halted),
+    (State::Blocked, State::Halted),
+    (State::AwaitingApproval, State::Halted),
+    (State::Aborting, State::Halted),
+    (State::Halted, State::Steady),
+    (State::Halted, State::Fencing),
+];
+
+/// What was believed of synchronous replication is taken back, in whatever state that shows. It is
+/// one rule, and `Promoting` and `Rerouting` are reached by it often enough.
+const TAKEN_BACK: &str = "commits were relaxed in the last moments before, or the server \
+                          that waited was demoted";
+/// `core/failover/edited.rs` edits each of these instead.
+const EDITED: &str = "a region of the move is struck from the policy, which nobody edits here";
+
+/// The other edges of the machine, and why a run of CI need not reach them often, or at all.
+const SELDOM: [((State, State), &str); 13] = [
+    ((State::Suspect, State::Suspect), TAKEN_BACK),
+    ((State::Outage, State::Outage), TAKEN_BACK),
+    ((State::Blocked, State::Blocked), TAKEN_BACK),
+    (
+        (State::AwaitingApproval, State::AwaitingApproval),
+        TAKEN_BACK,
+    ),
+    ((State::Draining, State::Draining), TAKEN_BACK),
+    ((State::Fencing, State::Fencing), TAKEN_BACK),
+    ((State::CatchingUp, State::CatchingUp), TAKEN_BACK),
+    ((State::Aborting, State::Aborting), TAKEN_BACK),
+    ((State::Verifying, State::Verifying), TAKEN_BACK),
+    ((State::Halted, State::Halted), TAKEN_BACK),
+    ((State::Draining, State::Halted), EDITED),
+    ((State::Fencing, State::Halted), EDITED),
+    ((State::CatchingUp, State::Halted), EDITED),
 ];
 
 #[derive(Debug, Clone, Default)]
@@ -94,6 +131,26 @@ impl Coverage {
             (times < OFTEN).then(|| format!("crash {:?} {:?} ({times})", boundary.0, boundary.1))
         });
         edges.chain(boundaries).collect()
+    }
+
+    /// The edges that need not be reached: how often they were, and why they need not.
+    pub(crate) fn seldom(&self) -> impl Iterator<Item = String> {
+        SELDOM.iter().map(|(edge, why)| {
+            let times = self.edges.get(edge).copied().unwrap_or_default();
+            format!(
+                "{} -> {} need not be reached, and was {times} times: {why}",
+                edge.0, edge.1
+            )
+        })
+    }
+
+    /// Edges that were reached and are in no list: one who adds an edge says so here.
+    pub(crate) fn unlisted(&self) -> Vec<String> {
+        let reached = self.edges.iter();
+        reached
+            .filter(|(edge, _)| !EDGES.contains(edge) && !SELDOM.iter().any(|it| it.0 == **edge))
+            .map(|(edge, times)| format!("{} -> {} ({times})", edge.0, edge.1))
+            .collect()
     }
 
     pub(crate) fn add(&mut self, other: &Self) {

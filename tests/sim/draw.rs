@@ -114,6 +114,8 @@ pub(crate) fn is_operators_own(kind: &Kind) -> bool {
         | Kind::Part { .. }
         | Kind::Ask { .. }
         | Kind::Relax
+        | Kind::PromoteByHand { .. }
+        | Kind::Demote { .. }
         | Kind::Rejoin { .. } => false,
     }
 }
@@ -281,11 +283,12 @@ fn kind(group: u64, chance: &mut Chance) -> Kind {
             state: pick(chance, &STATES).as_str().to_owned(),
             then: Box::new(interruption(chance)),
         },
-        _people => match chance.below(who, 5) {
+        _people => match chance.below(who, 6) {
             0 => Kind::Relax,
             1 => Kind::Approve,
             2 => Kind::PauseReplay { server: at },
             3 => link(chance, Place::Server(at), Place::Outside),
+            4 => Kind::PromoteByHand { server: at },
             _rejoin => Kind::Rejoin { server: at },
         },
     }

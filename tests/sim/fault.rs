@@ -180,4 +180,10 @@ pub(crate) enum Kind {
     When { state: String, then: Box<Self> },
     /// A person turns a server into a standby of the newest primary.
     Rejoin { server: usize },
+    /// A person promotes a standby, whatever the policy says.
+    ///
+    /// Faults: 63, 96.
+    PromoteByHand { server: usize },
+    /// A person makes a standby of the old primary of a move, once that has closed it.
+    Demote { server: usize },
 }

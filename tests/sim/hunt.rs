@@ -13,14 +13,38 @@ use crate::run::{invariant, seeded};
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub mutant: Mutant,
-    /// After so many seeds, by breaking this.
+    /// After so many seeds, by breaking this: one of what it is said to break.
     pub by: Option<(u64, String)>,
+    /// So many seeds before that broke something else, as the first did.
+    pub other: (u64, Option<String>),
 }
 
-impl Found {
-    pub(crate) fn is_right(&self) -> bool {
-        let by = self.by.as_ref().map(|(_, text)| invariant(text));
-        by.is_some_and(|by| self.mutant.breaks.contains(&by))
+impl Mutant {
+    /// This is what the fault is said to break.
+    fn is_said_to_break(&self, broken: &str) -> bool {
+        self.breaks.contains(&invariant(broken))
+    }
+
+    /// Seeds until one breaks what this is said to break. A run ends at the first thing that it
+    /// breaks: what stands still because of a fault does not show that the fault is seen.
+    fn hunted(self, most: u64) -> Found {
+        let mut found = Found {
+            mutant: self,
+            by: None,
+            other: (0, None),
+        };
+        for seed in 0..most {
+            let Some(broken) = seeded(seed, self.machine).1.broken else {
+                continue;
+            };
+            if self.is_said_to_break(&broken) {
+                found.by = Some((seed + 1, broken));
+                break;
+            }
+            found.other.0 += 1;
+            found.other.1.get_or_insert(broken);
+        }
+        found
     }
 }
 
@@ -31,11 +55,9 @@ pub(crate) fn hunt(most: u64) -> Vec<Found> {
     let found = Mutex::new(Vec::new());
     let work = || {
         while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let broken = |seed| Some((seed + 1, seeded(seed, mutant.machine).1.broken?));
-            let by = (0..most).find_map(broken);
-            let mutant = **mutant;
+            let one = mutant.hunted(most);
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.push(Found { mutant, by });
+            found.push(one);
         }
     };
     thread::scope(|scope| {

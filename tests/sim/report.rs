@@ -8,11 +8,13 @@ use crate::hunt::Found;
 pub(crate) fn mutants(found: &[Found]) {
     println!("seeded faults: what is broken, what noticed, after how many seeds");
     for one in found {
-        let mark = if one.is_right() { ' ' } else { '!' };
         let name = one.mutant.name;
         match &one.by {
-            Some((seeds, text)) => println!("{mark} {name:<46} {seeds:>5}  {text}"),
-            None => println!("{mark} {name:<46}     -  not found"),
+            Some((seeds, text)) => println!("  {name:<46} {seeds:>5}  {text}"),
+            None => println!("! {name:<46}     -  not found"),
+        }
+        if let (seeds, Some(first)) = &one.other {
+            println!("  {:<46} {seeds:>5}  broke something else: {first}", "");
         }
     }
 }
@@ -41,6 +43,9 @@ pub(crate) fn reached(coverage: &Coverage, took: Duration) {
     );
     for ((from, to), times) in &coverage.edges {
         println!("  {from} -> {to}: {times}");
+    }
+    for edge in coverage.seldom() {
+        println!("  {edge}");
     }
     for ((side, effect), times) in &coverage.boundaries {
         println!("  crash {side:?} {effect:?}: {times}");

@@ -5,6 +5,7 @@ use domicile_core::failover::State;
 use crate::chance::{Chance, Who};
 use crate::draw::pick;
 use crate::fault::{Effect, Fault, Kind, Ms, Place, Side, Wish};
+use crate::hands;
 use crate::setup::Profile;
 
 const HOME: Kind = Kind::Isolate { server: 0 };
@@ -39,6 +40,9 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
     match profile {
         Profile::Any => Vec::new(),
         Profile::Leased => {
+            if chance.percent(who, 20) {
+                return unled(chance);
+            }
             let mut faults = promised(8_000, 90, chance);
             let seldom = [
                 Effect::Permit,
@@ -66,6 +70,9 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
         }
         Profile::Parted => parted(chance),
         Profile::Relaxed => relaxed(chance),
+        Profile::Split => hands::split(chance),
+        Profile::Barred => hands::while_it_waits(State::Blocked, chance),
+        Profile::Unasked => hands::while_it_waits(State::AwaitingApproval, chance),
         Profile::Homeward => {
             let effects = [
                 Effect::Ask,
@@ -78,9 +85,31 @@ pub(crate) fn about(profile: Profile, chance: &mut Chance) -> Vec<Fault> {
                 duration: chance.between(who, 4_000, 8_000),
                 kind: Kind::KillServer { server: 0 },
             };
-            vec![lost, crash(pick(chance, &effects))]
+            // Away once more, as soon as it is home.
+            let again = Fault {
+                at: chance.between(who, 35_000, 60_000),
+                duration: 50,
+                kind: ask(Wish::Switchover, 1),
+            };
+            vec![lost, crash(pick(chance, &effects)), again]
         }
     }
+}
+
+/// The leader ends with the promotion, and the old primary is back before another leads: all that
+/// it finds is what was written before.
+fn unled(chance: &mut Chance) -> Vec<Fault> {
+    let server = 0;
+    let back = chance.between(Who::Schedule, 15_000, 20_000);
+    let (side, effect) = (Side::After, Effect::Promote);
+    let lost = [Kind::KillServer { server }, Kind::FreezeServer { server }];
+    let lost = lost[chance.below(Who::Schedule, 2) as usize].clone();
+    [
+        (8_000, back, lost),
+        (8_000, 20_000, Kind::Crash { side, effect }),
+    ]
+    .map(|(at, duration, kind)| Fault { at, duration, kind })
+    .into()
 }
 
 /// Operators end in a move there and back.
@@ -313,14 +342,14 @@ fn promised(at: Ms, percent: u64, chance: &mut Chance) -> Vec<Fault> {
         .collect()
 }
 
-fn when(state: State, then: Kind) -> Kind {
+pub(crate) fn when(state: State, then: Kind) -> Kind {
     Kind::When {
         state: state.as_str().to_owned(),
         then: Box::new(then),
     }
 }
 
-fn ask(wish: Wish, to: usize) -> Kind {
+pub(crate) fn ask(wish: Wish, to: usize) -> Kind {
     Kind::Ask {
         wish,
         to,

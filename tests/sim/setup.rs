@@ -42,6 +42,12 @@ pub(crate) enum Profile {
     Parted,
     /// Commits wait for the standby no more when the primary is lost.
     Relaxed,
+    /// A person promotes a standby while another server serves, or is lost.
+    Split,
+    /// The same while the machine may not move.
+    Barred,
+    /// The same while it asks a person.
+    Unasked,
 }
 
 /// All of a run that is not its faults.
@@ -105,17 +111,20 @@ impl Setup {
         let cooldown = [5, 60][draw(2) as usize];
         let delays = [0, 5_000, 60_000];
         // Kept replays hold the numbers below 10.
-        let profile = match draw(25) {
-            0 | 10 | 21 => Profile::Leased,
-            1 | 11 => Profile::Homeward,
-            2 | 12 | 13 | 22 => Profile::Caught,
-            3 | 14 => Profile::Asked,
-            15 | 16 => Profile::Crashed,
+        let profile = match draw(37) {
+            0 | 10 | 21 | 35 => Profile::Leased,
+            1 | 11 | 29 => Profile::Homeward,
+            2 | 12 | 13 | 22 | 34 => Profile::Caught,
+            3 | 14 | 33 => Profile::Asked,
+            15 | 16 | 36 => Profile::Crashed,
             17 => Profile::Lacking,
             18 => Profile::Orphaned,
-            19 => Profile::Late,
+            19 | 32 => Profile::Late,
             20 => Profile::Parted,
             23 => Profile::Relaxed,
+            25 | 26 | 30 | 31 => Profile::Split,
+            27 => Profile::Barred,
+            28 => Profile::Unasked,
             _any => Profile::Any,
         };
         let mut setup = Self {
@@ -146,6 +155,18 @@ impl Setup {
     fn fits(&mut self, profile: Profile) {
         match profile {
             Profile::Any => {}
+            Profile::Split => self.settings.mode = Mode::Automatic,
+            Profile::Barred => {
+                // No proof is to be had that is strong enough.
+                self.synchronous = false;
+                self.settings.mode = Mode::Automatic;
+                self.settings.minimum_proof = Proof::Confirmed;
+            }
+            Profile::Unasked => {
+                self.synchronous = true;
+                self.settings.mode = Mode::SemiAutomatic;
+                self.settings.minimum_proof = Proof::Assumed;
+            }
             Profile::Leased | Profile::Parted => {
                 (self.agents, self.clusters, self.synchronous) = (true, true, false);
                 self.settings.mode = Mode::Automatic;
@@ -181,6 +202,12 @@ impl Setup {
             Profile::Homeward => {
                 self.settings.mode = Mode::Automatic;
                 self.settings.failback = FailbackMode::Automatic;
+                self.settings.cooldown_seconds = 5;
+                // Half of this time is more than what a look may miss.
+                (
+                    self.settings.stable_seconds,
+                    self.settings.max_stable_seconds,
+                ) = (8, 24);
                 self.administrator = Some(4_000);
             }
         }
@@ -249,7 +276,7 @@ fn settings(
         max_freeze_seconds: 20,
         failback,
         stable_seconds: 5,
-        max_stable_seconds: 5,
+        max_stable_seconds: 20,
         cooldown_seconds,
         max_automatic_per_day: 100,
         // It is asked for, and no server of this world has what would do it.

@@ -1,8 +1,12 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::time::Mono;
 use jiff::Timestamp;
 
 mod counting;
+mod rights;
+mod seat;
 
 const TERMS: Terms = Terms {
     lease_seconds: 30,
@@ -18,6 +22,11 @@ fn now(seconds: u64) -> Now {
 
 fn members() -> BTreeSet<RegionName> {
     ["central".into()].into()
+}
+
+/// What this agent reads in the standby's cluster once it gave its promise there.
+fn given() -> BTreeMap<RegionName, Option<Promise>> {
+    [("central".into(), Some(Promise::given(Epoch(4))))].into()
 }
 
 fn offer(epoch: i64) -> WriteLease {
@@ -36,7 +45,7 @@ fn cut_off(seconds: u64) -> Sight {
         hub: Hub::Silent,
         database: Database::Primary { row, open: true },
         promises: BTreeMap::new(),
-        reachable: BTreeSet::new(),
+        reachable: BTreeMap::new(),
         versions: Versions::default(),
     }
 }
@@ -71,7 +80,7 @@ fn pledged_at_zero(reachable: bool) -> (Memory, WriteLease) {
     let mut memory = Memory::default();
     let mut seen = told(0, offer(4));
     if reachable {
-        seen.reachable = members();
+        seen.reachable = given();
     }
     let (renewals, fence) = look(&mut memory, &seen);
     assert_eq!(fence, None);
@@ -240,8 +249,8 @@ fn a_hub_that_knows_less_than_the_agent_counts_as_silent() {
 fn a_hub_that_can_be_read_and_not_written_is_replaced_by_promises() {
     let (memory, lease) = pledged_at_zero(true);
     let mut seen = told(15, lease);
-    seen.reachable = members();
-    seen.promises = [("central".into(), None)].into();
+    seen.reachable = given();
+    seen.promises = given();
     let wanted = renewals(&seen, &memory);
     assert!(matches!(
         wanted.as_slice(),

@@ -29,15 +29,19 @@ pub(super) fn was_armed(seen: &Observation, target: &RegionName) -> bool {
         pledge.region == seen.stored.active
             && pledge.members.contains(target)
             && lived(seen, lease)
-            && (!pledge.promises || (asked(seen, target) && !promised_lately(seen, target)))
+            && (!pledge.promises
+                || (promise_of(seen, target, pledge).is_some() && !promised_lately(seen, target)))
     })
 }
 
-fn asked(seen: &Observation, target: &RegionName) -> bool {
-    match seen.promises.get(target) {
-        Some(Look::Absent | Look::There(_)) => true,
-        Some(Look::Unread) | None => false,
-    }
+/// The promise that an agent gave under this pledge, as the target's region shows it to the hub.
+pub(super) fn promise_of<'a>(
+    seen: &'a Observation,
+    target: &RegionName,
+    pledge: &Pledge,
+) -> Option<&'a Watched<Promise>> {
+    let promise = seen.promises.get(target).and_then(Look::there);
+    promise.filter(|promise| promise.record.is_of(pledge))
 }
 
 /// The standby's region renewed its promise to the agent of the active region lately: that lives,
@@ -122,34 +126,34 @@ pub(super) fn expiry(seen: &Observation, journal: &Journal) -> Expiry {
         ));
     }
     if pledge.promises {
-        promised(seen, journal, lease)
+        promised(seen, journal, lease, pledge)
     } else {
         Expiry::Over
     }
 }
 
 /// The old primary may live on the promise of the standby's region: that must have been quiet for
-/// the whole wait since the lease was taken, and permit the promotion.
-fn promised(seen: &Observation, journal: &Journal, lease: &Watched<WriteLease>) -> Expiry {
+/// the whole wait since the lease was taken, and permit the promotion. Where the hub does not find
+/// what the agent says to have given, the agent lives on a promise in another cluster.
+fn promised(
+    seen: &Observation,
+    journal: &Journal,
+    lease: &Watched<WriteLease>,
+    pledge: &Pledge,
+) -> Expiry {
     let to = &journal.to;
     let wait_ms = lease.record.terms.wait_ms();
-    let (held, version, renewed) = match seen.promises.get(to) {
-        None | Some(Look::Unread) => {
-            return Expiry::Pending(format!("the cluster of {to} does not say what it promised"));
-        }
-        Some(Look::Absent) => (None, None, lease.since),
-        Some(Look::There(promise)) => (
-            Some(promise.record),
-            Some(promise.version.clone()),
-            promise.renewed,
-        ),
+    if let None | Some(Look::Unread) = seen.promises.get(to) {
+        return Expiry::Pending(format!("the cluster of {to} does not say what it promised"));
+    }
+    let Some(promise) = promise_of(seen, to, pledge) else {
+        return Expiry::NoPledge;
     };
-    if held.is_some_and(|held| held.permits(seen.stored.epoch)) {
+    let (held, renewed) = (promise.record, promise.renewed);
+    if held.permits(seen.stored.epoch) {
         return Expiry::Over;
     }
-    let theirs = lease.record.pledge.as_ref().map(|pledge| pledge.epoch);
-    let given = held.filter(|held| !held.permitted && Some(held.epoch) == theirs);
-    if given.is_some() && renewed > lease.since {
+    if !held.permitted && renewed > lease.since {
         return Expiry::Alive(format!(
             "PrimaryAliveAtPeer: the agent of {} renews its promise in {to}",
             journal.from
@@ -158,9 +162,10 @@ fn promised(seen: &Observation, journal: &Journal, lease: &Watched<WriteLease>) 
     if seen.now.mono.since(renewed.max(lease.since)) < wait_ms {
         return Expiry::Pending(format!("waiting for the promise of {to} to end"));
     }
-    if Promise::permit(held, seen.stored.epoch).is_none() {
+    if Promise::permit(Some(held), seen.stored.epoch).is_none() {
         return Expiry::Pending(format!("the cluster of {to} holds a newer epoch"));
     }
+    let version = Some(promise.version.clone());
     Expiry::NeedsPermit(Step::Permit(to.clone(), seen.stored.epoch, version))
 }
 

@@ -8,7 +8,7 @@ use super::observation::{Answer, Look, Observation, ServerView, Step, Watched};
 use super::outcome::{Outcome, SOON_MS};
 use super::question::Question;
 use super::standby::standby_eligible;
-use super::state::{Journal, MoveKind, Promotion};
+use super::state::{Journal, MoveKind, Promotion, Stored};
 use crate::facts::Facts;
 use crate::health::Verdict;
 use crate::lease::{Pledge, WriteLease};
@@ -57,7 +57,12 @@ pub(super) fn unarmed(seen: &Observation, target: &RegionName) -> Option<String>
     }
     match seen.promises.get(target) {
         _any if !pledge.promises => None,
-        Some(Look::Absent | Look::There(_)) => None,
+        Some(Look::There(promise)) if promise.record.is_of(pledge) => None,
+        Some(Look::Absent | Look::There(_)) => Some(format!(
+            "the cluster of {target} does not hold the promise that the agent of {active} says to \
+             have given there: `spec.cluster` of Region {target} and the agent's `standbyClusters` \
+             must lead to one cluster and one namespace"
+        )),
         Some(Look::Unread) => Some(format!(
             "the cluster of {target} cannot be asked for its permit: see the operator's log and \
              `spec.cluster` of Region {target}"
@@ -156,11 +161,14 @@ pub fn disarmed(record: &WriteLease) -> WriteLease {
     )
 }
 
-/// The active server was fenced under its own epoch: by its agent, which had lost the hub. It waits
-/// for that agent to renew again.
-fn waits_for_agent(seen: &Observation, active: &Facts) -> bool {
+/// The active server was fenced under its own epoch: by its agent, which had lost the hub.
+fn is_shut(seen: &Observation, active: &Facts) -> bool {
     let row = active.authority;
-    let shut = row.is_some_and(|row| row.epoch == seen.stored.epoch && !row.writable);
+    row.is_some_and(|row| row.epoch == seen.stored.epoch && !row.writable)
+}
+
+/// It waits for that agent to renew again.
+fn waits_for_agent(seen: &Observation, active: &Facts) -> bool {
     let silent = match &seen.lease {
         Look::Unread => true,
         Look::Absent => false,
@@ -169,13 +177,14 @@ fn waits_for_agent(seen: &Observation, active: &Facts) -> bool {
             lease.record.in_force().is_some() && quiet_ms > lease.record.terms.fresh_ms()
         }
     };
-    shut && silent
+    is_shut(seen, active) && silent
 }
 
-/// A server that its agent fenced gets its right back once that agent renews the lease again, or
-/// the lease is disarmed: before that it would be fenced anew at once.
+/// A server that its agent fenced gets its right back once that agent renews the lease again:
+/// before that it would be fenced anew at once. Where nobody is pledged any more the agent may not
+/// have heard of that, and its own pledge does not reach the next epoch.
 pub(super) fn self_fenced(seen: &Observation, active: &Facts) -> Option<Outcome> {
-    waits_for_agent(seen, active).then(|| {
+    let waiting = waits_for_agent(seen, active).then(|| {
         let active = &seen.stored.active;
         let message = match &seen.lease {
             Look::Unread => format!(
@@ -184,11 +193,32 @@ pub(super) fn self_fenced(seen: &Observation, active: &Facts) -> Option<Outcome>
             ),
             Look::Absent | Look::There(_) => format!(
                 "the agent of {active} lost the hub and fenced its server, and does not renew the \
-                 write lease: see its log; pausing the policy disarms the lease"
+                 write lease: see its log; pausing the policy disarms the lease, and the server \
+                 serves again"
             ),
         };
         Outcome::new(Answer::Wait(1_000), "AgentSilent", message)
-    })
+    });
+    waiting.or_else(|| outgrow_pledge(seen, active))
+}
+
+fn outgrow_pledge(seen: &Observation, active: &Facts) -> Option<Outcome> {
+    let lease = seen.lease.there();
+    let pledged = lease.is_some_and(|lease| lease.record.in_force().is_some());
+    if pledged || !is_shut(seen, active) {
+        return None;
+    }
+    let stored = Stored {
+        epoch: seen.stored.epoch.next(),
+        ..seen.stored.clone()
+    };
+    let message = format!(
+        "{} is fenced under epoch {}, which its agent may not know to be released: it serves under \
+         epoch {}",
+        stored.active, seen.stored.epoch, stored.epoch
+    );
+    let next = Answer::Move(Box::new(stored));
+    Some(Outcome::new(next, "AuthorityRepaired", message))
 }
 
 /// The lease is taken for the move before anything is fenced, so that no renewal can come after.

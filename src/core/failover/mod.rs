@@ -29,6 +29,8 @@ mod outcome;
 pub mod plan;
 mod promotion;
 mod question;
+#[cfg(test)]
+mod questions;
 mod requests;
 #[cfg(test)]
 mod rest;

@@ -158,8 +158,9 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         );
         return resume(seen, journal).unwrap_or_else(|| wait(message));
     }
-    let wait =
-        wait("automation is frozen until one server alone holds the newest epoch".to_owned());
+    let message = "automation is frozen until one server alone holds the newest epoch, or the \
+                   active one is the only primary";
+    let wait = wait(message.to_owned());
     let split = contradiction(seen).is_some();
     if let Some((old, facts)) = stray_primary(seen, &seen.stored.active).filter(|_| !split)
         && facts
@@ -182,8 +183,19 @@ pub(super) fn halted(seen: &Observation) -> Outcome {
         (Some(owner), None) if agreed && owner.server.region == seen.stored.active => {
             to_steady(seen, "ContradictionGone")
         }
+        // A move that was given up spent an epoch that no server holds.
+        (None, None) if agreed && is_sole_primary(seen) => to_steady(seen, "ContradictionGone"),
         (Some(_) | None, Some(_) | None) => wait,
     }
+}
+
+/// The active server is a primary, and all others are standbys.
+fn is_sole_primary(seen: &Observation) -> bool {
+    seen.servers.values().all(|view| {
+        let active = view.server.region == seen.stored.active;
+        let primary = view.now().map(|facts| facts.role == Role::Primary);
+        primary == Some(active)
+    })
 }
 
 /// A move that stopped after its point of no return goes on once its target answers and nothing
@@ -201,13 +213,17 @@ fn resume(seen: &Observation, journal: &Journal) -> Option<Outcome> {
         && moving::still_a_copy(journal, facts)
         && law::unlawful(seen, &journal.to).is_none()
         && (!decided || bearable(seen, journal, facts));
-    if superseded || !(promoted || fit) {
+    let old = seen.server(&journal.from).and_then(ServerView::now);
+    let role = old.map(|facts| facts.role);
+    // A target that fits no more is found so again, and the old primary gets its right back.
+    let undone = !promoted && !decided && role == Some(Role::Primary);
+    if superseded || !(promoted || fit || undone) {
         return None;
     }
     if !promoted && !decided {
         // Without an old primary to fence it would come back here at once.
-        let old = seen.server(&journal.from)?;
-        let demoted = old.now().is_some_and(|facts| facts.role == Role::Standby);
+        seen.server(&journal.from)?;
+        let demoted = role == Some(Role::Standby);
         return (!demoted).then(|| catching::begin_again(seen, journal));
     }
     if let Some((old, old_facts)) = stray_primary(seen, &journal.to) {
@@ -260,8 +276,12 @@ fn ended(seen: &Observation) -> &'static str {
     }
 }
 
+/// Where the machine's own question has ended unanswered, the next outage asks under another name.
 fn calm_again(seen: &Observation) -> Stored {
+    let asked = seen.ended.contains(&seen.own_operation());
+    let same = seen.stored.epoch;
     Stored {
+        epoch: if asked { epoch_after(seen) } else { same },
         evidence: None,
         ..seen.stored.enter(State::Steady, seen.now.wall)
     }

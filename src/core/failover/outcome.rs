@@ -54,10 +54,13 @@ pub(super) fn stray_primaries<'a>(
     answering.filter(|(_, facts)| facts.role == Role::Primary && !is_fenced(seen, facts))
 }
 
-/// Freezes automation: a contradiction, or a failure after the point of no return.
+/// Freezes automation: a contradiction, or a failure after the point of no return. A question ends
+/// here: nothing was begun that could go on without an answer to it.
 pub(super) fn halt(seen: &Observation, reason: &'static str, message: String) -> Outcome {
+    let asked = seen.stored.state == State::AwaitingApproval;
     let stored = Stored {
         claim: None,
+        journal: seen.stored.journal.clone().filter(|_| !asked),
         ..seen.stored.enter(State::Halted, seen.now.wall)
     };
     Outcome::new(Answer::Move(Box::new(stored)), reason, message)

@@ -23,9 +23,10 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PORT: u16 = 18_080;
 /// What a replica logs when it gets the seat.
 const ACTING: &str = "Acting: this replica has the seat";
-/// What it logs when it gets the seat, has not got it, or cannot know.
-const ROLES: [&str; 3] = [
+/// What it logs when it gets the seat, leaves it, has not got it, or cannot know.
+const ROLES: [&str; 4] = [
     ACTING,
+    "The hub confirms nothing: the seat is left",
     "Standing by: another replica acts",
     "The own server is silent",
 ];

@@ -72,6 +72,8 @@ pub(super) enum Post {
     Seated(Box<Seat>),
     /// Another replica has the seat, and does both.
     Relieved,
+    /// It left the seat to the others for a moment, and does neither.
+    Left,
     /// The server gives no seat to anybody: who remembers a pledge fences.
     Unknown,
 }

@@ -10,3 +10,4 @@ pub mod invalid;
 pub mod lease;
 pub mod pages;
 pub mod wake;
+pub mod way;

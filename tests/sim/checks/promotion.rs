@@ -62,6 +62,20 @@ impl Checks {
         });
     }
 
+    /// The machine goes on with a server that a person promoted: it answers for nothing of that.
+    pub(crate) fn takes_up(&mut self, now: Ms, server: &Server, epoch: Epoch) {
+        let held: BTreeSet<u32> = server.log.iter().filter_map(|entry| entry.commit).collect();
+        self.acknowledged.retain(|a| held.contains(&a.commit));
+        self.promotions.push(Promoted {
+            epoch,
+            at: server.at,
+            when: now,
+            proof: Proof::Assumed,
+            kind: MoveKind::Failover,
+            hole: false,
+        });
+    }
+
     fn journal_of(at: usize, epoch: Epoch, stored: &Stored) -> Result<&Journal, String> {
         let state = stored.state;
         if stored.epoch != epoch || !matches!(state, State::Promoting | State::Halted) {

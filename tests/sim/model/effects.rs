@@ -1,7 +1,6 @@
 //! What is done to the world: by operators, agents, clients, and what goes wrong.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 use domicile_core::agent::{Database, Hub, Renewal, Sight, Versions, fence_due, renewals};
 use domicile_core::facts::{Authority, Epoch, Role};
@@ -259,7 +258,7 @@ impl World {
             database,
             promises: BTreeMap::new(),
             versions: Versions::default(),
-            reachable: BTreeSet::new(),
+            reachable: BTreeMap::new(),
         };
         self.agents[at].note(&seen);
         for renewal in renewals(&seen, &self.agents[at]) {

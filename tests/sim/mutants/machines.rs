@@ -60,9 +60,12 @@ pub(crate) fn believes_every_fence(seen: &Observation) -> Decision {
     })
 }
 
+/// Once a move. One that starts over, as the old primary answers, fences it.
 pub(crate) fn skips_the_fence(seen: &Observation) -> Decision {
+    let again = matches!(seen.stored.state, State::CatchingUp | State::Halted);
     storing(seen, |next| {
         if next.state == State::Fencing
+            && !again
             && let Some(journal) = next.journal.as_mut()
         {
             journal.proof = Some(Proof::Confirmed);

@@ -2,7 +2,7 @@
 
 use domicile_core::facts::Role;
 use domicile_core::failover::{
-    Answer, Decision, Look, LossBound, MoveKind, Observation, State, decide,
+    Answer, Decision, Look, LossBound, MoveKind, Observation, State, Step, decide,
 };
 use domicile_core::health::Verdict;
 
@@ -52,6 +52,32 @@ pub(crate) fn goes_home_at_once(seen: &Observation) -> Decision {
     })
 }
 
+/// Half of the time in sync is enough for the way home.
+pub(crate) fn goes_home_early(seen: &Observation) -> Decision {
+    on(seen, |blind| {
+        blind.settings.stable_seconds /= 2;
+        blind.settings.max_stable_seconds /= 2;
+    })
+}
+
+/// The way home is no longer after each time that it was gone.
+pub(crate) fn never_doubles(seen: &Observation) -> Decision {
+    on(seen, |blind| {
+        blind.settings.max_stable_seconds = blind.settings.stable_seconds;
+    })
+}
+
+/// At rest the right to write is taken and given back, at each look.
+pub(crate) fn fidgets(seen: &Observation) -> Decision {
+    let mut decision = decide(seen);
+    let rests = seen.stored.state == State::Steady && matches!(decision.answer, Answer::Wait(_));
+    if let Some(active) = seen.active().filter(|_| rests) {
+        let step = Step::Fence(active.server.clone(), seen.stored.epoch);
+        decision.answer = Answer::Work(step);
+    }
+    decision
+}
+
 /// It is never the operator that is cut off.
 pub(crate) fn trusts_itself(seen: &Observation) -> Decision {
     on(seen, |blind| {
@@ -73,13 +99,23 @@ pub(crate) fn asks_no_second_vantage(seen: &Observation) -> Decision {
     })
 }
 
-/// The wait for the lease of the old primary is over at once.
+/// The wait for the lease of the old primary is over at once. Its agent still counts as one that
+/// lived when the outage began.
 pub(crate) fn skips_the_lease_wait(seen: &Observation) -> Decision {
+    let fencing = seen.stored.state == State::Fencing;
     on(seen, |blind| {
-        if let Look::There(lease) = &mut blind.lease {
+        if let Look::There(lease) = &mut blind.lease
+            && fencing
+        {
             let wait = lease.record.terms.wait_ms();
             lease.renewed.0 = lease.renewed.0.saturating_sub(wait);
-            lease.since = lease.renewed;
+            lease.since.0 = lease.since.0.saturating_sub(wait);
+            for promise in blind.promises.values_mut() {
+                if let Look::There(promise) = promise {
+                    promise.renewed.0 = promise.renewed.0.saturating_sub(wait);
+                }
+            }
+            blind.ages.outage.known_ms += wait;
         }
     })
 }
@@ -99,9 +135,10 @@ pub(crate) fn asks_no_permit(seen: &Observation) -> Decision {
 /// The lease is not taken: its holder may go on renewing it.
 pub(crate) fn leaves_the_lease(seen: &Observation) -> Decision {
     let epoch = seen.stored.epoch;
+    let fencing = seen.stored.state == State::Fencing;
     let to = seen.journal().map(|journal| journal.to.clone());
     on(seen, |blind| {
-        if let (Look::There(lease), Some(to)) = (&mut blind.lease, to) {
+        if let (Look::There(lease), Some(to), true) = (&mut blind.lease, to, fencing) {
             lease.record = lease.record.taken_for(epoch, &to);
         }
     })

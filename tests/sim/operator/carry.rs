@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use domicile_core::facts::{Epoch, Heartbeat};
-use domicile_core::failover::{Answer, Decision, MoveKind, Observation, ServerView, Step};
+use domicile_core::failover::{Answer, Decision, MoveKind, Observation, ServerView, Step, Stored};
 use domicile_core::health::Verdict;
 use domicile_core::names::{RegionName, ServerId};
 
@@ -170,15 +170,18 @@ impl World {
                 target,
                 epoch,
             } => {
-                self.asks(at, own(name, kind, target, epoch));
+                self.asks(at, &seen.stored, own(name, kind, target, epoch));
                 return;
             }
         };
         self.tick(at, self.now, Tick::Send(server, statement, purpose, limit));
     }
 
-    fn asks(&mut self, at: usize, operation: Operation) {
-        self.checks.asks_for_failback(self.now, &self.setup);
+    fn asks(&mut self, at: usize, stored: &Stored, operation: Operation) {
+        // One of an older epoch is refused.
+        if stored.epoch == self.hub.policy.stored.epoch {
+            self.checks.asks_for_failback(self.now, &self.setup, stored);
+        }
         let request = Request::Create(Rc::new(operation));
         self.tick(at, self.now, Tick::Call(request, Purpose::Asked));
     }

@@ -144,6 +144,7 @@ impl World {
             return Reply::Conflict;
         }
         let before = Rc::clone(&self.hub.policy);
+        self.takes_up(&before.stored, stored);
         self.checks
             .stores(self.now, &before.stored, stored, decided, &self.hub);
         self.tell(|| {

@@ -69,6 +69,8 @@ pub(crate) struct Server {
     pub seat: Option<((usize, u32), Ms)>,
     /// Since when it runs as it does.
     pub settled: Ms,
+    /// A person promoted it, and the policy says that another is active.
+    pub by_hand: bool,
 }
 
 impl Server {
@@ -106,11 +108,38 @@ impl Server {
             starts: 0,
             seat: None,
             settled: 0,
+            by_hand: false,
         }
     }
 
     pub(crate) fn answers(&self, now: Ms) -> bool {
         self.running && self.frozen_until <= now
+    }
+
+    /// It has replayed all that it received and becomes a primary on a timeline of its own.
+    pub(crate) fn opens(&mut self, now: Ms) {
+        self.role = Role::Primary;
+        self.timeline += 1;
+        self.names = None;
+        self.upstream = None;
+        self.stream = None;
+        self.replayed = self.log.len();
+        self.by_hand = false;
+        self.settled = now;
+        self.confirmed = Default::default();
+    }
+
+    /// Started anew as a standby, of nobody perhaps, with what it holds.
+    pub(crate) fn follows(&mut self, upstream: Option<usize>) {
+        self.role = Role::Standby;
+        self.upstream = upstream;
+        self.stream = None;
+        self.names = None;
+        self.starts += 1;
+        self.sessions.clear();
+        self.waiting.clear();
+        self.by_hand = false;
+        self.replayed = self.log.len();
     }
 
     /// How much of the log counts: all on a primary, the replayed part on a standby.

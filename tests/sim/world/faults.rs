@@ -65,6 +65,8 @@ impl World {
             Kind::Approve => self.approve(),
             Kind::Relax => self.relax(),
             Kind::Rejoin { server } => self.rejoin(server),
+            Kind::PromoteByHand { server } => self.promote_by_hand(server),
+            Kind::Demote { server } => self.demote(server),
             Kind::When { state, then } => {
                 if let Some(state) = State::parse(&state) {
                     self.triggers.push(Trigger {
@@ -110,6 +112,8 @@ impl World {
             | Kind::Approve
             | Kind::Relax
             | Kind::When { .. }
+            | Kind::PromoteByHand { .. }
+            | Kind::Demote { .. }
             | Kind::Rejoin { .. } => {}
         }
     }

@@ -159,11 +159,13 @@ impl World {
         if effect.is_some() {
             self.tell(|| format!("server {at} is told {statement:?} by {}", ticket.operator));
         }
+        self.did = false;
         if let Some(outcome) = self.execute(at, ticket, statement) {
             self.answer_from(at, ticket, outcome);
         }
-        // A fence has two parts, and a crash may come after either.
-        if let Some(effect) = effect
+        // What was refused, or was so already, is no effect. A fence has two parts, and a crash may
+        // come after either.
+        if let Some(effect) = effect.filter(|_| self.did)
             && (effect != Effect::Fence || ends_fence || self.chance.percent(Who::Server(at), 50))
         {
             self.crashes(ticket.operator, ticket.process, Side::After, effect);

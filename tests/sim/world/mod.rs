@@ -122,6 +122,8 @@ pub(crate) struct World {
     pub coverage: Coverage,
     pub events: u64,
     pub trace: u64,
+    /// The statement under way changed something.
+    pub did: bool,
     pub healing: bool,
     /// Tells what happens, for a replay.
     pub aloud: bool,
@@ -170,7 +172,7 @@ impl World {
         let agents = agent::all(&setup);
         let mut world = Self {
             now: 0,
-            checks: Checks::new(&stored),
+            checks: Checks::new(&stored, setup.settings.mode),
             setup,
             faults,
             decide,
@@ -192,6 +194,7 @@ impl World {
             coverage: Coverage::default(),
             events: 0,
             trace: 0,
+            did: false,
             healing: false,
             aloud: false,
             next_id: 0,

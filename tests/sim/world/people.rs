@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use domicile_core::facts::{Epoch, Role};
-use domicile_core::failover::{Accept, MoveKind, State};
+use domicile_core::failover::{Accept, MoveKind, State, Stored};
 use domicile_core::names::RegionName;
 
-use super::database::{MEMBERS, NAMES};
+use super::database::{MEMBERS, NAMES, Server};
 use super::hub::{Evidence, Operation, Policy, Progress};
 use super::{Event, World};
 use crate::fault::{Ms, Place, Watch, Wish};
@@ -127,16 +127,74 @@ impl World {
         for at in 0..MEMBERS {
             self.rejoin(at);
         }
+        self.rescues();
+    }
+
+    /// Nobody is a primary any more, as a person had demoted the old one: it becomes one again.
+    fn rescues(&mut self) {
+        let stored = &self.hub.policy.stored;
+        let (stopped, active) = (stored.state == State::Halted, index(&stored.active));
+        let primary = |it: &Server| it.at < MEMBERS && it.role == Role::Primary && !it.by_hand;
+        if stopped && !self.servers.iter().any(primary) {
+            self.promote_by_hand(active);
+        }
+    }
+
+    /// A person makes a primary of a standby. The row, as all else, is what it has replayed.
+    pub(crate) fn promote_by_hand(&mut self, at: usize) {
+        let stored = &self.hub.policy.stored;
+        let (now, active) = (self.now, index(&stored.active));
+        // What a person demoted stays so until the machine stands still over it.
+        if at == active && stored.state != State::Halted {
+            return;
+        }
+        let server = &mut self.servers[at];
+        if server.role == Role::Primary || !server.answers(now) {
+            return;
+        }
+        server.opens(now);
+        server.by_hand = at != active;
+        self.hub.last_write = now;
+        self.tell(|| format!("server {at} is promoted by hand"));
+    }
+
+    /// A person makes a standby of nobody of the old primary that a move has closed.
+    pub(crate) fn demote(&mut self, at: usize) {
+        let journal = self.hub.policy.stored.journal.as_ref();
+        let moved = journal.is_some_and(|journal| index(&journal.from) == at);
+        let server = &mut self.servers[at];
+        let closed = !server.row().writable && server.sessions.is_empty();
+        let primary = server.role == Role::Primary && server.answers(self.now);
+        if moved && closed && primary {
+            server.follows(None);
+            self.tell(|| format!("server {at} is demoted"));
+        }
+    }
+
+    /// The machine goes on with a server that a person promoted.
+    pub(crate) fn takes_up(&mut self, before: &Stored, next: &Stored) {
+        let at = index(&next.active);
+        let server = &mut self.servers[at];
+        if before.active != next.active && server.by_hand {
+            self.checks.takes_up(self.now, server, next.epoch);
+            server.by_hand = false;
+            server.term = self.checks.terms();
+        }
     }
 
     /// What a database administrator does with a fenced old primary, or with a standby that follows
     /// nobody: a copy of the newest primary, then streaming.
     pub(crate) fn rejoin(&mut self, at: usize) {
+        let stored = &self.hub.policy.stored;
+        let (stopped, active) = (stored.state == State::Halted, index(&stored.active));
         let newest = (0..MEMBERS)
             .filter(|other| *other != at)
             .filter(|other| {
                 let server = &self.servers[*other];
-                server.role == Role::Primary && server.answers(self.now) && server.row().writable
+                // Where the machine stands still, a person goes by its word.
+                let serves = server.row().writable || (stopped && active == *other);
+                let serves = serves && server.role == Role::Primary;
+                serves && !server.by_hand && server.answers(self.now)
             })
             .max_by_key(|other| self.servers[*other].term);
         let it = &self.servers[at];
@@ -148,21 +206,18 @@ impl World {
         }
         let wanted = match it.role {
             Role::Standby => it.stream.is_none() || it.upstream != Some(new),
+            Role::Primary if it.by_hand => self.hub.policy.stored.journal.is_none(),
             Role::Primary => !it.row().writable && it.sessions.is_empty(),
         };
         if !wanted || it.term > self.servers[new].term {
             return;
         }
         self.tell(|| format!("server {at} rejoins {new}"));
+        // Nothing is at rest that a person has just changed.
+        self.hub.last_write = self.now;
         let source = self.servers[new].clone();
         let server = &mut self.servers[at];
-        server.role = Role::Standby;
-        server.upstream = Some(new);
-        server.stream = None;
-        server.names = None;
-        server.starts += 1;
-        server.sessions.clear();
-        server.waiting.clear();
+        server.follows(Some(new));
         server.replayed = source.log.len();
         server.log = source.log;
         server.timeline = source.timeline;

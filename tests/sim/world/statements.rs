@@ -6,6 +6,7 @@ use super::database::Server;
 use super::messages::{Outcome, Statement, Ticket};
 use super::{Event, World};
 use crate::chance::Who;
+use crate::fault::{Effect, Side};
 
 impl World {
     /// Executes one statement; no outcome yet for a promotion, which takes its time.
@@ -41,6 +42,7 @@ impl World {
                     self.beats.push(beat);
                     let number = self.beats.len() - 1;
                     self.servers[at].append(id, |entry| entry.beat = Some(number));
+                    self.did = true;
                 }
                 told(may)
             }
@@ -48,7 +50,8 @@ impl World {
                 let may = self.owns(at, epoch);
                 if may && self.servers[at].names != Some(standby) {
                     self.servers[at].names = Some(standby);
-                    self.checks.database_writes += 1;
+                    self.checks.last_setting = self.now;
+                    self.did = true;
                 }
                 told(may)
             }
@@ -83,7 +86,7 @@ impl World {
         let wanted = Authority { epoch, writable };
         if server.row() != wanted {
             self.checks.row_changes(self.now, at, server.row(), wanted);
-            self.checks.database_writes += 1;
+            self.did = true;
             let id = self.new_id();
             self.servers[at].append(id, |entry| entry.row = wanted);
         }
@@ -95,8 +98,12 @@ impl World {
         let Server {
             sessions, waiting, ..
         } = &mut self.servers[at];
+        self.did |= !sessions.is_empty();
         sessions.clear();
         waiting.clear();
+        if !self.servers[at].row().writable {
+            self.checks.closes(self.now, at);
+        }
     }
 
     fn begins_promotion(&mut self, at: usize, epoch: Epoch, ticket: Ticket) -> Option<Outcome> {
@@ -124,26 +131,26 @@ impl World {
             self.push(thaw, Event::Promoted(at, starts, epoch, ticket));
             return;
         }
-        if server.role == Role::Standby {
+        let promotes = server.role == Role::Standby;
+        if promotes {
             self.becomes_primary(at, epoch);
         }
         self.answer_from(at, ticket, Outcome::Done);
+        if promotes {
+            let Ticket {
+                operator, process, ..
+            } = ticket;
+            self.crashes(operator, process, Side::After, Effect::Promote);
+        }
     }
 
     fn becomes_primary(&mut self, at: usize, epoch: Epoch) {
         self.checks
             .promotes(self.now, at, epoch, &self.setup, &self.servers, &self.hub);
         self.tell(|| format!("server {at} is promoted under {epoch}"));
-        let term = self.checks.terms();
+        let (term, now) = (self.checks.terms(), self.now);
         let server = &mut self.servers[at];
-        server.role = Role::Primary;
-        server.timeline += 1;
-        server.names = None;
-        server.upstream = None;
-        server.stream = None;
-        server.replayed = server.log.len();
+        server.opens(now);
         server.term = term;
-        server.settled = self.now;
-        server.confirmed = Default::default();
     }
 }
