@@ -29,6 +29,8 @@ mod crowd;
 mod endpoint;
 #[path = "apiserver_placement/forged.rs"]
 mod forged;
+#[path = "apiserver_placement/given.rs"]
+mod given;
 #[path = "apiserver_placement/gone.rs"]
 mod gone;
 #[path = "apiserver_placement/hosts.rs"]
@@ -41,6 +43,8 @@ mod injection;
 mod inside;
 #[path = "apiserver_placement/kinds.rs"]
 mod kinds;
+#[path = "apiserver_placement/lost.rs"]
+mod lost;
 #[path = "apiserver_placement/moves.rs"]
 mod moves;
 #[path = "apiserver_placement/namespace.rs"]
@@ -55,6 +59,8 @@ mod refused;
 mod regional;
 #[path = "apiserver_placement/reload.rs"]
 mod reload;
+#[path = "apiserver_placement/renamed.rs"]
+mod renamed;
 #[path = "apiserver_placement/rotation.rs"]
 mod rotation;
 #[path = "apiserver_placement/states.rs"]
@@ -81,8 +87,8 @@ fn tenants_are_placed_and_let_go() {
     a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(&world);
     a_settled_world_writes_nothing(&world);
     a_secret_edited_by_hand_is_put_back(&world);
-    a_deleted_secret_comes_back_with_credentials_that_work(&world);
     immutable::a_secret_that_cannot_be_changed_is_told(&world);
+    lost::a_deleted_secret_comes_back_and_no_login_fails(&world);
     rotation::a_password_changed_on_the_server_is_told_and_left(&world);
     a_field_of_somebody_else_is_left_alone(&world);
     a_workload_that_is_no_longer_selected_is_released(&world);
@@ -90,8 +96,9 @@ fn tenants_are_placed_and_let_go() {
     rotation::the_overlap_ends_though_a_session_is_left(&world);
     rotation::the_calendar_rotates(&world);
     rotation::a_rotation_that_was_cut_is_completed(&world);
+    rotation::a_request_is_answered_once_though_its_pass_was_killed(&world);
     rotation::an_old_secret_that_is_put_back_revives_nothing(&world);
-    rotation::a_password_is_taken_from_another_secret(&world);
+    given::a_password_is_taken_from_another_secret(&world);
     address::an_address_that_leads_to_another_server_makes_nothing_there(&world);
     refused::each_bad_placement_has_its_own_reason(&world);
     refused::a_template_that_cannot_be_rendered_names_its_field(&world);
@@ -128,6 +135,16 @@ fn tenants_are_placed_and_let_go() {
 }
 
 #[test]
+fn a_secret_changes_its_name() {
+    let world = World::start();
+    world.running.onboard(SPACE);
+    world.apply(&region("eu-west", "EU", WEST, "eu-west-admin"));
+    world.await_region("eu-west", "Serving");
+    renamed::the_secret_before_goes_after_its_last_reader(&world);
+    renamed::what_is_not_ours_under_a_name_before_is_left(&world);
+}
+
+#[test]
 fn a_crowd_holds_up_itself_alone() {
     let world = World::start();
     world.running.onboard(SPACE);
@@ -149,6 +166,7 @@ fn the_clusters_of_regions_get_their_part() {
     regional::a_namespace_that_is_missing_there_is_told_and_not_made(&world, &there);
     regional::the_secret_arrives_and_a_workload_gets_it(&world, &there);
     regional::a_settled_world_writes_nothing_there(&world, &there);
+    regional::a_cluster_that_is_down_keeps_the_name_before_alone(&world, &there);
     regional::what_somebody_changed_there_is_put_back(&world, &there);
     regional::a_foreign_secret_there_is_left_alone(&world, &there);
     regional::a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(&world);
@@ -261,31 +279,6 @@ fn a_secret_edited_by_hand_is_put_back(world: &World) {
         (world.secret("acme-db").unwrap() == before).then_some(())
     });
     world.await_ready(SPACE, "acme", "True", "Placed");
-}
-
-/// Faults: 43.
-fn a_deleted_secret_comes_back_with_credentials_that_work(world: &World) {
-    let before = world.secret("acme-db").unwrap();
-    let api = world.secrets();
-    let _ = world
-        .running
-        .block_on(api.delete("acme-db", &DeleteParams::default()))
-        .unwrap();
-    world.poke("acme", "deleted");
-    let after = world
-        .running
-        .until("another Secret", SOON, || world.secret("acme-db"));
-    assert_ne!(before["password"], after["password"]);
-    world.running.until("the new login works", SOON, || {
-        world.can_log_in("eu-west", &after).then_some(())
-    });
-    assert!(!world.can_log_in("eu-west", &before));
-    world.running.until("the generation grows", SOON, || {
-        let status = world.placement(SPACE, "acme")?.status?;
-        (status.credentials?.generation == 2).then_some(())
-    });
-    let complete = (ConditionType::Injected, "True", "InjectionComplete");
-    world.await_condition(SPACE, "acme", complete);
 }
 
 fn a_field_of_somebody_else_is_left_alone(world: &World) {

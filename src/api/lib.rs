@@ -8,6 +8,7 @@ pub mod crd;
 pub mod credentials;
 pub mod database;
 pub mod fit;
+pub mod former;
 pub mod injection;
 pub mod meta;
 pub mod notification;

@@ -66,6 +66,10 @@ pub const SECRET_ORIGIN: &str = "domicile.dev/secret-origin";
 /// Annotation on a Secret: when its content last changed.
 pub const PUBLISHED_AT: &str = "domicile.dev/published-at";
 
+/// Annotation on a Secret: the request for a rotation that its logins answer, as [`ROTATE_AT`] has
+/// it.
+pub const ANSWERED_REQUEST: &str = "domicile.dev/answered-request";
+
 /// Label on Secrets and Services: the name of the `TenantPlacement`.
 pub const PLACEMENT_LABEL: &str = "domicile.dev/placement";
 

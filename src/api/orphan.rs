@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::RoleSlot;
-use crate::schema;
+use crate::{former, schema};
 
 /// Most orphans that one Region lists; a deletion beyond it waits.
 pub const MAX_ORPHANS: usize = 1000;
@@ -65,6 +65,10 @@ pub struct OrphanedSecret {
     /// `secret` is the Secret's name.
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub secret: String,
+    /// `formerSecrets` are names that the Secret had before, under which it may be there, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "former::names")]
+    pub former_secrets: Vec<String>,
     /// `since` when it is listed here.
     #[schemars(schema_with = "schema::time")]
     pub since: Timestamp,

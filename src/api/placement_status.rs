@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::CredentialsStatus;
 use crate::database;
+pub use crate::former::{FormerSecret, MAX_FORMER};
 use crate::injection::WorkloadKind;
 pub use crate::replica::{ReadOnlyStatus, ReadTarget};
 use crate::schema;
@@ -30,6 +31,16 @@ pub struct TenantPlacementStatus {
     /// `binding` names the Secret, as Service Binding tools expect it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
+    /// `pendingSecret` is the name under which the Secret is about to be written, or is, while
+    /// `binding` does not name it yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
+    pub pending_secret: Option<String>,
+    /// `formerSecrets` are the Secrets under names that `spec.connection.secretName` had before:
+    /// each is there, or may be, until it is deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_FORMER), extend("x-kubernetes-list-type" = "atomic"))]
+    pub former_secrets: Vec<FormerSecret>,
     /// `homeRegion` is the Region where the tenant belongs, recorded once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]

@@ -66,6 +66,8 @@ pub enum Cause {
     Asked,
     /// The Secret that the password is taken from holds another one.
     Replaced,
+    /// The Secret that held them is gone.
+    Lost,
 }
 
 impl fmt::Display for Cause {
@@ -74,6 +76,7 @@ impl fmt::Display for Cause {
             Self::Scheduled => "the interval of `spec.credentials.rotation` is over",
             Self::Asked => "it was asked for",
             Self::Replaced => "the password in `spec.credentials.passwordSecretRef` changed",
+            Self::Lost => "the Secret that held the published passwords is lost",
         })
     }
 }
@@ -111,16 +114,44 @@ pub fn step(credentials: &Credentials, wish: &Wish, sight: Sight) -> Step {
             Step::Rest
         };
     }
+    due(credentials, wish, sight).map_or(Step::Rest, Step::Rotate)
+}
+
+/// A rotation that waits until the logins before are closed: why it is due, and until when it waits
+/// at the latest.
+pub fn waiting(credentials: &Credentials, wish: &Wish, sight: Sight) -> Option<(Cause, Timestamp)> {
+    credentials.retiring?;
+    let cause = due(credentials, wish, sight)?;
+    Some((cause, open_until(credentials, wish)))
+}
+
+/// Why a rotation is due, if one is.
+fn due(credentials: &Credentials, wish: &Wish, sight: Sight) -> Option<Cause> {
     if sight.replaced {
-        return Step::Rotate(Cause::Replaced);
+        return Some(Cause::Replaced);
     }
     if asked(credentials, wish) {
-        return Step::Rotate(Cause::Asked);
+        return Some(Cause::Asked);
     }
-    match next(credentials, wish) {
-        Some(next) if sight.now >= next => Step::Rotate(Cause::Scheduled),
-        Some(_) | None => Step::Rest,
+    let next = next(credentials, wish)?;
+    (sight.now >= next).then_some(Cause::Scheduled)
+}
+
+/// The logins that are published where nobody knows the passwords of the present ones any more: the
+/// others, so that who still holds a password in memory goes on, and the present ones where the
+/// others are in use, or must not change now.
+pub fn replacement(credentials: Option<&Credentials>, active: Slot, steady: bool) -> Slot {
+    match credentials {
+        Some(known) if steady && known.retiring.is_none() => active.other(),
+        Some(_) | None => active,
     }
+}
+
+/// The request that a Secret's logins answer and the record does not tell yet: a pass ended in
+/// between. What the Secret tells counts for the present request alone, so that it makes none
+/// forgotten.
+pub fn answered<'a>(told: Option<&'a str>, wish: &Wish) -> Option<&'a str> {
+    told.filter(|told| wish.request.as_deref() == Some(told))
 }
 
 /// When the next rotation is due by the calendar.

@@ -5,6 +5,8 @@
 mod away;
 #[path = "regional/law.rs"]
 mod law;
+#[path = "regional/renamed.rs"]
+mod renamed;
 #[path = "regional/there.rs"]
 mod there;
 
@@ -29,6 +31,7 @@ pub(super) use away::{
     a_region_that_is_lost_with_its_cluster_holds_up_no_failover,
 };
 pub(super) use law::a_cluster_outside_the_law_is_never_reached;
+pub(super) use renamed::a_cluster_that_is_down_keeps_the_name_before_alone;
 pub(super) use there::{CLUSTER, There};
 
 const CENTRAL: &str = "10.77.0.2";

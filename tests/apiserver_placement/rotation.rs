@@ -147,7 +147,7 @@ pub(super) fn an_old_secret_that_is_put_back_revives_nothing(world: &World) {
         (now != old_data && world.can_log_in("eu-west", &now)).then_some(())
     });
     assert!(!world.can_log_in("eu-west", &old_data));
-    rotation(world, &json!(null));
+    close_those_before(world);
     world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
@@ -229,46 +229,47 @@ pub(super) fn a_rotation_that_was_cut_is_completed(world: &World) {
     world.await_ready(SPACE, "acme", "True", "Placed");
 }
 
-/// A tenant that is served stays so while the password cannot be had.
+/// As after a kill between the Secret and the status of a rotation that was asked for.
 ///
-/// Faults: 85.
-pub(super) fn a_password_is_taken_from_another_secret(world: &World) {
-    let credentials = json!({ "rotation": null, "passwordSecretRef": { "name": "vault" } });
-    let patch = json!({ "spec": { "credentials": credentials } });
-    world.patch(SPACE, "acme", &patch);
-    let served = |reason: &str| {
-        world.await_ready(SPACE, "acme", "True", reason);
-        world.await_event(SPACE, "acme", reason);
-        assert!(world.can_log_in("eu-west", &world.secret("acme-db").unwrap()));
-    };
-    served("PasswordSecretNotFound");
-    let before = world.secret("acme-db").unwrap();
-    let vault = |password: &str| {
-        world.apply(&json!({
-            "apiVersion": "v1", "kind": "Secret", "stringData": { "password": password },
-            "metadata": { "name": "vault", "namespace": SPACE },
-        }));
-    };
-    vault("s3cret/+?&@:");
-    settle(world, &before, "the given password is published", |_| {
-        world.secret("acme-db").unwrap()["password"] == "s3cret/+?&@:"
+/// Faults: 44, 85.
+pub(super) fn a_request_is_answered_once_though_its_pass_was_killed(world: &World) {
+    rotation(world, &json!({ "overlapSeconds": 3600 }));
+    let before = known_now(world);
+    assert_eq!(before.retiring_role, None);
+    ask(world, "once");
+    let after = await_known(world, "it is answered", |known| {
+        known.answered_request.as_deref() == Some("once")
     });
-    let after = world.secret("acme-db").unwrap();
-    assert!(after["uri"].contains(":s3cret%2F%2B%3F%26%40%3A@"));
-    assert_ne!(after["password-ro"], after["password"]);
-    assert_ne!(after["username"], before["username"]);
-    world.await_ready(SPACE, "acme", "True", "Placed");
-    vault("line\nbreak");
-    served("PasswordInvalid");
-    assert_eq!(world.secret("acme-db").unwrap(), after);
-    let patch = json!({ "spec": { "credentials": { "passwordSecretRef": null } } });
-    world.patch(SPACE, "acme", &patch);
-    world.await_ready(SPACE, "acme", "True", "Placed");
-    assert_eq!(world.secret("acme-db").unwrap(), after);
+    let data = world.secret("acme-db").unwrap();
+    status(
+        world,
+        &json!({
+            "activeRole": before.active_role, "retiringRole": null,
+            "generation": before.generation, "answeredRequest": before.answered_request,
+        }),
+    );
+    world.poke("acme", "killed");
+    let known = await_known(world, "the Secret tells", |known| {
+        known.active_role == after.active_role
+    });
+    assert_eq!(known.answered_request.as_deref(), Some("once"));
+    close_those_before(world);
+    world.poke("acme", "not twice");
+    rest(world, 4);
+    let known = known_now(world);
+    assert_eq!(known.generation, after.generation);
+    assert_eq!(known.active_role, after.active_role);
+    assert_eq!(world.secret("acme-db").unwrap(), data);
+    // Another one is answered.
+    ask(world, "again");
+    await_known(world, "the next one is answered", |known| {
+        known.generation == after.generation + 1
+    });
+    close_those_before(world);
 }
 
 /// Logs in with the Secret as it is, and with the one before, until the status is as wanted.
-fn settle(
+pub(super) fn settle(
     world: &World,
     before: &Data,
     what: &str,
@@ -304,7 +305,16 @@ fn await_known(
     })
 }
 
-fn known_now(world: &World) -> CredentialsStatus {
+/// Ends the overlap, if there is one.
+pub(super) fn close_those_before(world: &World) {
+    rotation(world, &json!({ "overlapSeconds": 0 }));
+    await_known(world, "only one slot is open", |known| {
+        known.retiring_role.is_none()
+    });
+    rotation(world, &json!(null));
+}
+
+pub(super) fn known_now(world: &World) -> CredentialsStatus {
     let status = world.placement(SPACE, "acme").unwrap().status.unwrap();
     status.credentials.unwrap()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domicile_cli::plan::{PolicyPlan, plan};
-use domicile_lab::checker::{Event, MIN_RATE, Phase, Record, first_acknowledgement, parse};
+use domicile_lab::checker::{MIN_RATE, Phase, first_acknowledgement};
 use domicile_lab::clock::monotonic;
 use domicile_lab::lab::find_program;
 use domicile_lab::process::run_ok;

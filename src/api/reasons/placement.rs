@@ -79,6 +79,8 @@ macro_rules! placement {
         LoginFailed,
         /// Other logins are published, with new passwords; those before are still open.
         CredentialsRotated,
+        /// Other logins are due, and wait until those before the present ones are closed.
+        RotationWaits,
         /// The logins that were to be published next do not work; the message says why.
         RotationFailed,
         /// The logins that were published before are closed.
@@ -91,6 +93,10 @@ macro_rules! placement {
         PasswordInvalid,
         /// The Secret exists and belongs to someone else.
         SecretOwnedByOther,
+        /// The Secret has another name now; the one under the name before is still there.
+        SecretRenamed,
+        /// A Secret under a name before is deleted: nobody needs it any more.
+        FormerSecretDeleted,
         /// The Service, or a slice of it, exists and belongs to someone else.
         ServiceOwnedByOther,
         /// The certificate of a server lacks the name under which workloads would reach it.

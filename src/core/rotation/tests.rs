@@ -148,3 +148,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_waits_for_an_overlap_is_known_with_its_end() {
+    let open = known(100, Some(Slot::A));
+    let replaced = Sight {
+        replaced: true,
+        ..sight(200)
+    };
+    let until = at(100 + 3600);
+    let expected = Some((Cause::Replaced, until));
+    assert_eq!(waiting(&open, &wish(), replaced), expected);
+    let asks = Wish {
+        request: Some("one".to_owned()),
+        ..wish()
+    };
+    assert_eq!(
+        waiting(&open, &asks, sight(200)),
+        Some((Cause::Asked, until))
+    );
+    assert_eq!(waiting(&open, &wish(), sight(200)), None, "nothing is due");
+    assert_eq!(waiting(&known(100, None), &asks, sight(200)), None);
+}
+
+#[test]
+fn what_a_secret_answers_counts_for_the_present_request_alone() {
+    let asks = |text: &str| Wish {
+        request: Some(text.to_owned()),
+        ..wish()
+    };
+    assert_eq!(answered(Some("one"), &asks("one")), Some("one"));
+    assert_eq!(answered(Some("one"), &asks("two")), None);
+    assert_eq!(answered(Some("one"), &wish()), None);
+    assert_eq!(answered(None, &asks("one")), None);
+}
+
+#[test]
+fn lost_passwords_are_replaced_by_those_of_the_other_logins() {
+    for active in [Slot::A, Slot::B] {
+        let alone = known(0, None);
+        assert_eq!(replacement(Some(&alone), active, true), active.other());
+        // The others are in use, or nothing is known of them, or the server moves.
+        let open = known(0, Some(active.other()));
+        assert_eq!(replacement(Some(&open), active, true), active);
+        assert_eq!(replacement(Some(&alone), active, false), active);
+        assert_eq!(replacement(None, active, true), active);
+    }
+}

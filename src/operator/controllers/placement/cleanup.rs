@@ -19,7 +19,8 @@ use super::observe::{Seat, answers, recorded, seat};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::serve::{Visit, enter, namespace, turn};
-use super::{database, endpoint, parting, workloads};
+use super::store::is_of;
+use super::{database, endpoint, former, parting, workloads};
 use crate::context::Ctx;
 use crate::kube::client::CallError;
 use crate::kube::events::Severity;
@@ -130,6 +131,9 @@ async fn undo(
         other => other?,
     }
     withdraw(&hub, progress).await?;
+    for name in tenant.other_secrets(None) {
+        former::delete(&hub, &name).await?;
+    }
     endpoint::release(ctx, tenant).await
 }
 
@@ -242,7 +246,7 @@ pub(super) async fn delete_secret(at: &Place<'_>) -> Result<bool, Halt> {
     let Some(secret) = ctx.call(api.get_opt(&name)).await.map_err(refused)? else {
         return Ok(false);
     };
-    if secret.annotations().get(meta::OWNER_UID) != tenant.metadata.uid.as_ref() {
+    if !is_of(tenant, &secret) {
         return Ok(false);
     }
     let parameters = DeleteParams {

@@ -195,6 +195,11 @@ pub(super) fn published(passwords: &Passwords) -> impl Iterator<Item = (Access, 
 
 pub(super) fn verified(seat: &Seat, progress: &mut Progress) {
     progress.heard = Some(true);
+    login_works(seat, progress);
+}
+
+/// The published credentials were accepted the last time that they were tried.
+pub(super) fn login_works(seat: &Seat, progress: &mut Progress) {
     let message = format!(
         "a login on {} with the published credentials works",
         seat.active

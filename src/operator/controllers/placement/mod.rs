@@ -23,6 +23,7 @@ mod database;
 mod endpoint;
 mod error;
 mod external;
+mod former;
 mod inject;
 mod inside;
 mod memory;
@@ -41,6 +42,7 @@ mod serve;
 mod store;
 mod target;
 mod verify;
+mod wanted;
 mod workloads;
 
 use error::{Halt, PlacementError};
@@ -192,7 +194,8 @@ fn pace(ctx: &Ctx, tenant: &TenantPlacement) -> Pace {
     let credentials = tenant.credentials();
     let retiring = credentials.is_some_and(|known| known.retiring.is_some());
     let given = tenant.spec.credentials.password_secret_ref.is_some();
-    let awaited = retiring || given || !tenant.workloads().is_empty();
+    let leaving = tenant.status.iter().any(|s| !s.former_secrets.is_empty());
+    let awaited = retiring || given || leaving || !tenant.workloads().is_empty();
     domicile_core::pace::pace(tenants, awaited, ctx.settings.drift())
 }
 

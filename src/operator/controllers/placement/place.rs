@@ -48,6 +48,19 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The same cluster for the same placement, as it was or will be.
+    pub(super) fn with<'b>(&self, tenant: &'b TenantPlacement) -> Place<'b>
+    where
+        'a: 'b,
+    {
+        Place {
+            ctx: self.ctx,
+            tenant,
+            client: self.client.clone(),
+            region: self.region,
+        }
+    }
+
     /// The Secrets there.
     pub(super) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &namespace(self.tenant))

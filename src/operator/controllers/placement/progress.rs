@@ -1,10 +1,10 @@
 //! What one pass found out, collected as it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::placement_status::{
-    ConnectionStatus, DatabaseStatus, OtherWorkload, WorkloadStatus,
+    ConnectionStatus, DatabaseStatus, FormerSecret, OtherWorkload, WorkloadStatus,
 };
 use domicile_core::facts::Epoch;
 use domicile_core::names::{RegionName, ServerId, Slot};
@@ -107,6 +107,10 @@ pub(super) struct Progress {
     pub(super) pause: Option<SignedDuration>,
     /// There are workloads that get the Secret, and no pod of theirs has the one before.
     pub(super) taken_up: bool,
+    /// Secrets under former names that are gone, or given up: name, and region of the cluster.
+    pub(super) gone: BTreeSet<(String, Option<RegionName>)>,
+    /// Those that stay for now, and why.
+    pub(super) staying: Vec<String>,
     /// The Service that was removed.
     pub(super) removed_service: Option<String>,
     /// The logins that were published before were closed.
@@ -141,6 +145,12 @@ impl Progress {
                 message,
             },
         );
+    }
+
+    /// Whether a Secret under a former name is known to be gone.
+    pub(super) fn is_gone(&self, former: &FormerSecret) -> bool {
+        let cluster = former.cluster.as_deref().map(RegionName::new);
+        self.gone.contains(&(former.name.clone(), cluster))
     }
 
     /// Answers one condition with False and ends the pass for the same reason.

@@ -13,6 +13,7 @@ use domicile_core::placement::{self, Copies};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::former;
 use super::progress::{Finding, Progress, Served, Until};
 use super::rotate;
 use crate::context::Ctx;
@@ -68,6 +69,10 @@ pub(super) fn status(
             name: tenant.secret_name(),
         });
     }
+    if progress.claimed.is_some() || progress.served.is_some() {
+        status.pending_secret = former::pending(tenant, status.binding.as_ref());
+    }
+    status.former_secrets.retain(|one| !progress.is_gone(one));
     if progress.removed_service.is_some() {
         status.service = None;
     }
@@ -256,10 +261,7 @@ fn conditions_after(
             },
         }
     }
-    let served = |message: &str| match &progress.served {
-        Some(served) => format!("served by {} under epoch {}", served.server, served.epoch),
-        None => message.to_owned(),
-    };
+    let served = |message: &str| served(progress, message);
     match (&progress.stop, &progress.notice) {
         (Some(stop), _) => {
             // What stops a tenant that is served all the same does not make it unready.
@@ -296,6 +298,17 @@ fn conditions_after(
         (None, None) => next.summarize(Summary::Ready, Reason::Placed, &served("served")),
     }
     next.into_list()
+}
+
+/// Who serves the tenant, and which Secrets stay under former names; `message` where nobody does.
+fn served(progress: &Progress, message: &str) -> String {
+    let Some(served) = &progress.served else {
+        return message.to_owned();
+    };
+    let told = format!("served by {} under epoch {}", served.server, served.epoch);
+    let staying = progress.staying.iter().cloned();
+    let all: Vec<String> = std::iter::once(told).chain(staying).collect();
+    all.join("; ")
 }
 
 /// A condition of ours as it was, when it still reads.

@@ -4,7 +4,7 @@
 //! A password is set before it is published, so that no reader of the Secret meets one that does
 //! not work. Killed in between, the next pass makes another one: nobody has seen the first.
 
-use domicile_api::conditions::Reason;
+use domicile_api::conditions::{self, ConditionType, Reason, Status};
 use domicile_api::credentials::{CredentialsStatus, RoleSlot};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::names::Slot;
@@ -19,7 +19,7 @@ use super::database;
 use super::error::Halt;
 use super::progress::{Progress, Served, Stop, Until};
 use super::reads::Patience;
-use super::secret::{self, Chosen, Passwords, Source};
+use super::secret::{self, Chosen, Identity, Passwords, Source};
 use super::serve::bad_template;
 use super::store::Store;
 use super::target::Target;
@@ -34,15 +34,20 @@ pub(super) async fn turn(
     chosen: &Chosen,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    // What was published is stored first.
-    if chosen.slot != target.tenant.active_slot() || chosen.source != Source::Vouched {
+    // What was published is stored first, and under which name.
+    let stored = target.tenant.is_stored();
+    if chosen.slot != target.tenant.active_slot() || chosen.source != Source::Vouched || !stored {
         return Ok(());
     }
     let given = target.external.given();
     let differs = |given: &SecretString| {
         main(&chosen.passwords).is_some_and(|now| now.expose_secret() != given.expose_secret())
     };
-    let Step::Rotate(cause) = step(target, store.at.ctx, given.is_some_and(differs), None) else {
+    let replaced = given.is_some_and(differs);
+    if !progress.retired {
+        tell_waiting(target, store.at.ctx, replaced, progress);
+    }
+    let Step::Rotate(cause) = step(target, store.at.ctx, replaced, None) else {
         return Ok(());
     };
     info!(%cause, "Rotating the credentials");
@@ -65,15 +70,16 @@ pub(super) async fn turn(
     target
         .try_reads(store.at.ctx, &next, Patience::Pass, progress)
         .await?;
-    let write = secret::write(
-        live,
-        &target.identity(store.at.ctx.clock.now().wall),
-        &rendered,
-    );
+    let request = target.tenant.rotation_request();
+    let identity = Identity {
+        answered: request.clone(),
+        ..target.identity(store.at.ctx.clock.now().wall)
+    };
+    let write = secret::write(live, &identity, &rendered);
     store.write(write, progress).await?;
     let served = target.served(&rendered, &next);
     progress.served = Some(Served {
-        answered: target.tenant.rotation_request(),
+        answered: request,
         ..served
     });
     progress.rolling = true;
@@ -224,13 +230,59 @@ fn step(target: &Target<'_>, ctx: &Ctx, replaced: bool, taken_up_ms: Option<u64>
     let Some(known) = target.tenant.credentials() else {
         return Step::Rest;
     };
-    let sight = Sight {
+    let sight = sight(target, ctx, replaced, taken_up_ms);
+    rotation::step(&known, &target.tenant.rotation(), sight)
+}
+
+fn sight(target: &Target<'_>, ctx: &Ctx, replaced: bool, taken_up_ms: Option<u64>) -> Sight {
+    Sight {
         now: ctx.clock.now().wall,
         steady: target.seat.steady,
         replaced,
         taken_up_ms,
+    }
+}
+
+/// Tells of a rotation that waits for the end of an overlap, and once by an event.
+fn tell_waiting(target: &Target<'_>, ctx: &Ctx, replaced: bool, progress: &mut Progress) {
+    let type_ = ConditionType::CredentialsCurrent;
+    let status = target.tenant.status.as_ref();
+    let kept = status.and_then(|status| conditions::find(&status.conditions, type_));
+    let holds = match progress.findings.get(&type_) {
+        Some(found) => found.status == Status::True,
+        None => kept.is_some_and(|kept| kept.status == Status::True.as_str()),
     };
-    rotation::step(&known, &target.tenant.rotation(), sight)
+    if !holds {
+        return;
+    }
+    let known = target.tenant.credentials();
+    let waiting = known.and_then(|known| {
+        let sight = sight(target, ctx, replaced, None);
+        rotation::waiting(&known, &target.tenant.rotation(), sight)
+    });
+    let told = kept.is_some_and(|kept| kept.reason == Reason::RotationWaits.as_str());
+    let Some((cause, until)) = waiting else {
+        if told && !progress.findings.contains_key(&type_) {
+            database::login_works(target.seat, progress);
+        }
+        return;
+    };
+    let before = names(target, target.tenant.active_slot().other()).join(" and ");
+    let message = format!(
+        "other logins are to be published, because {cause}; that waits until {before}, which were \
+         published before, are closed, at {until} at the latest"
+    );
+    progress.found(type_, Status::True, Reason::RotationWaits, message.clone());
+    if !told {
+        progress.tell(Severity::Normal, Reason::RotationWaits, message);
+    }
+}
+
+/// Tells of logins that took the place of those whose passwords were lost.
+pub(super) fn tell_replaced(target: &Target<'_>, chosen: &Chosen, progress: &mut Progress) {
+    progress.rolling = true;
+    let note = told(target, chosen, Cause::Lost);
+    progress.tell(Severity::Normal, Reason::CredentialsRotated, note);
 }
 
 /// The password of the login that writes, or of the only one.

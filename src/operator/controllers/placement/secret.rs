@@ -79,6 +79,8 @@ pub(super) struct Identity {
     pub(super) now: Timestamp,
     /// The region for whose own cluster it is; absent for the hub.
     pub(super) region: Option<String>,
+    /// The request for a rotation that is answered by what is written.
+    pub(super) answered: Option<String>,
 }
 
 /// What has to be written. Holds secrets, so it does not print.
@@ -259,6 +261,11 @@ pub(super) fn told_hash(live: Option<&Secret>) -> Option<&str> {
     annotation(live?, meta::SECRET_HASH)
 }
 
+/// The request for a rotation that the Secret says to answer.
+pub(super) fn told_answer(live: Option<&Secret>) -> Option<&str> {
+    annotation(live?, meta::ANSWERED_REQUEST)
+}
+
 fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
     let Identity {
         name,
@@ -269,6 +276,7 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
         lasting: _,
         now,
         region,
+        answered,
     } = identity;
     let annotations = [
         (meta::OWNER_UID, uid.clone()),
@@ -277,6 +285,9 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
         (meta::PUBLISHED_AT, now.to_string()),
     ];
     let region = region.iter().map(|region| (meta::REGION, region.clone()));
+    let answered = answered
+        .iter()
+        .map(|request| (meta::ANSWERED_REQUEST, request.clone()));
     let data = rendered
         .data
         .iter()
@@ -289,6 +300,7 @@ fn manifest(identity: &Identity, rendered: &Rendered) -> Secret {
                 annotations
                     .into_iter()
                     .chain(region)
+                    .chain(answered)
                     .map(|(key, value)| (key.to_owned(), value))
                     .collect(),
             ),

@@ -8,24 +8,24 @@ use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::{RenderError, Rendered};
 use domicile_core::facts::Epoch;
 use domicile_core::placement::{NoReplica, Reads, RegionState};
-use domicile_providers::{Endpoint, Generic};
+use domicile_providers::Endpoint;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::endpoint::Front;
 use super::error::Halt;
-use super::external::{self, External};
+use super::external;
 use super::memory::{Inputs, Memory};
 use super::observe::{BRIEF, Seat, answers, is_up, moved, recorded, seat};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::regional::{self, Order, Plan};
 use super::room::Room;
-use super::secret::{self, Chosen, Refusal, Source, Write};
-use super::store::{Store, secret_call};
+use super::secret::{self, Chosen, Write};
+use super::store::{Store, admit, secret_call};
 use super::target::{Look, Target};
-use super::{SOON, database, endpoint, pace, reads, report, rotate, workloads};
+use super::wanted::{Found, Wanted, wanted};
+use super::{SOON, endpoint, former, pace, reads, report, rotate, workloads};
 use crate::context::Ctx;
 use crate::controllers::LONGEST_WAIT;
 use crate::kube::wake::Key;
@@ -61,12 +61,15 @@ pub(super) async fn serve<'a>(
     admit(&hub, seat.epoch, live.as_ref())
         .map_err(|stop| progress.deny(ConditionType::CredentialsCurrent, stop))?;
     claim(ctx, tenant, &seat, progress).await?;
+    former::claim(ctx, tenant).await?;
     endpoint::claim(ctx, tenant, progress).await?;
     let mut turn = held.map_or_else(|| turn(ctx, tenant, &seat), Ok)?;
     let hub = Place::hub(ctx, tenant);
+    let before = former::before(&hub, seat.epoch, progress).await?;
+    let found = Found { live, before };
     let done = tokio::select! {
         biased;
-        done = provide((&hub, memory), (&seat, &server), live.as_ref(), progress) => done,
+        done = Box::pin(provide((&hub, memory), (&seat, &server), &found, progress)) => done,
         () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
     };
     let uid = tenant.uid().unwrap_or_default();
@@ -109,10 +112,11 @@ pub(super) fn enter<'a>(
 async fn provide(
     (hub, memory): (&Place<'_>, &Memory),
     (seat, server): (&Seat, &Endpoint),
-    live: Option<&Secret>,
+    found: &Found,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let Place { ctx, tenant, .. } = *hub;
+    let live = found.live.as_ref();
     let external = external::read(hub, progress).await?;
     let point = endpoint::choose(ctx, tenant, (seat, server), progress).await?;
     let front = endpoint::look(ctx, tenant, (seat, server), &point, progress).await?;
@@ -133,30 +137,30 @@ async fn provide(
         awaited: awaited.as_ref(),
         published: &point,
     };
-    let chosen = choose(&target, live, progress).await?;
-    lacking(&external, &chosen, progress)?;
-    let rendered = target
-        .render(&chosen)
-        .map_err(|error| bad_template(&error, progress))?;
-    let inputs = target.inputs(&chosen, &rendered);
-    let now = ctx.clock.now().wall;
-    let write = secret::write(live, &target.identity(now), &rendered);
-    let published = match write {
-        Write::Nothing => secret::published(live),
-        Write::Create(_) | Write::Patch(_) => Some(now),
-    };
-    progress.served = Some(target.served(&rendered, &chosen));
+    let Wanted {
+        chosen,
+        rendered,
+        inputs,
+        write,
+        published,
+    } = wanted(ctx, &target, found, progress).await?;
     let store = Store {
         at: hub,
-        live_hash: secret::told_hash(live),
+        live_hash: secret::told_hash(found.published()),
         front: front.as_ref(),
     };
     settle(&target, &store, memory, (&chosen, inputs, write), progress).await?;
+    if chosen.fresh && target.turns(&chosen) {
+        // As in a rotation, the status is stored before workloads get it.
+        rotate::tell_replaced(&target, &chosen, progress);
+        return Ok(());
+    }
     let secret = (rendered, published);
     let taken_up = hand_out((hub, memory), seat.epoch, secret, progress).await?;
     if let Some(front) = &front {
         front.retire(ctx, tenant, &point, progress).await?;
     }
+    former::retire_here(hub, live, progress).await?;
     rotate::close(&target, ctx, taken_up, progress).await?;
     // Its status is stored before workloads get it: the next pass does that.
     rotate::turn(&target, &store, live, &chosen, progress).await?;
@@ -227,42 +231,6 @@ async fn hand_out(
     Ok(memory.taken_up(&uid, everywhere, ctx.clock.mono()))
 }
 
-/// The logins to publish. Those that are not recorded were tried before they were published, so
-/// that a Secret whose logins the server refuses is an old one that was put back.
-async fn choose(
-    target: &Target<'_>,
-    live: Option<&Secret>,
-    progress: &mut Progress,
-) -> Result<Chosen, Halt> {
-    let chosen = target
-        .choose(live)
-        .map_err(|error| bad_template(&error, progress))?;
-    if chosen.slot == target.tenant.active_slot() || !target.seat.steady {
-        return Ok(chosen);
-    }
-    let server = Generic::new(target.endpoint.clone(), database::MAKE);
-    let server = server.map_err(|error| database::denied(&error, progress))?;
-    if database::refuses(&server, target.seat, &chosen).await {
-        let anew = target.anew();
-        return Ok(anew.map_err(|error| bad_template(&error, progress))?);
-    }
-    Ok(chosen)
-}
-
-/// What it means that the user's password cannot be had: new credentials wait for it, and those
-/// that are published go on.
-fn lacking(external: &External, chosen: &Chosen, progress: &mut Progress) -> Result<(), Stop> {
-    let External::Lacking(reason, message) = external else {
-        return Ok(());
-    };
-    if chosen.source == Source::New {
-        let stop = Stop::new(Until::Mended, *reason, message);
-        return Err(progress.deny(ConditionType::CredentialsCurrent, stop));
-    }
-    progress.notice(*reason, message);
-    Ok(())
-}
-
 /// The namespace of a placement.
 pub(super) fn namespace(tenant: &TenantPlacement) -> String {
     tenant.namespace().unwrap_or_default()
@@ -288,43 +256,6 @@ async fn claim(
     *tenant = report::write(ctx, tenant, progress).await?;
     progress.stop = None;
     Ok(())
-}
-
-/// Whether the Secret in a cluster may be written.
-pub(super) fn admit(at: &Place<'_>, epoch: Epoch, live: Option<&Secret>) -> Result<(), Stop> {
-    let uid = at.tenant.uid().unwrap_or_default();
-    let secret = at.secret();
-    let refusal = secret::admit(live, &uid, epoch).err();
-    match refusal {
-        None => Ok(()),
-        Some(Refusal::NotOurs(owner)) => {
-            // Never "delete it": it may hold the only password of a database that was retained.
-            let owner = owner.map_or_else(
-                || "was not made by Domicile".to_owned(),
-                |uid| {
-                    format!(
-                        "belongs to the TenantPlacement with UID {uid} (if that is gone, it left \
-                         its database, too, and no other placement takes them over)"
-                    )
-                },
-            );
-            let message = format!(
-                "{secret} exists and {owner}; it was left alone, set another \
-                 `spec.connection.secretName`"
-            );
-            Err(Stop::new(
-                Until::Person,
-                Reason::SecretOwnedByOther,
-                message,
-            ))
-        }
-        Some(Refusal::Newer(newer)) => {
-            let message = format!(
-                "{secret} was written under epoch {newer}, newer than {epoch}; it was left alone"
-            );
-            Err(Stop::new(Until::Moved, Reason::StaleEpoch, message))
-        }
-    }
 }
 
 /// Whether the server can be worked on now.

@@ -4,6 +4,10 @@ use std::fmt;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::meta;
+use domicile_api::placement::TenantPlacement;
+use domicile_core::facts::Epoch;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde::Serialize;
 use tracing::info;
@@ -12,7 +16,7 @@ use super::endpoint::Front;
 use super::error::{Halt, PlacementError};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
-use super::secret::Write;
+use super::secret::{self, Refusal, Write};
 use crate::kube::client::CallError;
 
 /// The way to the tenant's Secret in one cluster.
@@ -59,6 +63,49 @@ impl Store<'_> {
         match self.front {
             Some(front) => front.turn(self.at.ctx, self.at.tenant, progress).await,
             None => Ok(()),
+        }
+    }
+}
+
+/// Whether a Secret is the placement's own, by the UID that it carries.
+pub(super) fn is_of(tenant: &TenantPlacement, live: &Secret) -> bool {
+    let owner = live.annotations().get(meta::OWNER_UID);
+    owner.is_some_and(|uid| Some(uid) == tenant.metadata.uid.as_ref())
+}
+
+/// Whether the Secret in a cluster may be written.
+pub(super) fn admit(at: &Place<'_>, epoch: Epoch, live: Option<&Secret>) -> Result<(), Stop> {
+    let uid = at.tenant.uid().unwrap_or_default();
+    let secret = at.secret();
+    let refusal = secret::admit(live, &uid, epoch).err();
+    match refusal {
+        None => Ok(()),
+        Some(Refusal::NotOurs(owner)) => {
+            // Never "delete it": it may hold the only password of a database that was retained.
+            let owner = owner.map_or_else(
+                || "was not made by Domicile".to_owned(),
+                |uid| {
+                    format!(
+                        "belongs to the TenantPlacement with UID {uid} (if that is gone, it left \
+                         its database, too, and no other placement takes them over)"
+                    )
+                },
+            );
+            let message = format!(
+                "{secret} exists and {owner}; it was left alone, set another \
+                 `spec.connection.secretName`"
+            );
+            Err(Stop::new(
+                Until::Person,
+                Reason::SecretOwnedByOther,
+                message,
+            ))
+        }
+        Some(Refusal::Newer(newer)) => {
+            let message = format!(
+                "{secret} was written under epoch {newer}, newer than {epoch}; it was left alone"
+            );
+            Err(Stop::new(Until::Moved, Reason::StaleEpoch, message))
         }
     }
 }

@@ -8,6 +8,7 @@ use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rend
 use domicile_core::names::Slot;
 use domicile_core::placement::Reads;
 use domicile_core::replica::{Address, Awaited};
+use domicile_core::rotation;
 use domicile_providers::{Endpoint, Generic};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -35,6 +36,7 @@ pub(super) enum Look {
 }
 
 /// All that the content of the Secret comes from.
+#[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) tenant: &'a TenantPlacement,
     pub(super) seat: &'a Seat,
@@ -66,9 +68,19 @@ impl Target<'_> {
         })
     }
 
-    /// New passwords for the recorded logins.
+    /// New passwords in the place of published ones that nobody knows any more: for the other
+    /// logins where that can be, as the present ones are in the memory of clients.
     pub(super) fn anew(&self) -> Result<Chosen, RenderError> {
-        self.candidates(None, self.tenant.active_slot())
+        let known = self.tenant.credentials();
+        let active = self.tenant.active_slot();
+        let slot = rotation::replacement(known.as_ref(), active, self.seat.steady);
+        self.candidates(None, slot)
+    }
+
+    /// Whether these are not the logins that the status records.
+    pub(super) fn turns(&self, chosen: &Chosen) -> bool {
+        let known = self.tenant.credentials();
+        known.is_some() && chosen.slot != self.tenant.active_slot()
     }
 
     fn candidates(&self, live: Option<&Secret>, slot: Slot) -> Result<Chosen, RenderError> {
@@ -215,8 +227,10 @@ impl Target<'_> {
             self.made(progress);
         }
         // A new password is kept before the server learns it, else it would be lost with us. A
-        // known one is published only once it works on the server that it is published for.
-        let (before, after) = if chosen.fresh {
+        // known one is published only once it works on the server that it is published for, and so
+        // is one of logins that nobody uses: lost with us, it is made once more.
+        let kept_first = chosen.fresh && !self.turns(chosen);
+        let (before, after) = if kept_first {
             (write, Write::Nothing)
         } else {
             (Write::Nothing, write)
@@ -227,7 +241,13 @@ impl Target<'_> {
         // Not proven by the pass that stored the Secret, where that had to wait.
         let led = reads::recorded(tenant).as_ref() == self.reads.replica();
         if chosen.fresh || !led || !matches!(after, Write::Nothing) {
-            self.try_reads(store.at.ctx, chosen, Patience::Replay, progress)
+            let lasting = kept_first || !chosen.fresh;
+            let patience = if lasting {
+                Patience::Replay
+            } else {
+                Patience::Pass
+            };
+            self.try_reads(store.at.ctx, chosen, patience, progress)
                 .await?;
         }
         store.turn(progress).await?;
@@ -310,6 +330,7 @@ impl Target<'_> {
             epoch: self.seat.epoch,
             lasting: self.published.service.is_some(),
             region: None,
+            answered: None,
             now,
         }
     }

@@ -105,6 +105,7 @@ mod tests {
             namespace: "space".to_owned(),
             name: name.to_owned(),
             secret: "acme-db".to_owned(),
+            former_secrets: Vec::new(),
             since: Timestamp::UNIX_EPOCH,
             problem: None,
         }

@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use super::memory::{Look, Share};
 use super::recorded;
 use crate::controllers::placement::choose::{Map, Residence};
+use crate::controllers::placement::former::{self, Left};
 use crate::controllers::placement::memory::Memory;
 use crate::controllers::placement::progress::{Finding, Progress};
 use crate::kube::events::Severity;
@@ -110,6 +111,12 @@ pub(in crate::controllers::placement) fn fold(
         if stays {
             held.insert(region.clone());
         }
+        former::fold(
+            tenant,
+            Some(region),
+            left(tenant, region, *errand, &look),
+            progress,
+        );
         parts.push(Part {
             region: region.clone(),
             errand: *errand,
@@ -125,6 +132,21 @@ pub(in crate::controllers::placement) fn fold(
     progress.secrets = Some(held);
     show(tenant, &parts, progress);
     say(&parts, progress);
+}
+
+/// What is left under former names in the cluster of a region, as far as that is known. What was
+/// given up is not looked for any more.
+fn left(tenant: &TenantPlacement, region: &RegionName, errand: Errand, look: &Look) -> Left {
+    match (errand, look) {
+        (Errand::Forget, _) | (_, Look::Withdrawn) => {
+            let all = tenant.former_secrets(Some(region)).into_iter();
+            let gone = all.map(|one| one.name.clone()).collect();
+            let staying = Vec::new();
+            Left { gone, staying }
+        }
+        (_, Look::Delivered(share)) => share.left.clone(),
+        (_, Look::Unknown | Look::Pending | Look::Silent(_) | Look::Barred(..)) => Left::default(),
+    }
 }
 
 /// Whether every selected workload, wherever it is, runs with the present Secret.

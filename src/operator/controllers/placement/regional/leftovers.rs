@@ -9,7 +9,7 @@ use domicile_api::reasons::Reason;
 use domicile_api::region::Region;
 use domicile_core::names::RegionName;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::memory::Outcome;
 use super::work;
@@ -97,7 +97,7 @@ async fn remove(ctx: &Ctx, region: &RegionName, orphan: &OrphanedSecret) -> Resu
 }
 
 async fn clean(ctx: &Ctx, region: &RegionName, orphan: &OrphanedSecret) -> Option<Outcome> {
-    let tenant = shade(orphan)?;
+    let tenant = shade(orphan, region)?;
     match work::reach(ctx, region).await {
         Ok(client) => {
             let at = Place::of(ctx, &tenant, region, client);
@@ -120,17 +120,24 @@ fn whose(orphan: &OrphanedSecret) -> String {
 }
 
 /// As much of the deleted placement as its Secret is known by.
-fn shade(orphan: &OrphanedSecret) -> Option<TenantPlacement> {
+fn shade(orphan: &OrphanedSecret, region: &RegionName) -> Option<TenantPlacement> {
     let OrphanedSecret {
         uid,
         namespace,
         name,
         secret,
+        former_secrets,
+        since,
         ..
     } = orphan;
+    let former = former_secrets
+        .iter()
+        .map(|name| json!({ "name": name, "cluster": region.as_str(), "since": since }));
+    let former: Vec<Value> = former.collect();
     let placement = json!({
         "metadata": { "name": name, "namespace": namespace, "uid": uid },
         "spec": { "tenantID": "gone", "connection": { "secretName": secret } },
+        "status": { "formerSecrets": former },
     });
     serde_json::from_value(placement).ok()
 }
@@ -175,11 +182,15 @@ mod tests {
             namespace: "space".into(),
             name: "acme".into(),
             secret: "acme-db".into(),
+            former_secrets: vec!["old-db".into()],
             since: Timestamp::UNIX_EPOCH,
             problem: None,
         };
-        let shade = shade(&orphan).unwrap();
+        let region = RegionName::new("eu-west");
+        let shade = shade(&orphan, &region).unwrap();
         assert_eq!(shade.secret_name(), "acme-db");
         assert_eq!(shade.metadata.uid.as_deref(), Some("u"));
+        let others = shade.other_secrets(Some(&region));
+        assert_eq!(others.into_iter().collect::<Vec<_>>(), ["old-db"]);
     }
 }

@@ -14,6 +14,7 @@ use domicile_core::names::RegionName;
 use domicile_core::placement::{Errand, Errands};
 use jiff::SignedDuration;
 
+use crate::controllers::placement::former::Left;
 use crate::controllers::placement::progress::Finding;
 use crate::controllers::placement::secret;
 
@@ -84,6 +85,8 @@ pub(super) struct Share {
     pub(super) taken_up: bool,
     /// What a person must do, although the Secret is there.
     pub(super) notice: Option<(Reason, String)>,
+    /// What became of the Secrets under former names.
+    pub(super) left: Left,
 }
 
 /// What became of an errand.

@@ -107,6 +107,7 @@ async fn record(
             namespace: namespace(tenant),
             name: tenant.name_any(),
             secret: tenant.secret_name(),
+            former_secrets: tenant.other_secrets(Some(region)).into_iter().collect(),
             since: ctx.clock.now().wall,
             problem: None,
         };

@@ -4,6 +4,7 @@ use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::meta;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::names::RegionName;
+use domicile_core::placement::Readers;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
 
@@ -11,12 +12,13 @@ use super::memory::{Order, Outcome, Share};
 use crate::context::Ctx;
 use crate::controllers::placement::cleanup;
 use crate::controllers::placement::error::{Halt, PlacementError};
+use crate::controllers::placement::former;
 use crate::controllers::placement::memory::Memory;
 use crate::controllers::placement::place::Place;
 use crate::controllers::placement::progress::{Progress, Stop};
 use crate::controllers::placement::secret::{self, Identity, Write};
-use crate::controllers::placement::serve::{admit, namespace};
-use crate::controllers::placement::store::{Store, secret_call};
+use crate::controllers::placement::serve::namespace;
+use crate::controllers::placement::store::{Store, admit, is_of, secret_call};
 use crate::controllers::placement::workloads;
 use crate::error::{Class, Classify};
 
@@ -56,7 +58,11 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
     let mut progress = Progress::default();
     let live = read(at, &mut progress).await?;
     if is_elsewhere(at, live.as_ref(), &mut progress).await? {
-        return Ok(Share::default());
+        let left = former::retire(at, Readers::Unknown).await?;
+        return Ok(Share {
+            left,
+            ..Share::default()
+        });
     }
     admit(at, order.epoch, live.as_ref())?;
     let now = ctx.clock.now().wall;
@@ -69,6 +75,7 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
         now,
         lasting: false,
         region: at.region.map(ToString::to_string),
+        answered: None,
     };
     let write = secret::write(live.as_ref(), &identity, &order.rendered);
     let published = match write {
@@ -83,7 +90,9 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
     store.write(write, &mut progress).await?;
     let content = (&*order.rendered, &order.origin, published);
     workloads::inject(at, memory, content, &mut progress).await?;
+    let left = former::retire(at, former::readers(&progress)).await?;
     Ok(Share {
+        left,
         injected: progress.findings.remove(&ConditionType::Injected),
         workloads: progress.workloads.unwrap_or_default(),
         rolling: progress.rolling,
@@ -94,6 +103,14 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
 }
 
 async fn take_back(at: &Place<'_>) -> Result<(), Halt> {
+    take_present_back(at).await?;
+    for name in at.tenant.other_secrets(at.region) {
+        former::delete(at, &name).await?;
+    }
+    Ok(())
+}
+
+async fn take_present_back(at: &Place<'_>) -> Result<(), Halt> {
     let mut progress = Progress::default();
     let live = read(at, &mut progress).await?;
     if is_elsewhere(at, live.as_ref(), &mut progress).await? {
@@ -133,13 +150,22 @@ async fn is_elsewhere(
     live: Option<&Secret>,
     progress: &mut Progress,
 ) -> Result<bool, Halt> {
-    let Some(live) = live.filter(|live| is_ours(at.tenant, live)) else {
+    let Some(live) = live.filter(|live| is_of(at.tenant, live)) else {
         return Ok(false);
     };
     let Some(of) = live.annotations().get(meta::REGION) else {
         return is_hubs(at, Some(live), progress).await;
     };
     Ok(at.region.is_some_and(|region| of != region.as_str()))
+}
+
+/// Whether the placement's Secret here is that of the hub, or of another region.
+pub(in crate::controllers::placement) async fn is_of_another_cluster(
+    at: &Place<'_>,
+) -> Result<bool, Halt> {
+    let mut progress = Progress::default();
+    let live = read(at, &mut progress).await?;
+    is_elsewhere(at, live.as_ref(), &mut progress).await
 }
 
 /// Whether it is the very object that the hub has.
@@ -153,11 +179,6 @@ async fn is_hubs(
     };
     let hub = read(&Place::hub(at.ctx, at.tenant), progress).await?;
     Ok(hub.is_some_and(|hub| hub.metadata.uid == live.metadata.uid))
-}
-
-fn is_ours(tenant: &TenantPlacement, live: &Secret) -> bool {
-    let owner = live.annotations().get(meta::OWNER_UID);
-    owner.is_some_and(|uid| Some(uid) == tenant.metadata.uid.as_ref())
 }
 
 /// What it means that an errand was not carried through.

@@ -72,6 +72,7 @@ fn identity(epoch: i64) -> Identity {
         lasting: false,
         now: Timestamp::UNIX_EPOCH,
         region: None,
+        answered: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn share(rolling: bool) -> Outcome {
         pause: None,
         taken_up: false,
         notice: None,
+        left: Left::default(),
     }))
 }
 
