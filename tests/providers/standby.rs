@@ -153,7 +153,7 @@ async fn until(provider: &Generic, what: &str, holds: impl Fn(&Facts) -> bool) {
         if holds(&facts(provider).await) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::thread::sleep(Duration::from_millis(50));
     }
     panic!("not within 10 s: {what}");
 }
