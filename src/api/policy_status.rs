@@ -39,6 +39,10 @@ pub struct FailoverPolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
     pub active_region: Option<String>,
+    /// `timeline` is the one on which the server of `activeRegion` was last seen to write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4_294_967_295_i64))]
+    pub timeline: Option<i64>,
     /// `claim` is synchronous replication as both ends confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimStatus>,

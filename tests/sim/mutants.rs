@@ -56,6 +56,9 @@ pub(crate) struct Process {
     pub pledges_when_answered: bool,
     /// A replica of an agent takes each look at a pledge for a renewal of it.
     pub counts_each_look: bool,
+    /// An operator counts a pledge before its own renewal was seen, so that one replica's word is
+    /// enough.
+    pub counts_new_pledges: bool,
     /// Statements do not look at the authority row: nothing stops a zombie.
     pub rows_unchecked: bool,
 }
@@ -102,6 +105,7 @@ const RIGHT: Process = Process {
     agent_never_fences: false,
     pledges_when_answered: false,
     counts_each_look: false,
+    counts_new_pledges: false,
     rows_unchecked: false,
 };
 

@@ -224,6 +224,7 @@ impl Setup {
             since: Timestamp::from_second(1_000_000).unwrap_or(Timestamp::UNIX_EPOCH),
             epoch: Epoch(1),
             active: server(0).region,
+            timeline: 1,
             claim: None,
             restore_synchronous: false,
             journal: None,

@@ -38,6 +38,7 @@ impl FailoverPolicyStatus {
             since,
             epoch: epoch_of("status.epoch", epoch)?,
             active: RegionName::new(active),
+            timeline: small("status.timeline", self.timeline.unwrap_or_default())?,
             claim: self.claim.as_ref().map(|claim| Claim {
                 standby: RegionName::new(&claim.region),
                 name: claim.name.clone(),
@@ -62,6 +63,7 @@ impl FailoverPolicyStatus {
             since,
             epoch,
             active,
+            timeline,
             claim,
             restore_synchronous,
             journal,
@@ -74,6 +76,7 @@ impl FailoverPolicyStatus {
         self.since = Some(*since);
         self.epoch = Some(epoch.0);
         self.active_region = Some(active.as_str().to_owned());
+        self.timeline = Some(i64::from(*timeline)).filter(|timeline| *timeline > 0);
         self.claim = claim.as_ref().map(|claim| ClaimStatus {
             region: claim.standby.as_str().to_owned(),
             name: claim.name.clone(),
@@ -97,6 +100,7 @@ impl FailoverPolicyStatus {
             && self.since.is_none()
             && self.epoch.is_none()
             && self.active_region.is_none()
+            && self.timeline.is_none()
             && self.claim.is_none()
             && !self.restore_synchronous
             && self.journal.is_none()

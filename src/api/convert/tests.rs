@@ -158,7 +158,7 @@ fn claims() -> impl Strategy<Value = Claim> {
 }
 
 fn machines() -> impl Strategy<Value = Stored> {
-    let place = (select(State::ALL), time(), epoch(), region());
+    let place = (select(State::ALL), time(), epoch(), region(), any::<u32>());
     let claim = (option::of(claims()), any::<bool>());
     let moving = (option::of(journals()), option::of(evidences()));
     (
@@ -169,18 +169,21 @@ fn machines() -> impl Strategy<Value = Stored> {
         (vec(pasts(), 0..=10), vec(founds(), 0..3)),
     )
         .prop_map(
-            |((state, since, epoch, active), claim, moving, cooldown_until, past)| Stored {
-                state,
-                since,
-                epoch,
-                active,
-                claim: claim.0,
-                restore_synchronous: claim.1,
-                journal: moving.0,
-                evidence: moving.1,
-                cooldown_until,
-                history: past.0,
-                returned: past.1,
+            |((state, since, epoch, active, timeline), claim, moving, cooldown_until, past)| {
+                Stored {
+                    state,
+                    since,
+                    epoch,
+                    active,
+                    timeline,
+                    claim: claim.0,
+                    restore_synchronous: claim.1,
+                    journal: moving.0,
+                    evidence: moving.1,
+                    cooldown_until,
+                    history: past.0,
+                    returned: past.1,
+                }
             },
         )
 }

@@ -295,6 +295,7 @@ fn at_home(settings: &Settings, synchronous: bool, now: Timestamp) -> Stored {
         since: now,
         epoch: Epoch(0),
         active: settings.home.region.clone(),
+        timeline: 0,
         claim,
         restore_synchronous: false,
         journal: None,

@@ -64,11 +64,14 @@ pub fn adopt(
     // An epoch that the active server holds already is kept: nothing was moved, and tenants that
     // were placed under it go on.
     let current = row.writable && row.epoch == epoch;
+    let facts = servers.get(&active).and_then(ServerView::now);
+    let timeline = facts.map_or(0, |facts| facts.timeline);
     Ok(Stored {
         state: State::Steady,
         since: now.wall,
         epoch: if current { epoch } else { epoch.next() },
         active,
+        timeline,
         claim: None,
         restore_synchronous: false,
         journal: None,

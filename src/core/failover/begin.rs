@@ -3,7 +3,7 @@
 use super::expiry;
 use super::observation::{Observation, ServerView};
 use super::state::{Evidence, Journal, MoveKind, State, Stored};
-use super::synchrony;
+use super::{standby, synchrony};
 use crate::facts::Epoch;
 use crate::names::RegionName;
 
@@ -56,9 +56,9 @@ pub(super) fn journal(
             || identifier_of(seen, target),
             |e| e.system_identifier.clone(),
         ),
-        timeline: known
-            .as_ref()
-            .map_or_else(|| timeline_of(seen, target), |e| e.timeline),
+        timeline: standby::last_timeline(seen)
+            .or_else(|| known.as_ref().map(|one| one.timeline))
+            .unwrap_or_else(|| timeline_of(seen, target)),
         final_position: None,
         loss: None,
         loss_at: None,

@@ -78,6 +78,14 @@ pub(super) fn steady(seen: &Observation) -> Outcome {
     }
 }
 
+/// What is written on a timeline that nobody stored would not be missed in a copy that lacks it.
+fn timeline_noted(seen: &Observation, facts: &Facts) -> Option<Outcome> {
+    let message = format!("{} serves", seen.stored.active);
+    // `decide` fills it in.
+    let next = Answer::Move(Box::new(seen.stored.clone()));
+    (facts.timeline != seen.stored.timeline).then(|| Outcome::new(next, "Serving", message))
+}
+
 fn suspicion(seen: &Observation) -> Outcome {
     let stored = Stored {
         evidence: evidence(seen),
@@ -122,7 +130,8 @@ fn healthy(seen: &Observation, active: &ServerView, facts: &Facts, wait: Answer)
         .or_else(|| report(seen))
         .or_else(|| dump(seen))
         .or_else(|| rejoin(seen, active, facts))
-        .or_else(|| way_home(seen));
+        .or_else(|| way_home(seen))
+        .or_else(|| timeline_noted(seen, facts));
     if let Some(outcome) = outcome {
         return outcome;
     }

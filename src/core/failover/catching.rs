@@ -118,6 +118,8 @@ pub(super) fn begin_again(seen: &Observation, journal: &Journal) -> Outcome {
         loss_at: None,
         fork: None,
         loss_bytes: None,
+        // A person may have promoted it anew meanwhile.
+        timeline: standby::written_timeline(seen, &journal.from, journal.timeline),
         ..journal.clone()
     };
     let stored = Stored {

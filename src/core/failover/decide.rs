@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::guards;
-use super::observation::{Decision, Guard, Observation};
+use super::observation::{Answer, Decision, Guard, Observation};
 use super::outcome::Outcome;
 use super::question::Question;
-use super::state::{MoveKind, State};
-use super::{calm, catching, moving, outage, promotion, requests, synchrony};
+use super::state::{MoveKind, State, Stored};
+use super::{calm, catching, moving, outage, promotion, requests, standby, synchrony};
 use crate::names::RegionName;
 
 /// What to do now, why, and what every guard says.
@@ -35,6 +35,10 @@ pub fn decide(seen: &Observation) -> Decision {
         reason,
         message,
     } = started.unwrap_or_else(|| by_state(seen, &all_guards, candidate.as_ref()));
+    let answer = match answer {
+        Answer::Move(next) => Answer::Move(Box::new(on_its_timeline(seen, *next))),
+        Answer::Work(_) | Answer::Wait(_) => answer,
+    };
     Decision {
         answer,
         reason,
@@ -43,6 +47,17 @@ pub fn decide(seen: &Observation) -> Decision {
         candidate,
         refusals,
     }
+}
+
+/// With the timeline of the active server as last seen; of a new one nothing was known before.
+fn on_its_timeline(seen: &Observation, next: Stored) -> Stored {
+    let before = if next.active == seen.stored.active {
+        next.timeline
+    } else {
+        0
+    };
+    let timeline = standby::written_timeline(seen, &next.active, before);
+    Stored { timeline, ..next }
 }
 
 /// The state's own answer, when no operation decides.

@@ -97,6 +97,7 @@ pub(super) fn calm() -> Observation {
             since: second(0),
             epoch: Epoch(4),
             active: "west".into(),
+            timeline: 3,
             claim: None,
             restore_synchronous: false,
             journal: None,

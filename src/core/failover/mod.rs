@@ -46,6 +46,8 @@ mod strays;
 #[cfg(test)]
 mod suspended;
 mod synchrony;
+#[cfg(test)]
+mod timelines;
 mod vantages;
 
 pub use adopt::adopt;

@@ -4,7 +4,7 @@ use super::observation::{Guard, GuardName, Observation, ServerView};
 use super::question::{Question, guard};
 use super::state::{MoveKind, Promotion};
 use crate::facts::{Authority, Facts, Role};
-use crate::names::ServerId;
+use crate::names::{RegionName, ServerId};
 
 pub(super) fn standby_eligible(seen: &Observation, ask: Question<'_>) -> Guard {
     guard(GuardName::StandbyEligible, standby_fit(seen, ask))
@@ -105,14 +105,34 @@ fn lineage(seen: &Observation) -> (Option<&str>, Option<u32>, Option<u32>) {
             Some(facts.major_version),
         );
     }
+    let timeline = last_timeline(seen);
     let Some(evidence) = &seen.stored.evidence else {
-        return (None, None, None);
+        return (None, timeline, None);
     };
     (
         Some(&evidence.system_identifier),
-        Some(evidence.timeline),
+        timeline,
         Some(evidence.major_version),
     )
+}
+
+/// The timeline on which the active server writes, or did when it was last seen to: by this leader,
+/// by whoever stored it, or before an outage.
+pub(super) fn last_timeline(seen: &Observation) -> Option<u32> {
+    let last = written_timeline(seen, &seen.stored.active, seen.stored.timeline);
+    let before = || seen.stored.evidence.as_ref().map(|one| one.timeline);
+    Some(last).filter(|last| *last > 0).or_else(before)
+}
+
+/// The timeline on which a server writes, or did when this leader last saw it, or `before` that.
+pub(super) fn written_timeline(seen: &Observation, region: &RegionName, before: u32) -> u32 {
+    let view = seen.server(region);
+    let facts = view.and_then(|view| view.facts.as_ref());
+    match facts.filter(|facts| facts.role == Role::Primary) {
+        Some(facts) if view.is_some_and(|view| view.live) => facts.timeline,
+        Some(facts) => facts.timeline.max(before),
+        None => before,
+    }
 }
 
 /// True when the standby's own stream shows no life of the primary: it has none, or the primary

@@ -277,6 +277,9 @@ pub struct Stored {
     pub epoch: Epoch,
     /// The region whose server tenants are pointed at.
     pub active: RegionName,
+    /// The timeline on which that server was last seen to write; 0 when nobody saw it. A standby of
+    /// another one lacks what was written since, whoever leads when that server is lost.
+    pub timeline: u32,
     /// Synchronous replication as it stands now.
     pub claim: Option<Claim>,
     /// Replication was synchronous before the last move and is to be made so again.

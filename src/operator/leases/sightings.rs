@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use domicile_core::failover::{Look, Watched};
+use domicile_core::lease::Pledge;
 use domicile_core::time::Mono;
 
 /// All sightings of this process, by a name of the record.
@@ -24,13 +25,22 @@ struct Sighting {
     since: Mono,
     renewed: Mono,
     witnessed: bool,
+    /// What an agent took upon itself by it.
+    pledge: Option<Pledge>,
 }
 
 impl Sightings {
     /// Notes what a look has shown. A version that this process did not write itself is a
     /// renewal; a write of its own whose answer was lost counts as one, too, which only makes it
-    /// wait longer.
-    pub fn look<T>(&self, key: &str, found: Option<(T, String)>, now: Mono) -> Look<T> {
+    /// wait longer. It witnessed one when a version of the same `pledge` came before: until then
+    /// the replica that gave the pledge may be the only one that knows of it.
+    pub fn look<T>(
+        &self,
+        key: &str,
+        found: Option<(T, String)>,
+        pledge: impl Fn(&T) -> Option<Pledge>,
+        now: Mono,
+    ) -> Look<T> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((record, version)) = found else {
             seen.remove(key);
@@ -41,13 +51,12 @@ impl Sightings {
             since: now,
             renewed: now,
             witnessed: false,
+            pledge: pledge(&record),
         };
         let known = seen.entry(key.to_owned()).or_insert_with(|| fresh.clone());
         if known.version != version {
-            *known = Sighting {
-                witnessed: true,
-                ..fresh
-            };
+            let witnessed = known.pledge == fresh.pledge;
+            *known = Sighting { witnessed, ..fresh };
         }
         Look::There(Watched {
             record,
@@ -79,11 +88,13 @@ impl Sightings {
         let known = seen.get(key);
         let renewed = known.map_or(Mono(0), |known| known.renewed);
         let witnessed = known.is_some_and(|known| known.witnessed);
+        let pledge = known.and_then(|known| known.pledge.clone());
         let own = Sighting {
             version,
             since: now,
             renewed,
             witnessed,
+            pledge,
         };
         seen.insert(key.to_owned(), own);
     }
@@ -91,6 +102,8 @@ impl Sightings {
 
 #[cfg(test)]
 mod tests {
+    use domicile_core::facts::Epoch;
+
     use super::*;
 
     fn times(look: &Look<()>) -> (u64, u64) {
@@ -103,7 +116,7 @@ mod tests {
         let sightings = Sightings::default();
         let look = |version: &str, now| {
             let found = Some(((), version.to_owned()));
-            times(&sightings.look("eu", found, Mono(now)))
+            times(&sightings.look("eu", found, |()| None, Mono(now)))
         };
         assert_eq!(look("1", 10), (10, 10));
         assert_eq!(look("1", 20), (10, 10));
@@ -125,18 +138,21 @@ mod tests {
     #[test]
     fn a_record_of_its_own_making_was_never_renewed() {
         let sightings = Sightings::default();
-        sightings.look::<()>("eu", None, Mono(10));
+        sightings.look("eu", None, |()| None, Mono(10));
         sightings.wrote("eu", "1".to_owned(), Mono(20));
-        let look = sightings.look("eu", Some(((), "1".to_owned())), Mono(30));
+        let look = sightings.look("eu", Some(((), "1".to_owned())), |()| None, Mono(30));
         assert_eq!(times(&look), (20, 0));
     }
 
     #[test]
     fn a_record_that_was_made_anew_is_seen_for_the_first_time() {
         let sightings = Sightings::default();
-        sightings.look("eu", Some(((), "1".to_owned())), Mono(10));
-        assert_eq!(sightings.look::<()>("eu", None, Mono(20)), Look::Absent);
-        let again = sightings.look("eu", Some(((), "1".to_owned())), Mono(30));
+        sightings.look("eu", Some(((), "1".to_owned())), |()| None, Mono(10));
+        assert_eq!(
+            sightings.look("eu", None, |()| None, Mono(20)),
+            Look::Absent
+        );
+        let again = sightings.look("eu", Some(((), "1".to_owned())), |()| None, Mono(30));
         assert_eq!(times(&again), (30, 30));
     }
 
@@ -145,7 +161,7 @@ mod tests {
         let sightings = Sightings::default();
         let look = |version: &str, now| {
             let found = Some(((), version.to_owned()));
-            let look = sightings.look("eu", found, Mono(now));
+            let look = sightings.look("eu", found, |()| None, Mono(now));
             look.there().unwrap().witnessed
         };
         assert!(!look("1", 10) && !look("1", 20));
@@ -154,5 +170,29 @@ mod tests {
         assert!(look("3", 40));
         sightings.wrote("eu", "4".to_owned(), Mono(45));
         assert!(look("4", 50), "what was seen before is not forgotten");
+    }
+
+    #[test]
+    fn a_pledge_counts_once_its_own_renewal_was_seen() {
+        let pledge = |epoch| Pledge {
+            region: "west".into(),
+            epoch: Epoch(epoch),
+            members: ["central".into()].into(),
+            promises: false,
+        };
+        let sightings = Sightings::default();
+        let look = |version: &str, record: Option<Pledge>| {
+            let found = Some((record, version.to_owned()));
+            let look = sightings.look("eu", found, Clone::clone, Mono(10));
+            look.there().unwrap().witnessed
+        };
+        sightings.wrote("eu", "1".to_owned(), Mono(5));
+        assert!(!look("1", None));
+        // Its replica may not have read it yet, and it may die now.
+        assert!(!look("2", Some(pledge(4))));
+        assert!(look("3", Some(pledge(4))));
+        sightings.wrote("eu", "4".to_owned(), Mono(15));
+        assert!(!look("5", Some(pledge(5))));
+        assert!(look("6", Some(pledge(5))));
     }
 }

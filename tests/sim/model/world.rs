@@ -211,6 +211,7 @@ impl World {
                 since: wall(0, 0),
                 epoch: Epoch(1),
                 active: NAMES[0].into(),
+                timeline: 1,
                 claim,
                 restore_synchronous: false,
                 journal: None,

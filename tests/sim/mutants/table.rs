@@ -175,17 +175,19 @@ pub(super) const PROCESSES: [Mutant; 13] = [
         &["I1", "I5"],
     ),
     does(
-        "pledges only once the hub has answered",
+        "pledges once the hub has answered, which counts it at once",
         Process {
             pledges_when_answered: true,
+            counts_new_pledges: true,
             ..RIGHT
         },
         &["I1", "I5"],
     ),
     does(
-        "takes each look at a pledge for a renewal",
+        "takes each look at a pledge for a renewal, as the hub does",
         Process {
             counts_each_look: true,
+            counts_new_pledges: true,
             ..RIGHT
         },
         &["I1", "I5"],

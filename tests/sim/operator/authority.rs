@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domicile_core::facts::Epoch;
 use domicile_core::failover::{Look, State, Step};
-use domicile_core::lease::Promise;
+use domicile_core::lease::{Promise, WriteLease};
 
 use super::{Purpose, Tick};
 use crate::fault::{Effect, Ms, Place};
@@ -31,7 +31,14 @@ impl World {
         let now = self.mono(at);
         let lease = match outcome {
             Outcome::Api(Reply::Ok(Object::WriteLease(found))) => {
-                look(&mut self.operators[at].sightings[MEMBERS], found, now)
+                let counts = self.process.counts_new_pledges;
+                let pledge = |lease: &WriteLease| lease.pledge.clone().filter(|_| !counts);
+                look(
+                    &mut self.operators[at].sightings[MEMBERS],
+                    found,
+                    pledge,
+                    now,
+                )
             }
             Outcome::Api(_)
             | Outcome::Facts(_)
@@ -66,7 +73,7 @@ impl World {
         let now = self.mono(at);
         let promise = match outcome {
             Outcome::Api(Reply::Ok(Object::Promise(found))) => {
-                look(&mut self.operators[at].sightings[to], found, now)
+                look(&mut self.operators[at].sightings[to], found, |_| None, now)
             }
             Outcome::Api(_)
             | Outcome::Facts(_)

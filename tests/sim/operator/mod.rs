@@ -204,7 +204,7 @@ impl Operator {
             tenant_busy: false,
             tenant_again: false,
             beats: 0,
-            sightings: [None; MEMBERS + 1],
+            sightings: [const { None }; MEMBERS + 1],
             waiting: BTreeMap::new(),
             numbers: 0,
         }
@@ -223,7 +223,7 @@ impl Operator {
         (self.tenant_busy, self.tenant_again) = (false, false);
         self.waiting.clear();
         self.beats = 0;
-        self.sightings = [None; MEMBERS + 1];
+        self.sightings = [const { None }; MEMBERS + 1];
     }
 
     pub(crate) fn leads(&self) -> bool {

@@ -22,7 +22,8 @@ impl World {
             Kind::FreezeServer { server } => {
                 let frozen = &mut self.servers[server].frozen_until;
                 *frozen = until.max(*frozen);
-                self.servers[server].settled = until;
+                let settled = &mut self.servers[server].settled;
+                *settled = until.max(*settled);
             }
             Kind::PauseReplay { server } => self.servers[server].paused_until = until,
             Kind::Cut { from, to } => self.net.cut(self.now, from, to, true),
@@ -215,8 +216,10 @@ impl World {
     }
 
     fn start_server(&mut self, at: usize) {
-        self.servers[at].running = true;
-        self.servers[at].settled = self.now;
+        let server = &mut self.servers[at];
+        server.running = true;
+        // It may stand still all the same.
+        server.settled = self.now.max(server.frozen_until);
     }
 
     pub(crate) fn kill_operator(&mut self, at: usize, restart: Ms) {
@@ -245,7 +248,8 @@ impl World {
             operator.lost_replies = 0;
             operator.lag = Default::default();
         }
-        if self.setup.administrator.is_none() {
+        // Nothing rests before a person has looked.
+        if self.setup.administrator.is_none_or(|every| every > 4_000) {
             self.push(now + 3_000, Event::Administrator);
         }
     }

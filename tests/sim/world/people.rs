@@ -130,9 +130,14 @@ impl World {
         self.rescues();
     }
 
-    /// Nobody is a primary any more, as a person had demoted the old one: it becomes one again.
+    /// Nobody is a primary any more, as a person had demoted the old one: it becomes one again. Not
+    /// where the machine may have promoted its target by now, and says that it waits for that.
     fn rescues(&mut self) {
         let stored = &self.hub.policy.stored;
+        let journal = stored.journal.as_ref();
+        if journal.is_some_and(|journal| journal.loss.is_some()) {
+            return;
+        }
         let (stopped, active) = (stored.state == State::Halted, index(&stored.active));
         let primary = |it: &Server| it.at < MEMBERS && it.role == Role::Primary && !it.by_hand;
         if stopped && !self.servers.iter().any(primary) {
@@ -167,6 +172,7 @@ impl World {
         let primary = server.role == Role::Primary && server.answers(self.now);
         if moved && closed && primary {
             server.follows(None);
+            self.demoted = true;
             self.tell(|| format!("server {at} is demoted"));
         }
     }
@@ -209,7 +215,9 @@ impl World {
             Role::Primary if it.by_hand => self.hub.policy.stored.journal.is_none(),
             Role::Primary => !it.row().writable && it.sessions.is_empty(),
         };
-        if !wanted || it.term > self.servers[new].term {
+        // A machine that is calm goes on without what a person promoted: so does the person.
+        let dropped = it.by_hand && stored.state == State::Steady;
+        if !wanted || (it.term > self.servers[new].term && !dropped) {
             return;
         }
         self.tell(|| format!("server {at} rejoins {new}"));

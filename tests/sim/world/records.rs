@@ -2,7 +2,7 @@
 
 use domicile_core::agent::Renewal;
 use domicile_core::failover::{Look, Watched};
-use domicile_core::lease::{Promise, WriteLease};
+use domicile_core::lease::{Pledge, Promise, WriteLease};
 use domicile_core::time::Mono;
 
 use super::World;
@@ -33,12 +33,13 @@ impl Versions {
 }
 
 /// When an operator's process first saw a version, and the last one that it did not write.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sighting {
     version: u64,
     since: Mono,
     renewed: Mono,
     witnessed: bool,
+    pledge: Option<Pledge>,
 }
 
 impl World {
@@ -67,21 +68,26 @@ impl World {
 }
 
 /// Notes what a look has shown, as `leases/sightings.rs` does.
-pub(crate) fn look<T>(seen: &mut Option<Sighting>, found: Option<(T, u64)>, now: Mono) -> Look<T> {
+pub(crate) fn look<T>(
+    seen: &mut Option<Sighting>,
+    found: Option<(T, u64)>,
+    pledge: impl Fn(&T) -> Option<Pledge>,
+    now: Mono,
+) -> Look<T> {
     let Some((record, version)) = found else {
         *seen = None;
         return Look::Absent;
     };
+    let pledge = pledge(&record);
     let fresh = Sighting {
         version,
         since: now,
         renewed: now,
-        witnessed: seen.is_some(),
+        witnessed: seen.as_ref().is_some_and(|known| known.pledge == pledge),
+        pledge,
     };
-    let known = seen
-        .filter(|known| known.version == version)
-        .unwrap_or(fresh);
-    *seen = Some(known);
+    let known = seen.take().filter(|known| known.version == version);
+    let known = seen.insert(known.unwrap_or(fresh));
     Look::There(Watched {
         record,
         version: version.to_string(),
@@ -93,11 +99,12 @@ pub(crate) fn look<T>(seen: &mut Option<Sighting>, found: Option<(T, u64)>, now:
 
 /// Notes a version that this process wrote: no renewal.
 pub(crate) fn wrote(seen: &mut Option<Sighting>, version: u64, now: Mono) {
-    let renewed = seen.map_or(now, |known| known.renewed);
+    let known = seen.take();
     *seen = Some(Sighting {
         version,
         since: now,
-        renewed,
-        witnessed: seen.is_some_and(|known| known.witnessed),
+        renewed: known.as_ref().map_or(now, |known| known.renewed),
+        witnessed: known.as_ref().is_some_and(|known| known.witnessed),
+        pledge: known.and_then(|known| known.pledge),
     });
 }

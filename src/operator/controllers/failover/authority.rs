@@ -39,7 +39,11 @@ pub(super) async fn lease(ctx: &Ctx, memory: &Memory, policy: &str) -> Look<Writ
     // A renewal is seen at the end of the call at the latest: what is seen late is waited for
     // longer.
     match hub(ctx).write_lease(policy).await {
-        Ok(found) => memory.sightings.look(policy, found, ctx.clock.mono()),
+        Ok(found) => {
+            let pledge = |lease: &WriteLease| lease.pledge.clone();
+            let now = ctx.clock.mono();
+            memory.sightings.look(policy, found, pledge, now)
+        }
         Err(error) => {
             tell(policy, &error);
             Look::Unread
@@ -98,7 +102,9 @@ pub(super) async fn promises(
                 match book.promise(&settings.name).await {
                     Ok(found) => {
                         let key = key(&region, &settings.name);
-                        memory.sightings.look(&key, found, ctx.clock.mono())
+                        memory
+                            .sightings
+                            .look(&key, found, |_| None, ctx.clock.mono())
                     }
                     Err(error) => {
                         tell(&settings.name, &error);
