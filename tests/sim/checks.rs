@@ -76,6 +76,8 @@ pub(crate) struct Checks {
     returns: u64,
     only_operators: bool,
     wall_jumps: bool,
+    /// A person demoted the old primary of a move.
+    pub demoted: bool,
 }
 
 impl Checks {
@@ -103,6 +105,7 @@ impl Checks {
             returns: 0,
             only_operators: false,
             wall_jumps: false,
+            demoted: false,
         }
     }
 

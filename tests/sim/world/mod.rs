@@ -125,8 +125,6 @@ pub(crate) struct World {
     /// The statement under way changed something.
     pub did: bool,
     pub healing: bool,
-    /// A person demoted the old primary of a move.
-    pub demoted: bool,
     /// Tells what happens, for a replay.
     pub aloud: bool,
     next_id: u64,
@@ -198,7 +196,6 @@ impl World {
             trace: 0,
             did: false,
             healing: false,
-            demoted: false,
             aloud: false,
             next_id: 0,
             next_commit: 0,
@@ -330,8 +327,9 @@ impl World {
     /// lose became more than is allowed after it was decided.
     fn waits_for_ever(&self) -> bool {
         let stored = &self.hub.policy.stored;
-        let decided = stored.journal.as_ref().is_some_and(|it| it.loss.is_some());
-        self.demoted && decided && stored.state == domicile_core::failover::State::Halted
+        let journal = stored.journal.as_ref();
+        let decided = journal.is_some_and(|journal| journal.loss.is_some());
+        self.checks.demoted && decided && stored.state == domicile_core::failover::State::Halted
     }
 
     /// The API server shows nothing new for a while, and nothing is under way.

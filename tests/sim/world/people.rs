@@ -172,7 +172,7 @@ impl World {
         let primary = server.role == Role::Primary && server.answers(self.now);
         if moved && closed && primary {
             server.follows(None);
-            self.demoted = true;
+            self.checks.demoted = true;
             self.tell(|| format!("server {at} is demoted"));
         }
     }
