@@ -323,8 +323,8 @@ impl World {
         self.next_commit
     }
 
-    /// An open bug (`docs/track-record.md`): a person demoted the old primary, and what the move may
-    /// lose became more than is allowed after it was decided.
+    /// An open bug (`docs/track-record.md`): a person demoted the old primary, and what the move
+    /// may lose became more than is allowed after it was decided.
     fn waits_for_ever(&self) -> bool {
         let stored = &self.hub.policy.stored;
         let journal = stored.journal.as_ref();
