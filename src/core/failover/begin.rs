@@ -56,9 +56,7 @@ pub(super) fn journal(
             || identifier_of(seen, target),
             |e| e.system_identifier.clone(),
         ),
-        timeline: standby::last_timeline(seen)
-            .or_else(|| known.as_ref().map(|one| one.timeline))
-            .unwrap_or_else(|| timeline_of(seen, target)),
+        timeline: standby::last_timeline(seen).unwrap_or_else(|| timeline_of(seen, target)),
         final_position: None,
         loss: None,
         loss_at: None,

@@ -5,17 +5,17 @@ use domicile_api::policy_status::StreamState;
 use domicile_core::facts::{Engine, Role};
 use domicile_core::failover::{
     Decision, DumpState, GuardName, Observation, ServerView, State, Stored, awaits_dump,
-    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, must_be_copied, split_brain,
-    stream_broken,
+    awaits_rejoin, dump_told, home_is_ready, is_rejoined_by_machine, must_be_copied, stream_broken,
 };
 use domicile_core::health::Verdict;
 
-/// Sets them all.
+/// Sets them all; `split` is what `split_brain` says of what was seen.
 pub(super) fn describe(
     conditions: &mut Conditions,
     seen: &Observation,
     next: &Stored,
     decision: &Decision,
+    split: Option<String>,
 ) {
     use ConditionType as C;
     let split_before = conditions.is_true(C::SplitBrain);
@@ -44,7 +44,7 @@ pub(super) fn describe(
     let halted = next.state == State::Halted && seen.stored.state == State::Halted;
     // A server that fell silent has agreed to nothing.
     let still = (split_before && halted).then(|| decision.message.clone());
-    let (split, why, text) = match split_brain(seen).or(still) {
+    let (split, why, text) = match split.or(still) {
         Some(text) => (Status::True, Reason::TwoPrimaries, text),
         None => (Status::False, Reason::SinglePrimary, String::new()),
     };

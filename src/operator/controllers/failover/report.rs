@@ -42,9 +42,14 @@ pub(super) fn status(
         policy.metadata.generation,
         seen.now.wall,
     );
-    let (summary, reason) = summary(seen, next, decision);
-    conditions.summarize(summary, reason, &decision.message);
-    describe(&mut conditions, seen, next, decision);
+    let split = split_brain(seen);
+    let (summary, reason) = summary(seen, next, decision, split.is_some());
+    let message = match &split {
+        Some(split) if reason == Reason::TwoPrimaries => split,
+        Some(_) | None => &decision.message,
+    };
+    conditions.summarize(summary, reason, message);
+    describe(&mut conditions, seen, next, decision, split);
     status.conditions = conditions.into_list();
     status
 }
@@ -266,7 +271,12 @@ fn guards(decision: &Decision) -> Vec<GuardStatus> {
         .collect()
 }
 
-fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, Reason) {
+fn summary(
+    seen: &Observation,
+    next: &Stored,
+    decision: &Decision,
+    split: bool,
+) -> (Summary, Reason) {
     if seen.conflict.is_some() && next.journal.is_none() {
         let gone = seen
             .servers
@@ -290,9 +300,7 @@ fn summary(seen: &Observation, next: &Stored, decision: &Decision) -> (Summary, 
             (Summary::Stalled { ready: false }, refused)
         }
         // The tenants are served, and somebody has to act.
-        State::Steady if up && split_brain(seen).is_some() => {
-            (Summary::Stalled { ready: true }, Reason::TwoPrimaries)
-        }
+        State::Steady if up && split => (Summary::Stalled { ready: true }, Reason::TwoPrimaries),
         State::Steady if up => (Summary::Ready, word),
         State::Steady => (Summary::NotReady, refused),
         State::Suspect => (Summary::Reconciling { ready: true }, word),

@@ -336,9 +336,16 @@ fn two_servers_that_take_writes_are_a_split_brain_in_every_state_and_a_stop_alon
     central.resists = true;
     let facts = central.facts.as_mut().unwrap();
     (facts.role, facts.receiver, facts.tenant_sessions) = (Role::Primary, None, 1);
+    facts.authority = Some(Authority {
+        epoch: Epoch(4),
+        writable: false,
+    });
     says(&seen, split, "True", "TwoPrimaries");
     says(&seen, ConditionType::Stalled, "True", "TwoPrimaries");
     says(&seen, ConditionType::Ready, "True", "TwoPrimaries");
+    // Its event says it, too, and not that all is well.
+    let (_, _, message) = told(&seen, ConditionType::Stalled);
+    assert!(message.contains("takes writes beside"), "{message}");
 
     let mut seen = calm();
     seen.stored.state = State::Halted;
