@@ -187,26 +187,20 @@ async fn a_tenant_that_relaxes_its_commits_speaks_for_itself_alone(binaries: &Bi
     world.sql("postgres", "SELECT pg_reload_conf()");
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(!facts(&provider).await.synchrony.relaxed);
+    let commits = |verb: &str| {
+        let whose = [
+            "database acme",
+            "role acme_a",
+            "role acme_a in database postgres",
+        ];
+        whose.map(|whose| format!("commits of {whose} {verb} not wait for the synchronous standby"))
+    };
     acme.keeps = true;
     let kept = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-    assert_eq!(
-        kept.unwrap().left,
-        [
-            "commits of database acme do not wait for the synchronous standby",
-            "commits of role acme_a do not wait for the synchronous standby",
-            "commits of role acme_a in database postgres do not wait for the synchronous standby",
-        ]
-    );
+    assert_eq!(kept.unwrap().left, commits("do"));
     acme.keeps = false;
     let settled = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
-    assert_eq!(
-        settled.unwrap().mended,
-        [
-            "commits of database acme did not wait for the synchronous standby",
-            "commits of role acme_a did not wait for the synchronous standby",
-            "commits of role acme_a in database postgres did not wait for the synchronous standby",
-        ]
-    );
+    assert_eq!(settled.unwrap().mended, commits("did"));
     assert_eq!(world.sql("postgres", relaxed), "0");
     let again = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
     assert_eq!(again.unwrap().applied, Applied::Already);
