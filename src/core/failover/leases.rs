@@ -55,6 +55,11 @@ pub(super) fn unarmed(seen: &Observation, target: &RegionName) -> Option<String>
             "the agent of {active} does not renew the write lease"
         ));
     }
+    if !lease.witnessed {
+        return Some(format!(
+            "the agent of {active} was not yet seen to renew its pledge"
+        ));
+    }
     match seen.promises.get(target) {
         _any if !pledge.promises => None,
         Some(Look::There(promise)) if promise.record.is_of(pledge) => None,

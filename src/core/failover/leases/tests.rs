@@ -129,6 +129,15 @@ fn only_a_living_agent_arms_the_lease() {
     assert!(!is_armed(&seen, &"abroad".into()));
     seen.lease = there(pledged(&seen, false), 6_001);
     assert!(!is_armed(&seen, &central));
+    // The replica that pledged may be the only one that knows of it.
+    let Look::There(fresh) = there(pledged(&seen, false), 1_000) else {
+        panic!("there is a lease")
+    };
+    seen.lease = Look::There(Watched {
+        witnessed: false,
+        ..fresh
+    });
+    assert!(!is_armed(&seen, &central));
     // A cluster that cannot be asked for its permit is known before it is needed.
     seen.lease = there(pledged(&seen, true), 1_000);
     let given = Promise::given;
