@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
+use domicile_api::placement_status::CopyKind;
 use domicile_core::pace::Pace;
 use domicile_core::placement::Deletion;
 use kube::ResourceExt;
@@ -195,8 +196,17 @@ fn pace(ctx: &Ctx, tenant: &TenantPlacement) -> Pace {
     let retiring = credentials.is_some_and(|known| known.retiring.is_some());
     let given = tenant.spec.credentials.password_secret_ref.is_some();
     let leaving = tenant.status.iter().any(|s| !s.former_secrets.is_empty());
-    let awaited = retiring || given || leaving || !tenant.workloads().is_empty();
+    let awaited = retiring || given || leaving || looks_for_workloads(ctx, tenant);
     domicile_core::pace::pace(tenants, awaited, ctx.settings.drift())
+}
+
+/// Whether only a look tells that a workload came or changed.
+fn looks_for_workloads(ctx: &Ctx, tenant: &TenantPlacement) -> bool {
+    let mut copies = tenant.status.iter().flat_map(|status| &status.copies);
+    let watched = ctx.workloads.are_watched()
+        && workloads::is_watched(tenant)
+        && copies.all(|copy| copy.kind != CopyKind::Secret);
+    !tenant.workloads().is_empty() && !watched
 }
 
 fn is_ours(tenant: &TenantPlacement) -> bool {
