@@ -113,7 +113,9 @@ impl Workloads {
     #[cfg(test)]
     pub(crate) fn of_watched(placement: &Key) -> Self {
         let workloads = Self::default();
-        KINDS.map(|kind| workloads.watched(kind));
+        for kind in KINDS {
+            workloads.watched(kind);
+        }
         workloads.placed(placement);
         workloads
     }

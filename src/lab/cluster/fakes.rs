@@ -35,7 +35,7 @@ impl Cluster {
         write(&stages, STAGES)?;
         let (key, value) = FAKE;
         let taint = json!({"key": key, "value": value, "effect": "NoSchedule"});
-        self.apply(&node(json!({key: value}), json!([taint])).to_string())?;
+        self.apply(&node(&json!({key: value}), &json!([taint])).to_string())?;
         self.hasten()?;
         let arguments = arguments(&self.kubeconfig(), &stages);
         let mut running = self.known()?;
@@ -96,7 +96,7 @@ impl SmallCluster {
         link(self.space.dir(), kwok)?;
         let stages = self.file("kwok-stages.yaml");
         write(&stages, STAGES)?;
-        self.apply(&node(json!({}), json!([])).to_string())?;
+        self.apply(&node(&json!({}), &json!([])).to_string())?;
         for (name, arguments) in [
             ("kube-controller-manager", self.controller_arguments()),
             ("kube-scheduler", self.scheduler_arguments()),
@@ -158,7 +158,7 @@ fn is_ready(mut kubectl: Command, node: &str) -> Result<bool> {
     Ok(output.stdout == "True")
 }
 
-fn node(labels: Value, taints: Value) -> Value {
+fn node(labels: &Value, taints: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": NODE, "labels": labels},

@@ -237,7 +237,7 @@ impl SmallCluster {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         let patience = Patience::firm("the end of a cluster", CALL_LIMIT);
-        while self.running.values().any(|process| process.alive()) {
+        while self.running.values().any(ProcessId::alive) {
             patience.pause(String::new)?;
         }
         fs::remove_dir_all(&self.dir).map_err(LabError::file("remove", &self.dir))
