@@ -36,8 +36,9 @@ const MEBIBYTE: u64 = 1 << 20;
 const DISK_EACH: u64 = 17;
 /// What must be left for others, and the lab itself takes.
 const DISK_LEFT: u64 = 4096;
-/// Documents in one call of `kubectl apply`, which has a minute.
-const ONE_CALL: usize = 250;
+/// Documents in one call of `kubectl apply`, which has a minute, and takes far longer for each in a
+/// cluster of ten thousand.
+const ONE_CALL: usize = 50;
 
 /// How long this many placements may take.
 fn limit(number: usize) -> Duration {
