@@ -7,6 +7,8 @@ mod away;
 mod law;
 #[path = "regional/renamed.rs"]
 mod renamed;
+#[path = "regional/service.rs"]
+mod service;
 #[path = "regional/there.rs"]
 mod there;
 
@@ -107,6 +109,11 @@ pub(super) fn the_secret_arrives_and_a_workload_gets_it(world: &World, there: &T
 }
 
 pub(super) fn a_settled_world_writes_nothing_there(world: &World, there: &There) {
+    rests(world, there, "west");
+}
+
+/// A placement whose passes look at the cluster and write nothing, neither there nor in the hub.
+fn rests(world: &World, there: &There, name: &str) {
     let rest = |seconds| {
         let pause = world.running.ctx.clock.sleep(Duration::from_secs(seconds));
         world.running.block_on(pause);
@@ -115,7 +122,7 @@ pub(super) fn a_settled_world_writes_nothing_there(world: &World, there: &There)
     let (hub, writes) = (world.running.writes().len(), there.writes());
     let asked = there.requests().len();
     for round in 0..5 {
-        world.poke("west", &format!("settled {round}"));
+        world.poke(name, &format!("settled {round}"));
         rest(1);
     }
     assert!(there.requests().len() > asked + 4, "nothing was looked at");

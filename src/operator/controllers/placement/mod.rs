@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason};
-use domicile_api::placement::TenantPlacement;
+use domicile_api::placement::{EndpointKind, TenantPlacement};
 use domicile_core::pace::Pace;
 use domicile_core::placement::Deletion;
 use kube::ResourceExt;
@@ -108,6 +108,9 @@ async fn pass<'a>(
             Err(halt) => Err(halt),
         }
     };
+    if progress.held {
+        memory.regional.hold(&tenant.uid().unwrap_or_default());
+    }
     // A failed write may have stored the choice all the same; then its place is kept.
     if !matches!(ended, Err(Halt::Failed(_))) {
         memory.promises.settle(&tenant.uid().unwrap_or_default());
@@ -125,6 +128,10 @@ async fn pass<'a>(
     regional::fold(&tenant, memory, progress);
     report::write(ctx, &tenant, progress).await?;
     ctx.wake.regional.wake(Key::of(tenant.as_ref()));
+    if progress.removed_service.is_some() && tenant.endpoint() == EndpointKind::Service {
+        // Another one waited for that.
+        return Ok(SOON);
+    }
     let settled = pace(ctx, &tenant).pass;
     Ok(report::rest(progress, settled, rand::random()))
 }

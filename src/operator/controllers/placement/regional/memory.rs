@@ -14,6 +14,7 @@ use domicile_core::names::RegionName;
 use domicile_core::placement::{Errand, Errands};
 use jiff::SignedDuration;
 
+use crate::controllers::placement::endpoint::Facade;
 use crate::controllers::placement::former::Left;
 use crate::controllers::placement::progress::Finding;
 use crate::controllers::placement::secret;
@@ -24,12 +25,17 @@ const LIMIT: usize = 65_536;
 /// A cluster that was silent so often in a row is said to be.
 const TOLD: u32 = 2;
 
-/// What the Secret holds everywhere, once it was stored and tried in the hub.
+/// What the Secret holds everywhere, and what its Service leads to, once both were stored and tried
+/// in the hub.
 #[derive(Clone)]
 pub(in crate::controllers::placement) struct Order {
     pub(super) rendered: Arc<Rendered>,
     pub(super) origin: Origin,
     pub(super) epoch: Epoch,
+    /// The policy that may move the tenant, and its epoch: under a newer one it is out of date.
+    pub(super) guard: Option<(String, Epoch)>,
+    /// The Service, if there is one.
+    pub(super) facade: Option<Facade>,
     hash: String,
 }
 
@@ -37,13 +43,16 @@ impl Order {
     pub(in crate::controllers::placement) fn new(
         rendered: Arc<Rendered>,
         origin: Origin,
-        epoch: Epoch,
+        (epoch, guard): (Epoch, Option<(String, Epoch)>),
+        facade: Option<Facade>,
     ) -> Self {
         let hash = secret::hash(&rendered);
         Self {
             rendered,
             origin,
             epoch,
+            guard,
+            facade,
             hash,
         }
     }
@@ -54,6 +63,7 @@ impl Order {
             hash: self.hash.clone(),
             origin: self.origin.clone(),
             epoch: self.epoch,
+            facade: self.facade.clone(),
             generation,
         }
     }
@@ -71,6 +81,7 @@ pub(super) struct Stamp {
     hash: String,
     origin: Origin,
     epoch: Epoch,
+    facade: Option<Facade>,
     generation: Option<i64>,
 }
 
@@ -87,6 +98,8 @@ pub(super) struct Share {
     pub(super) notice: Option<(Reason, String)>,
     /// What became of the Secrets under former names.
     pub(super) left: Left,
+    /// A Service of the placement is there, or may be.
+    pub(super) fronted: bool,
 }
 
 /// What became of an errand.
@@ -160,6 +173,13 @@ impl Regional {
     /// This is to be brought from now on.
     pub(in crate::controllers::placement) fn order(&self, uid: &str, order: Order) {
         self.entry(uid, |tenant| tenant.order = Some(order));
+    }
+
+    /// Nothing is to be brought: the tenant is being moved, or its server may not be written to.
+    pub(in crate::controllers::placement) fn hold(&self, uid: &str) {
+        if let Some(tenant) = self.lock().get_mut(uid) {
+            tenant.order = None;
+        }
     }
 
     /// These errands are to be run from now on, by a spec of this generation.
