@@ -2,24 +2,29 @@
 
 use std::time::Duration;
 
+use domicile_api::FailoverPolicy;
 use domicile_api::conditions::{ConditionType, find, is_true};
 use domicile_api::meta::{EPOCH, OWNER_UID, REGION};
-use domicile_api::{FailoverPolicy, Region};
+use domicile_lab::regions::How;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
+use super::left::{
+    a_region_that_is_no_destination_any_more_keeps_nothing, a_retained_placement_leaves_it,
+    it_stays_until_the_workloads_there_have_left_it, what_a_deletion_leaves_behind_is_cleaned_up,
+};
 use super::there::There;
 use super::{CENTRAL, WEST_REGION, arrives, home, rests};
-use crate::clients::{led_to, logs_in_at, service, slices_of};
+use crate::clients::{addresses, led_to, logs_in_at, service, slices_of};
 use crate::injection::{COMPLETE, injected, unscheduled};
 use crate::moves::{MOVE, operate, policy, policy_status, remove};
 use crate::world::{SOON, SPACE, WEST, World, region, tenant};
 
-const NAME: &str = "spread";
-const SERVICE: &str = "spread-db-rw";
+pub(super) const NAME: &str = "spread";
+pub(super) const SERVICE: &str = "spread-db-rw";
 const HOST: &str = "spread-db-rw.tenant-acme.svc";
 
 #[test]
@@ -39,16 +44,13 @@ fn a_service_follows_its_tenant_in_the_clusters_of_regions() {
     a_slice_edited_there_is_put_back(&world, &there);
     a_slice_of_a_newer_epoch_is_left(&world, &there);
     a_service_of_somebody_else_there_is_left_alone(&world, &there);
-    a_move_turns_the_slice_there_and_leaves_the_secret(&world, &there);
+    a_cluster_that_is_lost_with_its_region_is_turned_when_it_is_back(&world, &there);
     nothing_is_turned_there_while_nobody_knows_who_serves(&world, &there);
-    a_cluster_that_is_down_in_a_move_is_turned_when_it_is_back(&world, &there);
+    a_move_turns_the_slice_there_and_leaves_the_secret(&world, &there);
     it_stays_until_the_workloads_there_have_left_it(&world, &there);
     a_region_that_is_no_destination_any_more_keeps_nothing(&world, &there);
     what_a_deletion_leaves_behind_is_cleaned_up(&world, &there);
     a_retained_placement_leaves_it(&world, &there);
-    let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
-    remove(&world, &api, "eu");
-    world.running.lab.regions().rejoin("eu-central").unwrap();
 }
 
 fn the_service_is_there_before_the_secret_that_names_it(world: &World, there: &There) {
@@ -134,16 +136,25 @@ fn a_service_of_somebody_else_there_is_left_alone(world: &World, there: &There) 
     assert_eq!(found(world, there, "taken-db-rw"), before);
 }
 
-fn a_move_turns_the_slice_there_and_leaves_the_secret(world: &World, there: &There) {
+/// Faults: 35, 89.
+fn a_cluster_that_is_lost_with_its_region_is_turned_when_it_is_back(world: &World, there: &There) {
     let before = still(world, there);
-    operate(world, "spread-away", "Switchover", "eu-central");
+    let regions = world.running.lab.regions();
+    regions.lose(WEST_REGION, How::Cut).unwrap();
+    world.running.until("the move has ended", MOVE, || {
+        let status = policy_status(world);
+        let moved = status.active_region? == "eu-central";
+        (moved && status.state?.as_str() == "Steady").then_some(())
+    });
+    let hub = addresses(world, SERVICE);
+    assert_eq!(hub, [CENTRAL], "the move waits for no cluster");
+    let silent = (ConditionType::Injected, "False", "ClusterUnreachable");
+    let told = world.await_condition(SPACE, NAME, silent);
+    assert!(told.contains("the cluster of Region eu-west"), "{told}");
+    world.await_ready(SPACE, NAME, "True", "ClusterUnreachable");
+    regions.restore(WEST_REGION).unwrap();
     turns(world, there, CENTRAL);
-    let epoch = policy_status(world).epoch.unwrap();
-    let slice = slice(world, there);
-    assert_eq!(slice.annotations()[EPOCH], epoch.to_string());
-    settles(world, there);
-    assert_eq!(still(world, there), before);
-    assert!(reaches(world, there));
+    is_as_before(world, there, &before);
 }
 
 /// Without its policy, as while a move is under way, nothing of the tenant is changed anywhere.
@@ -158,163 +169,29 @@ fn nothing_is_turned_there_while_nobody_knows_who_serves(world: &World, there: &
     turns(world, there, CENTRAL);
 }
 
-/// Faults: 35, 89.
-fn a_cluster_that_is_down_in_a_move_is_turned_when_it_is_back(world: &World, there: &There) {
+fn a_move_turns_the_slice_there_and_leaves_the_secret(world: &World, there: &There) {
     let before = still(world, there);
     world.running.lab.regions().rejoin(WEST_REGION).unwrap();
     world.running.until("the way home is open", MOVE, || {
         let conditions = policy_status(world).conditions;
         is_true(&conditions, ConditionType::FailbackReady).then_some(())
     });
-    there.freeze(true);
     operate(world, "spread-home", "Failback", WEST_REGION);
-    let hub = crate::clients::addresses(world, SERVICE);
-    assert_eq!(hub, [WEST], "the move waits for no cluster");
-    let silent = (ConditionType::Injected, "False", "ClusterUnreachable");
-    let told = world.await_condition(SPACE, NAME, silent);
-    assert!(told.contains("the cluster of Region eu-west"), "{told}");
-    world.await_ready(SPACE, NAME, "True", "ClusterUnreachable");
-    there.freeze(false);
     turns(world, there, WEST);
+    is_as_before(world, there, &before);
+}
+
+/// Under the epoch of the move, and with nothing else that changed.
+fn is_as_before(world: &World, there: &There, before: &(Option<String>, Value)) {
     settles(world, there);
     let epoch = policy_status(world).epoch.unwrap();
     let slice = slice(world, there);
     assert_eq!(slice.annotations()[EPOCH], epoch.to_string());
-    assert_eq!(still(world, there), before);
+    assert_eq!(still(world, there), *before);
     assert!(reaches(world, there));
 }
 
-/// The hub has no workloads, so that its own goes at once.
-fn it_stays_until_the_workloads_there_have_left_it(world: &World, there: &There) {
-    connects(world, &json!({ "endpoint": "Direct" }));
-    world.running.until("the Secret there is direct", SOON, || {
-        (there.secret(world, "spread-db")?["host"] == WEST).then_some(())
-    });
-    world.running.until("the hub has none", SOON, || {
-        service(world, SERVICE).is_none().then_some(())
-    });
-    // The pods there may have its name: it stays for them, and is still turned.
-    edit(world, there, &json!({}));
-    world.poke(NAME, "kept there");
-    turns(world, there, WEST);
-    let recorded = || {
-        let status = world.placement(SPACE, NAME).unwrap().status.unwrap();
-        status.service
-    };
-    assert_eq!(recorded().as_deref(), Some(SERVICE));
-
-    // One of another name waits for that.
-    let other = json!({ "endpoint": "Service", "secretName": "other-db" });
-    connects(world, &other);
-    world.running.until("it is told", SOON, || {
-        let status = world.placement(SPACE, NAME)?.status?;
-        let stalled = find(&status.conditions, ConditionType::Stalled)?;
-        let named = stalled.message.contains(SERVICE);
-        (named && stalled.reason == "EndpointUnsuited").then_some(())
-    });
-    world
-        .running
-        .until("the Secret there is renamed", SOON, || {
-            (there.secret(world, "other-db")?["host"] == WEST).then_some(())
-        });
-    assert!(found(world, there, SERVICE).is_some());
-    assert_eq!(recorded().as_deref(), Some(SERVICE));
-    world.running.until("the first is gone", SOON, || {
-        there.rolled(world, NAME);
-        found(world, there, SERVICE).is_none().then_some(())
-    });
-    world.running.until("the other is there", SOON, || {
-        let host = &there.secret(world, "other-db")?["host"];
-        let named = host == "other-db-rw.tenant-acme.svc";
-        (named && found(world, there, "other-db-rw").is_some()).then_some(())
-    });
-    assert_eq!(slices_of(world, &there.slices(), SERVICE), []);
-    assert_eq!(recorded().as_deref(), Some("other-db-rw"));
-
-    connects(world, &json!({ "endpoint": "Direct" }));
-    world.running.until("it is direct", SOON, || {
-        (there.secret(world, "other-db")?["host"] == WEST).then_some(())
-    });
-    world.running.until("no Service is recorded", SOON, || {
-        there.rolled(world, NAME);
-        recorded().is_none().then_some(())
-    });
-    assert_eq!(found(world, there, "other-db-rw"), None);
-    let first = json!({ "endpoint": "Service", "secretName": "spread-db" });
-    connects(world, &first);
-    turns(world, there, WEST);
-    settles(world, there);
-}
-
-fn a_region_that_is_no_destination_any_more_keeps_nothing(world: &World, there: &There) {
-    let mut region = home();
-    region["spec"]["cluster"]["tenants"] = false.into();
-    world.apply(&region);
-    world.poke(NAME, "no destination");
-    world.running.until("nothing is left there", SOON, || {
-        let gone = found(world, there, SERVICE).is_none();
-        (gone && there.secret(world, "spread-db").is_none()).then_some(())
-    });
-    assert_eq!(slices_of(world, &there.slices(), SERVICE), []);
-    world.await_ready(SPACE, NAME, "True", "Placed");
-    let status = world.placement(SPACE, NAME).unwrap().status.unwrap();
-    assert_eq!(status.service.as_deref(), Some(SERVICE));
-    assert!(service(world, SERVICE).is_some(), "that of the hub stays");
-    world.apply(&home());
-    world.poke(NAME, "a destination");
-    arrives(world, there, NAME);
-    turns(world, there, WEST);
-    settles(world, there);
-}
-
-/// Faults: 89.
-fn what_a_deletion_leaves_behind_is_cleaned_up(world: &World, there: &There) {
-    there.freeze(true);
-    world.delete(SPACE, NAME);
-    world.await_gone(SPACE, NAME);
-    assert_eq!(service(world, SERVICE), None, "that of the hub goes first");
-    let api: Api<Region> = Api::all(world.running.admin.clone());
-    let listed = || {
-        let region = world.running.block_on(api.get(WEST_REGION)).unwrap();
-        region.status.unwrap_or_default().orphaned_secrets
-    };
-    assert_eq!(listed()[0].service.as_deref(), Some(SERVICE));
-    there.freeze(false);
-    world.running.until("nothing is listed", SOON, || {
-        listed().is_empty().then_some(())
-    });
-    assert_eq!(found(world, there, SERVICE), None);
-    assert_eq!(slices_of(world, &there.slices(), SERVICE), []);
-    assert_eq!(there.secret(world, "spread-db"), None);
-}
-
-fn a_retained_placement_leaves_it(world: &World, there: &There) {
-    let spec = json!({
-        "tenantID": "kept", "region": WEST_REGION, "connection": { "endpoint": "Service" },
-    });
-    world.apply(&tenant("kept", &spec));
-    arrives(world, there, "kept");
-    world.delete(SPACE, "kept");
-    world.await_gone(SPACE, "kept");
-    let pause = world.running.ctx.clock.sleep(Duration::from_secs(3));
-    world.running.block_on(pause);
-    assert!(found(world, there, "kept-db-rw").is_some());
-    let slices = slices_of(world, &there.slices(), "kept-db-rw");
-    assert_eq!(led_to(slices), [WEST]);
-    let api = there.services();
-    let left = api.delete("kept-db-rw", &DeleteParams::default());
-    let _ = world.running.block_on(left).unwrap();
-}
-
-fn connects(world: &World, connection: &Value) {
-    world.patch(
-        SPACE,
-        NAME,
-        &json!({ "spec": { "connection": connection } }),
-    );
-}
-
-fn found(world: &World, there: &There, name: &str) -> Option<Service> {
+pub(super) fn found(world: &World, there: &There, name: &str) -> Option<Service> {
     let api = there.services();
     world.running.block_on(api.get_opt(name)).unwrap()
 }
@@ -328,7 +205,7 @@ fn leads_to(world: &World, there: &There) -> Vec<String> {
 }
 
 /// Waits until the Service there leads to the server of this address.
-fn turns(world: &World, there: &There, address: &str) {
+pub(super) fn turns(world: &World, there: &There, address: &str) {
     let told = format!("it leads to {address} there");
     world.running.until(&told, SOON, || {
         (leads_to(world, there) == [address]).then_some(())
@@ -342,7 +219,7 @@ fn reaches(world: &World, there: &There) -> bool {
 }
 
 /// Makes the slice there lead to nobody, by hand.
-fn edit(world: &World, there: &There, metadata: &Value) {
+pub(super) fn edit(world: &World, there: &There, metadata: &Value) {
     let patch = json!({
         "metadata": metadata, "endpoints": [{ "addresses": ["10.77.9.9"] }],
     });
@@ -364,7 +241,7 @@ fn stays(world: &World, there: &There, word: &str) {
 }
 
 /// Waits until all is as it must be; the pods there take up what they get.
-fn settles(world: &World, there: &There) {
+pub(super) fn settles(world: &World, there: &There) {
     world.running.until("all have it", SOON, || {
         there.rolled(world, NAME);
         let placed = world.placement(SPACE, NAME)?;

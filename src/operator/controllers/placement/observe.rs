@@ -105,12 +105,13 @@ pub(super) fn seat(
     let (active, epoch) = match placement::route(&server, policy, last.as_ref(), row) {
         Route::Serve { server, epoch } => (server, epoch),
         Route::Hold(hold) => {
-            progress.held = true;
+            let stop = held(&hold, progress);
             let moving = matches!(hold, Hold::Moving { .. });
-            if moving && brief(ctx, policy) {
-                return Err(Halt::Later(BRIEF));
-            }
-            return Err(held(&hold).into());
+            return Err(if moving && brief(ctx, policy) {
+                Halt::Later(BRIEF)
+            } else {
+                stop.into()
+            });
         }
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
@@ -218,7 +219,9 @@ pub(super) fn recorded(tenant: &TenantPlacement) -> Option<(ServerId, Epoch)> {
     Some((server, Epoch(status.epoch.unwrap_or(0))))
 }
 
-pub(super) fn held(hold: &Hold) -> Stop {
+/// Nothing of the tenant may be changed.
+pub(super) fn held(hold: &Hold, progress: &mut Progress) -> Stop {
+    progress.held = true;
     let message = hold.to_string();
     match hold {
         Hold::Moving {

@@ -66,31 +66,35 @@ pub(in crate::controllers::placement) async fn look(
         return Ok(None);
     };
     let name = &facade.name;
-    let live = read(at, name).await;
-    let live = live.map_err(|error| failed(at, "reading", name, error, progress))?;
-    if is_hubs(at, name, &live).await? {
-        // Its pass turns it, and removes it.
-        progress.removed_service = Some(name.clone());
-        return Ok(None);
-    }
+    let seen_to = |progress: &mut Progress| progress.removed_service = Some(name.clone());
     if facade.told {
-        return found(at, facade, live, (epoch, progress)).map(Some);
+        let front = found(at, facade, epoch, progress).await?;
+        if front.is_none() {
+            seen_to(progress);
+        }
+        return Ok(front);
     }
-    // Also while it is asked for again, and cannot be had yet: pods may use it from before. What is
-    // not there is not made to be kept.
+    // Also while it is asked for again, and cannot be had yet: pods may use it from before.
     let asked = asks(at.tenant, name);
-    if live == Live::default() {
-        progress.removed_service = (!asked).then(|| name.clone());
-        return Ok(None);
-    }
     let mut aside = Progress::default();
-    match found(at, facade, live, (epoch, &mut aside)) {
-        Ok(front) => Ok(Some(front)),
+    match found(at, facade, epoch, &mut aside).await {
+        // What is not there is not made to be kept.
+        Ok(Some(front)) if front.live == Live::default() => {
+            if !asked {
+                seen_to(progress);
+            }
+            Ok(None)
+        }
+        Ok(Some(front)) => Ok(Some(front)),
+        Ok(None) => {
+            seen_to(progress);
+            Ok(None)
+        }
         // Nothing is published that needs it, so it keeps the tenant from nothing.
         Err(Halt::Stop(stop)) => {
             if stop.reason == Reason::ServiceOwnedByOther && !asked {
                 release(at).await?;
-                progress.removed_service = Some(name.clone());
+                seen_to(progress);
             } else {
                 progress.notice(stop.reason, stop.message);
             }
@@ -100,17 +104,25 @@ pub(in crate::controllers::placement) async fn look(
     }
 }
 
-fn found(
+/// The Service in one cluster; none where it is the hub's own, whose pass turns and removes it.
+async fn found(
     at: &Place<'_>,
     facade: &Facade,
-    live: Live,
-    (epoch, progress): (Epoch, &mut Progress),
-) -> Result<Front, Halt> {
+    epoch: Epoch,
+    progress: &mut Progress,
+) -> Result<Option<Front>, Halt> {
+    let name = &facade.name;
+    let live = read(at, name).await;
+    let live = live.map_err(|error| failed(at, "reading", name, error, progress))?;
     let uid = at.tenant.uid().unwrap_or_default();
+    let unmarked = live.ours(&uid).any(|meta| objects::region(meta).is_none());
+    if at.region.is_some() && unmarked && is_hubs(at, name, &live).await? {
+        return Ok(None);
+    }
     objects::admit(&live, &uid, epoch)
-        .map_err(|refusal| progress.deny(CURRENT, refused(at, &facade.name, epoch, &refusal)))?;
+        .map_err(|refusal| progress.deny(CURRENT, refused(at, name, epoch, &refusal)))?;
     let wanted = Wanted {
-        name: facade.name.clone(),
+        name: name.clone(),
         namespace: namespace(at.tenant),
         placement: at.tenant.name_any(),
         uid,
@@ -119,11 +131,11 @@ fn found(
         epoch,
     };
     let changes = objects::changes(&live, &wanted);
-    Ok(Front {
+    Ok(Some(Front {
         facade: facade.clone(),
         live,
         changes,
-    })
+    }))
 }
 
 impl Front {
@@ -224,22 +236,17 @@ async fn is_elsewhere(at: &Place<'_>, name: &str, live: &Live) -> Result<bool, H
     is_hubs(at, name, live).await
 }
 
-/// Whether what is here is the hub's own: its cluster is that of the region, too.
+/// Whether what is in a region's cluster is the hub's own: the cluster is the hub, too.
 async fn is_hubs(at: &Place<'_>, name: &str, live: &Live) -> Result<bool, Halt> {
     let uid = at.tenant.uid().unwrap_or_default();
-    let unmarked = |meta: &&ObjectMeta| objects::region(meta).is_none();
-    let unmarked: Vec<_> = live.ours(&uid).filter(unmarked).collect();
-    if at.region.is_none() || unmarked.is_empty() {
-        return Ok(false);
-    }
     let hubs = match read(&Place::hub(at.ctx, at.tenant), name).await {
         Ok(hubs) => hubs,
         // No rights in the hub, as where its namespace is gone: nothing of the hub's is here.
         Err(error) if error.is_forbidden() => return Ok(false),
         Err(_) => return Err(Halt::Later(SOON)),
     };
-    let same = |meta: &ObjectMeta| unmarked.iter().any(|here| here.uid == meta.uid);
-    Ok(hubs.ours(&uid).any(same))
+    let here = |meta: &ObjectMeta| live.ours(&uid).any(|here| here.uid == meta.uid);
+    Ok(hubs.ours(&uid).any(here))
 }
 
 /// Whether a pod may still use what the Secret told before.

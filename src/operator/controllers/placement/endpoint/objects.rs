@@ -107,12 +107,12 @@ pub(super) fn changes(live: &Live, wanted: &Wanted) -> Vec<Change> {
             Some(one.name_any().as_str()) == document["metadata"]["name"].as_str()
         };
         let there = live.slices.iter().find(of_name);
-        if let Some(document) = differing(there, document.clone(), wanted) {
+        if let Some(document) = differing(there, document.clone()) {
             let new = there.is_none();
             changes.push(Change::Slice { document, new });
         }
     }
-    if let Some(document) = differing(live.service.as_ref(), service(wanted), wanted) {
+    if let Some(document) = differing(live.service.as_ref(), service(wanted)) {
         let new = live.service.is_none();
         changes.push(Change::Service { document, new });
     }
@@ -141,7 +141,7 @@ pub(super) fn region(meta: &ObjectMeta) -> Option<&str> {
 }
 
 /// The document, to be applied to exactly the object that was read, if that is not so already.
-fn differing<K>(live: Option<&K>, mut document: Value, wanted: &Wanted) -> Option<Value>
+fn differing<K>(live: Option<&K>, mut document: Value) -> Option<Value>
 where
     K: Resource + serde::Serialize,
 {
@@ -149,9 +149,7 @@ where
         return Some(document);
     };
     let there = serde_json::to_value(live).unwrap_or_default();
-    // Of a cluster that is the hub too, it may have been made for the region.
-    let same = region(live.meta()) == wanted.region.as_deref();
-    if same && inject::holds(&there, &document) {
+    if inject::holds(&there, &document) {
         return None;
     }
     document["metadata"]["uid"] = json!(live.meta().uid);
