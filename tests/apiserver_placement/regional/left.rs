@@ -96,7 +96,6 @@ pub(super) fn a_region_that_is_no_destination_any_more_keeps_nothing(world: &Wor
     settles(world, there);
 }
 
-/// Faults: 89.
 pub(super) fn what_a_deletion_leaves_behind_is_cleaned_up(world: &World, there: &There) {
     there.freeze(true);
     world.delete(SPACE, NAME);

@@ -27,6 +27,7 @@ pub(super) const NAME: &str = "spread";
 pub(super) const SERVICE: &str = "spread-db-rw";
 const HOST: &str = "spread-db-rw.tenant-acme.svc";
 
+/// Faults: 35, 89.
 #[test]
 fn a_service_follows_its_tenant_in_the_clusters_of_regions() {
     let world = World::start();
@@ -136,7 +137,6 @@ fn a_service_of_somebody_else_there_is_left_alone(world: &World, there: &There) 
     assert_eq!(found(world, there, "taken-db-rw"), before);
 }
 
-/// Faults: 35, 89.
 fn a_cluster_that_is_lost_with_its_region_is_turned_when_it_is_back(world: &World, there: &There) {
     let before = still(world, there);
     let regions = world.running.lab.regions();

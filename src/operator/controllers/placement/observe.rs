@@ -104,15 +104,7 @@ pub(super) fn seat(
     let row = sample.and_then(|sample| sample.facts.as_ref()?.authority);
     let (active, epoch) = match placement::route(&server, policy, last.as_ref(), row) {
         Route::Serve { server, epoch } => (server, epoch),
-        Route::Hold(hold) => {
-            let stop = held(&hold, progress);
-            let moving = matches!(hold, Hold::Moving { .. });
-            return Err(if moving && brief(ctx, policy) {
-                Halt::Later(BRIEF)
-            } else {
-                stop.into()
-            });
-        }
+        Route::Hold(hold) => return Err(unmoved(ctx, policy, &hold, progress)),
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
     let place = map.regions.get(&server.region);
@@ -217,6 +209,16 @@ pub(super) fn recorded(tenant: &TenantPlacement) -> Option<(ServerId, Epoch)> {
     let status = tenant.status.as_ref()?;
     let server = ServerId::new(status.active_region.clone()?, status.server.clone()?);
     Some((server, Epoch(status.epoch.unwrap_or(0))))
+}
+
+/// Nothing of the tenant may be changed. What has only begun is not told.
+fn unmoved(ctx: &Ctx, policy: Option<&PolicyView>, hold: &Hold, progress: &mut Progress) -> Halt {
+    let stop = held(hold, progress);
+    if matches!(hold, Hold::Moving { .. }) && brief(ctx, policy) {
+        Halt::Later(BRIEF)
+    } else {
+        stop.into()
+    }
 }
 
 /// Nothing of the tenant may be changed.
