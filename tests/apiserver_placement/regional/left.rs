@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domicile_api::Region;
 use domicile_api::conditions::{ConditionType, find};
+use domicile_tests::operator::roles;
 use kube::Api;
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use super::service::{NAME, SERVICE, edit, found, settles, turns};
 use super::there::There;
 use super::{WEST_REGION, arrives, home};
 use crate::clients::{led_to, service, slices_of};
+use crate::injection::injected;
 use crate::world::{SOON, SPACE, WEST, World, tenant};
 
 /// The hub has no workloads, so that its own goes at once.
@@ -73,6 +75,49 @@ pub(super) fn it_stays_until_the_workloads_there_have_left_it(world: &World, the
     connects(world, &first);
     turns(world, there, WEST);
     settles(world, there);
+}
+
+/// The chart of a region's cluster may be older than the rights on Services.
+pub(super) fn a_cluster_without_rights_on_services_is_told(world: &World, there: &There) {
+    let newer = |rule: &Value| {
+        let of = |name: &str| rule["resources"][0] == name;
+        of("services") || of("endpointslices")
+    };
+    let mut older = roles();
+    let items = older["items"].as_array_mut().unwrap().iter_mut();
+    let rules = items.filter_map(|role| role.get_mut("rules")?.as_array_mut());
+    rules.for_each(|rules| rules.retain(|rule| !newer(rule)));
+    there.apply(&older);
+    let mut spec = injected("older", &json!({}));
+    spec["connection"] = json!({ "endpoint": "Service" });
+    world.apply(&tenant("older", &spec));
+    let barred = (ConditionType::Injected, "False", "ClusterNotOnboarded");
+    let told = world.await_condition(SPACE, "older", barred);
+    for part in [
+        "Services and EndpointSlices",
+        "cluster of Region eu-west",
+        "upgrade the chart",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    world.await_ready(SPACE, "older", "True", "ClusterNotOnboarded");
+    assert_eq!(there.secret(world, "older-db"), None);
+    // The way back is open, and what may be there is not forgotten.
+    let direct = json!({ "spec": { "connection": { "endpoint": "Direct" } } });
+    world.patch(SPACE, "older", &direct);
+    arrives(world, there, "older");
+    assert_eq!(there.secret(world, "older-db").unwrap()["host"], WEST);
+    world.await_ready(SPACE, "older", "True", "ClusterNotOnboarded");
+    let recorded = || world.placement(SPACE, "older")?.status?.service;
+    assert_eq!(recorded().as_deref(), Some("older-db-rw"));
+    there.apply(&roles());
+    world.running.until("nothing is recorded", SOON, || {
+        world.poke("older", "upgraded");
+        recorded().is_none().then_some(())
+    });
+    world.await_ready(SPACE, "older", "True", "Placed");
+    world.delete(SPACE, "older");
+    world.await_gone(SPACE, "older");
 }
 
 pub(super) fn a_region_that_is_no_destination_any_more_keeps_nothing(world: &World, there: &There) {

@@ -13,6 +13,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::left::{
+    a_cluster_without_rights_on_services_is_told,
     a_region_that_is_no_destination_any_more_keeps_nothing, a_retained_placement_leaves_it,
     it_stays_until_the_workloads_there_have_left_it, what_a_deletion_leaves_behind_is_cleaned_up,
 };
@@ -49,6 +50,7 @@ fn a_service_follows_its_tenant_in_the_clusters_of_regions() {
     nothing_is_turned_there_while_nobody_knows_who_serves(&world, &there);
     a_move_turns_the_slice_there_and_leaves_the_secret(&world, &there);
     it_stays_until_the_workloads_there_have_left_it(&world, &there);
+    a_cluster_without_rights_on_services_is_told(&world, &there);
     a_region_that_is_no_destination_any_more_keeps_nothing(&world, &there);
     what_a_deletion_leaves_behind_is_cleaned_up(&world, &there);
     a_retained_placement_leaves_it(&world, &there);
