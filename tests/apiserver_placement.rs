@@ -65,6 +65,8 @@ mod renamed;
 mod rotation;
 #[path = "apiserver_placement/states.rs"]
 mod states;
+#[path = "apiserver_placement/watched.rs"]
+mod watched;
 #[path = "apiserver_placement/waves.rs"]
 mod waves;
 #[path = "apiserver_placement/world.rs"]

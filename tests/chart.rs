@@ -23,6 +23,10 @@ fn the_chart_s_roles_are_the_operator_s_table() {
         &dump_role(&rules()),
     );
     check(
+        "charts/domicile/templates/workload-role.yaml",
+        &workload_role(&rules()),
+    );
+    check(
         "charts/domicile/templates/binding-roles.yaml",
         &binding_roles(&rules()),
     );
@@ -129,7 +133,7 @@ fn roles(rules: &[Rule]) -> String {
             out.push_str("---\n");
         }
         let namespace = match scope {
-            Scope::Cluster | Scope::Tenant | Scope::Binding | Scope::Agent => "",
+            Scope::Cluster | Scope::Workloads | Scope::Tenant | Scope::Binding | Scope::Agent => "",
             Scope::Operator | Scope::AgentHub | Scope::Promise | Scope::Dump => {
                 "  namespace: {{ .Release.Namespace }}\n"
             }
@@ -197,6 +201,20 @@ fn dump_role(rules: &[Rule]) -> String {
     out
 }
 
+/// What it takes to watch workloads, which only a running operator does.
+fn workload_role(rules: &[Rule]) -> String {
+    let mut out = String::from(
+        "{{- /* Generated from src/operator/rbac.rs by tests/chart.rs; `make update`. */ -}}\n\
+         {{- if and .Values.watchWorkloads .Values.replicas }}\n",
+    );
+    let name = "{{ include \"domicile.fullname\" . }}-workloads";
+    out.push_str(&head("ClusterRole", name, "", "."));
+    let watch = rules.iter().filter(|rule| rule.scope == Scope::Workloads);
+    watch.for_each(|rule| out.push_str(&one(rule)));
+    out.push_str("{{- end }}\n");
+    out
+}
+
 /// What it takes to bind services into workloads: our own rules under a label of our own, and all
 /// that others offer to implementations of Service Binding.
 fn binding_roles(rules: &[Rule]) -> String {
@@ -259,6 +277,7 @@ fn narrowed(rule: &Rule) -> &'static str {
         }
         Scope::Operator
         | Scope::Cluster
+        | Scope::Workloads
         | Scope::Tenant
         | Scope::Binding
         | Scope::Promise

@@ -10,6 +10,7 @@
 
 mod e2e {
     pub(crate) mod asynchronous;
+    pub(crate) mod clusters;
     pub(crate) mod copy;
     pub(crate) mod crash;
     pub(crate) mod leases;
@@ -33,7 +34,8 @@ use domicile_lab::{Engine, LabError, Postgres, Result};
 
 use e2e::world::World;
 use e2e::{
-    asynchronous, copy, crash, leases, loss, outputs, patroni, planned, settled, suspended, veto,
+    asynchronous, clusters, copy, crash, leases, loss, outputs, patroni, planned, settled,
+    suspended, veto,
 };
 
 /// A scenario: its name says the fact, its function returns what is worth telling.
@@ -57,7 +59,7 @@ const fn scenario(
 }
 
 /// In this order: the last ones look at what all the others left.
-const SCENARIOS: [Scenario; 28] = [
+const SCENARIOS: [Scenario; 29] = [
     // Faults: 53.
     scenario(
         "killed_primary_loses_no_row_and_tenants_come_home",
@@ -131,6 +133,11 @@ const SCENARIOS: [Scenario; 28] = [
         "losing_the_hub_stops_no_primary_that_lives_on_promises",
         false,
         leases::hub_lost,
+    ),
+    scenario(
+        "region_is_lost_with_its_cluster_and_the_others_pods_follow",
+        false,
+        clusters::lost_with_its_region,
     ),
     // Faults: 44.
     scenario("operator_killed_while_suspect", false, crash::suspect),

@@ -80,12 +80,14 @@ fn no_right_is_a_wildcard_and_secrets_are_never_cluster_wide() {
         role["kind"] == "ClusterRole" && bound.contains(&role["metadata"]["name"].to_string())
     });
     let cluster_wide: Vec<String> = cluster_wide.map(|role| role["rules"].to_string()).collect();
-    assert_eq!(cluster_wide.len(), 1);
-    assert!(
-        !cluster_wide[0].contains("\"secrets\""),
-        "{}",
-        cluster_wide[0]
-    );
+    // The operator's own kinds, and the watch on workloads, which writes nothing.
+    assert_eq!(cluster_wide.len(), 2);
+    for rules in &cluster_wide {
+        assert!(!rules.contains("\"secrets\""), "{rules}");
+        assert!(!rules.contains("\"pods\""), "{rules}");
+        let reads = rules.contains(r#""verbs":["list","watch"]"#);
+        assert_eq!(rules.contains("\"deployments\""), reads, "{rules}");
+    }
 }
 
 /// What the operator remembers lies in statuses. Nobody gets a right to them by the roles that
@@ -176,6 +178,21 @@ fn only_who_copies_old_primaries_may_make_jobs() {
         .filter_map(|account| account["metadata"]["name"].as_str())
         .collect();
     assert!(accounts.contains("domicile-hub") && accounts.contains("domicile-promise"));
+}
+
+#[test]
+fn workloads_of_the_whole_cluster_are_watched_by_an_operator_that_runs_and_may() {
+    let named = |values: &[&str]| {
+        let objects = render(values);
+        let named = |kind: &str| {
+            of_kind(&objects, kind).any(|one| one["metadata"]["name"] == "domicile-workloads")
+        };
+        (named("ClusterRole"), named("ClusterRoleBinding"))
+    };
+    assert_eq!(named(&[]), (true, true));
+    assert_eq!(named(&["watchWorkloads=false"]), (false, false));
+    // In a region's cluster nobody watches.
+    assert_eq!(named(&["replicas=0"]), (false, false));
 }
 
 #[test]

@@ -218,12 +218,14 @@ pub fn roles() -> Value {
     };
     json!({ "apiVersion": "v1", "kind": "List", "items": [
         role("ClusterRole", "domicile", None, of(Scope::Cluster)),
+        role("ClusterRole", "domicile-workloads", None, of(Scope::Workloads)),
         role("ClusterRole", "domicile-tenant", None, of(Scope::Tenant)),
         labelled(role("ClusterRole", "domicile-binding-rules", None, of(Scope::Binding))),
         aggregated("domicile-binding"),
         role("Role", "domicile", Some(NAMESPACE), of(Scope::Operator)),
         role("Role", "domicile-dump", Some(NAMESPACE), of(Scope::Dump)),
         binding("ClusterRoleBinding", None, "ClusterRole", "domicile"),
+        binding("ClusterRoleBinding", None, "ClusterRole", "domicile-workloads"),
         binding("RoleBinding", Some(NAMESPACE), "Role", "domicile"),
         binding("RoleBinding", Some(NAMESPACE), "Role", "domicile-dump"),
     ]})

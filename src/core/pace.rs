@@ -14,8 +14,8 @@ const SHORTEST_PASS: Duration = Duration::from_secs(10);
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 /// However many there are: a workload that was just made does not start without its variables.
 const LONGEST_WHERE_AWAITED: Duration = Duration::from_mins(1);
-/// A controller lets nothing rest for more than five minutes, a fifth of jitter included.
-const LONGEST_PASS: Duration = Duration::from_secs(250);
+/// A controller lets nothing rest for more than an hour, a fifth of jitter included.
+const LONGEST_PASS: Duration = Duration::from_mins(50);
 
 /// How long one tenant is believed to be as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,10 @@ mod tests {
         assert_eq!(seconds(300, true, DRIFT), (30, 180));
         assert_eq!(seconds(1000, true, DRIFT), (60, 400));
         assert_eq!(seconds(usize::MAX, false, DRIFT), (150, 400));
-        assert_eq!(seconds(usize::MAX, false, DRIFT * 6), (250, 2400));
+        assert_eq!(seconds(usize::MAX, false, DRIFT * 6), (900, 2400));
+        let day = DRIFT * 144;
+        assert_eq!(seconds(1000, false, day), (500, 600));
+        assert_eq!(seconds(usize::MAX, false, day), (3000, 57_600));
     }
 
     #[test]

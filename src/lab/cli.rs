@@ -5,10 +5,11 @@
     reason = "a program for a terminal"
 )]
 
+mod clusters;
 mod stories;
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use domicile_lab::lab::find_program;
@@ -18,6 +19,7 @@ use domicile_lab::regions::{How, RegionStatus};
 use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Result, Setup, init};
 use serde_json::json;
 
+use clusters::{ClusterArguments, ToolArguments};
 use stories::{BenchArguments, SoakArguments};
 
 /// Real servers for demo and tests, on one Linux machine as root: Kubernetes with a node that
@@ -108,18 +110,13 @@ enum Verb {
         /// The region.
         region: String,
     },
+    /// Give a region a Kubernetes cluster of its own, whose pods kwok fakes, and the hub its
+    /// kubeconfig. It ends with the lab.
+    Cluster(ClusterArguments),
     /// Run kubectl as administrator of the lab's cluster.
-    Kubectl {
-        /// Arguments of kubectl.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    Kubectl(ToolArguments),
     /// Run helm as administrator of the lab's cluster.
-    Helm {
-        /// Arguments of helm.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    Helm(ToolArguments),
     /// Print how to reach the lab's cluster from a shell.
     Env,
     /// Begins the private space; for the lab itself.
@@ -240,12 +237,12 @@ fn run(verb: Verb, places: Places) -> Result<ExitCode> {
         }
         Verb::Restore { region } => restore(&places, &region),
         Verb::Rejoin { region } => rejoin(&places, &region),
-        Verb::Kubectl { arguments } => {
-            pass_through(Lab::open(&places.dir)?.cluster().kubectl(), &arguments)
+        Verb::Cluster(arguments) => {
+            heed_signals()?;
+            clusters::give(&places, &arguments)
         }
-        Verb::Helm { arguments } => {
-            pass_through(Lab::open(&places.dir)?.cluster().helm(), &arguments)
-        }
+        Verb::Kubectl(arguments) => clusters::kubectl(&places, &arguments),
+        Verb::Helm(arguments) => clusters::helm(&places, &arguments),
         Verb::Env => env(&places),
         Verb::Begin { owner } => {
             println!("{}", init::begin(&this_program()?, &places.dir, owner)?);
@@ -294,7 +291,7 @@ fn up(places: Places, setup: Setup) -> Result<ExitCode> {
 
 fn status(places: &Places, output: Form) -> Result<ExitCode> {
     let lab = Lab::open(&places.dir)?;
-    let servers = lab.cluster().processes()?;
+    let servers = clusters::servers(&lab)?;
     let regions = lab.regions().status()?;
     let (setup, healthy) = (lab.setup(), lab.healthy()?);
     match output {
@@ -309,7 +306,7 @@ fn status(places: &Places, output: Form) -> Result<ExitCode> {
             );
             regions.iter().for_each(print_region);
             for (name, runs) in servers {
-                println!("{name:<24} {}", if runs { "runs" } else { "has ended" });
+                println!("{name:<34} {}", if runs { "runs" } else { "has ended" });
             }
         }
     }
@@ -352,14 +349,6 @@ fn env(places: &Places) -> Result<ExitCode> {
         lab.space().dir().join("bin").display()
     );
     Ok(ExitCode::SUCCESS)
-}
-
-fn pass_through(mut command: Command, arguments: &[String]) -> Result<ExitCode> {
-    let status = command
-        .args(arguments)
-        .status()
-        .map_err(LabError::system("start nsenter"))?;
-    Ok(u8::try_from(status.code().unwrap_or(1)).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 fn this_program() -> Result<PathBuf> {

@@ -28,6 +28,7 @@ use crate::service_bindings::ServiceBindings;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use crate::turns::{ClusterTurns, NamespaceTurns, ServerTurns};
+use crate::workloads::Workloads;
 
 /// What every controller is given. One per process.
 pub struct Ctx {
@@ -43,6 +44,8 @@ pub struct Ctx {
     pub servers: Servers,
     /// The way to the clusters of the regions.
     pub clusters: Clusters,
+    /// Which placements' workloads changed.
+    pub workloads: Workloads,
     /// Whether there are service bindings to reconcile.
     pub service_bindings: ServiceBindings,
     /// What the probes found.

@@ -22,6 +22,7 @@ pub mod settings;
 pub mod stores;
 pub mod telemetry;
 pub mod turns;
+pub mod workloads;
 
 /// The custom resource definitions, as YAML documents.
 pub fn crds() -> Result<String, domicile_api::crd::SchemaError> {

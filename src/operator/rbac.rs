@@ -6,6 +6,8 @@
 pub enum Scope {
     /// In the whole cluster: a `ClusterRole` with a `ClusterRoleBinding`.
     Cluster,
+    /// As [`Self::Cluster`], unless `watchWorkloads` is turned off.
+    Workloads,
     /// In the operator's own namespace: a `Role`.
     Operator,
     /// In each onboarded namespace: a `ClusterRole` with a `RoleBinding` per namespace.
@@ -118,6 +120,13 @@ const RULES: &[Rule] = &[
         resources: &["customresourcedefinitions"],
         verbs: &["get"],
         why: "know whether another implementation brought these kinds",
+    },
+    Rule {
+        scope: Scope::Workloads,
+        group: "apps",
+        resources: &["daemonsets", "deployments", "statefulsets"],
+        verbs: &["list", "watch"],
+        why: "see at once that a workload came or changed, and look for it no more",
     },
     Rule {
         scope: Scope::Operator,
@@ -258,7 +267,7 @@ mod tests {
             let words = rule.resources.iter().chain(rule.verbs).chain([&rule.group]);
             assert!(words.clone().all(|word| !word.contains('*')), "{rule:?}");
             if rule.resources.contains(&"secrets") {
-                assert_ne!(rule.scope, Scope::Cluster);
+                assert!(![Scope::Cluster, Scope::Workloads].contains(&rule.scope));
                 assert!(
                     rule.verbs
                         .iter()

@@ -28,6 +28,7 @@ use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
 use crate::turns::{ClusterTurns, NamespaceTurns, ServerTurns};
+use crate::workloads::Workloads;
 
 #[cfg(test)]
 mod tests;
@@ -105,6 +106,7 @@ pub fn context(client: Client, settings: Settings) -> (Arc<Ctx>, Ends) {
         stores,
         servers: Servers::default(),
         clusters: Clusters::default(),
+        workloads: Workloads::default(),
         service_bindings: ServiceBindings::default(),
         samples: Samples::default(),
         events: recorder,

@@ -15,6 +15,7 @@ use crate::kube::cache::{Cache, Seen, Watched, follow};
 use crate::kube::wake::Key;
 use crate::outlines::{Outlines, PolicyOutline, RegionOutline};
 use crate::probes::plan::members;
+use crate::workloads;
 
 /// How often the filled caches say so.
 const BEAT: Duration = Duration::from_secs(10);
@@ -106,6 +107,7 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         () = follow(client(), p.clone(), policies, on_policy) => {}
         () = follow(client(), o.clone(), operations, on_operation) => {}
         () = follow_bindings(&ctx, bindings, mappings) => {}
+        () = workloads::follow(&ctx) => {}
         () = say_when_filled(&ctx) => {}
     }
 }
@@ -184,6 +186,11 @@ fn region_changed(ctx: &Ctx, key: &Key) {
 }
 
 fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: bool) {
+    if gone {
+        ctx.workloads.gone(key);
+    } else {
+        ctx.workloads.placed(key);
+    }
     own(gone, seen, key, ctx, |key| ctx.wake.placements.wake(key));
     // Its Secret may be another one now.
     wake_bindings(ctx, |binding| binding.namespace() == key.namespace);

@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
-use super::{kinds, reload, waves};
+use super::{kinds, reload, watched, waves};
 
 pub(super) const COMPLETE: (ConditionType, &str, &str) =
     (ConditionType::Injected, "True", "InjectionComplete");
@@ -20,6 +20,7 @@ fn workloads_get_the_secret_as_the_placement_says() {
     world.running.onboard(SPACE);
     world.apply(&region("eu-west", "EU", WEST, "eu-west-admin"));
     world.await_region("eu-west", "Serving");
+    watched::workloads_are_watched_where_that_is_allowed(&mut world);
     no_mode_leaves_anything_behind(&world);
     a_volume_and_a_mount_of_somebody_else_are_left_alone(&world);
     an_init_container_gets_the_secret_when_it_is_named(&world);

@@ -9,6 +9,7 @@ use domicile_lab::process::run_ok;
 use domicile_lab::regions::{How, Region};
 use domicile_lab::story::Agents;
 use domicile_lab::story::agents::give_cluster;
+use domicile_lab::story::objects::kinds;
 use domicile_lab::story::operator::signal;
 use domicile_lab::story::writer::acknowledged;
 use domicile_lab::{LabError, Result};
@@ -136,6 +137,9 @@ pub(crate) fn hub_lost(world: &World) -> Result<String> {
         format!("without promises the row is {theirs}\n{}", agents.told())
     })?;
     drop(agents);
+    let none = json!({"spec": {"cluster": null}});
+    stage.objects.merge(kinds::REGION, None, OTHER, &none)?;
+    cluster.end()?;
     end(world)?;
     Ok(format!(
         "with promises 0 rows refused; without, fenced at epoch {epoch} and let in again as {first}"

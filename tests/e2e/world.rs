@@ -92,6 +92,7 @@ impl World {
             policy,
             log_statements: true,
             owned: true,
+            drift_seconds: 600,
         };
         let begun = Self::put(&options, parts, &dir, progress);
         if begun.is_err() {

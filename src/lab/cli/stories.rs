@@ -101,6 +101,9 @@ pub(super) struct BenchArguments {
     /// namespace; without it they are placed without workloads, all in one namespace.
     #[arg(long)]
     workloads: bool,
+    /// The operator's `driftIntervalSeconds`; 600 is the chart's.
+    #[arg(long, default_value = "600", value_parser = clap::value_parser!(u32).range(60..=86_400))]
+    drift_interval_seconds: u32,
 }
 
 pub(super) fn bench(
@@ -111,7 +114,12 @@ pub(super) fn bench(
 ) -> Result<ExitCode> {
     let numbers: Vec<usize> = arguments.tenants.iter().map(|one| *one as usize).collect();
     measure(places, setup, repository, |options, parts, say| {
-        tenants::run(options, parts, (&numbers, arguments.workloads), say)
+        let drift_seconds = arguments.drift_interval_seconds;
+        let parts = Parts {
+            drift_seconds,
+            ..parts.clone()
+        };
+        tenants::run(options, &parts, (&numbers, arguments.workloads), say)
     })
 }
 
@@ -151,6 +159,7 @@ fn begin(places: Places, setup: Setup, repository: &Path, owned: bool) -> Result
         policy: "20-policy-demo.yaml",
         log_statements: false,
         owned,
+        drift_seconds: 600,
     };
     let options = Options {
         places,

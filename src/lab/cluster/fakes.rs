@@ -1,14 +1,16 @@
-//! A node that is none: kwok says of its pods that they run, so that there can be thousands.
+//! A node that is none: kwok says of its pods that they run, so that there can be thousands, or
+//! some in a cluster that has no other node.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::config::write;
-use super::{CALL_LIMIT, Cluster};
+use super::{CALL_LIMIT, Cluster, SmallCluster};
 use crate::error::{LabError, Result};
 use crate::process::{Patience, run, tail};
 
@@ -28,21 +30,14 @@ impl Cluster {
     /// as thousands of pods need. A pod goes there that selects [`FAKE`] and tolerates it. Errors:
     /// kwok ended, or its node was not Ready in time.
     pub fn start_fakes(&self, kwok: &Path) -> Result<()> {
-        let link = self.files.dir.join("bin").join(KWOK);
-        if !link.exists() {
-            std::os::unix::fs::symlink(kwok, &link).map_err(LabError::file("create", &link))?;
-        }
+        link(&self.files.dir, kwok)?;
         let stages = self.files.kube("kwok-stages.yaml");
         write(&stages, STAGES)?;
-        self.apply(&node().to_string())?;
+        let (key, value) = FAKE;
+        let taint = json!({"key": key, "value": value, "effect": "NoSchedule"});
+        self.apply(&node(&json!({key: value}), &json!([taint])).to_string())?;
         self.hasten()?;
-        let arguments = [
-            format!("--kubeconfig={}", self.kubeconfig().display()),
-            format!("--config={}", stages.display()),
-            format!("--manage-single-node={NODE}"),
-            // Without a lease the node is lost after 40 s, and its pods are not ready any more.
-            "--node-lease-duration-seconds=40".to_owned(),
-        ];
+        let arguments = arguments(&self.kubeconfig(), &stages);
         let mut running = self.known()?;
         running.insert(KWOK.to_owned(), self.daemon(KWOK, &arguments)?);
         self.remember(&running)?;
@@ -90,19 +85,83 @@ impl Cluster {
 
     /// Whether a node is Ready.
     pub(super) fn is_ready(&self, node: &str) -> Result<bool> {
-        let path = r#"{.status.conditions[?(@.type=="Ready")].status}"#;
-        let mut command = self.kubectl();
-        command.args(["get", "node", node, "-o", &format!("jsonpath={path}")]);
-        let output = run(command.args(["--request-timeout", "5s"]), CALL_LIMIT)?;
-        Ok(output.stdout == "True")
+        is_ready(self.kubectl(), node)
     }
 }
 
-fn node() -> serde_json::Value {
-    let (key, value) = FAKE;
+impl SmallCluster {
+    /// Starts controllers, a scheduler, and kwok with the only node, which takes every pod. Errors:
+    /// one of them ended, or the node was not Ready in time.
+    pub fn start_fakes(&mut self, kwok: &Path) -> Result<()> {
+        link(self.space.dir(), kwok)?;
+        let stages = self.file("kwok-stages.yaml");
+        write(&stages, STAGES)?;
+        self.apply(&node(&json!({}), &json!([])).to_string())?;
+        for (name, arguments) in [
+            ("kube-controller-manager", self.controller_arguments()),
+            ("kube-scheduler", self.scheduler_arguments()),
+            (KWOK, arguments(&self.admin(), &stages).to_vec()),
+        ] {
+            self.begin(name, &arguments)?;
+        }
+        let patience = Patience::new("a Ready node of kwok", READY_LIMIT);
+        while !is_ready(self.kubectl(), NODE)? {
+            self.check()?;
+            patience.pause(|| tail(&self.log(KWOK)))?;
+        }
+        Ok(())
+    }
+
+    fn controller_arguments(&self) -> Vec<String> {
+        let key = self.file("service-account.key");
+        vec![
+            format!("--kubeconfig={}", self.admin().display()),
+            format!("--service-account-private-key-file={}", key.display()),
+            format!("--root-ca-file={}", self.file("ca.crt").display()),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--leader-elect=false".to_owned(),
+        ]
+    }
+
+    fn scheduler_arguments(&self) -> Vec<String> {
+        vec![
+            format!("--kubeconfig={}", self.admin().display()),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--leader-elect=false".to_owned(),
+        ]
+    }
+}
+
+/// Puts kwok among the programs of the lab in `dir`.
+fn link(dir: &Path, kwok: &Path) -> Result<()> {
+    let link = dir.join("bin").join(KWOK);
+    if link.exists() {
+        return Ok(());
+    }
+    std::os::unix::fs::symlink(kwok, &link).map_err(LabError::file("create", &link))
+}
+
+fn arguments(kubeconfig: &Path, stages: &Path) -> [String; 4] {
+    [
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--config={}", stages.display()),
+        format!("--manage-single-node={NODE}"),
+        // Without a lease the node is lost after 40 s, and its pods are not ready any more.
+        "--node-lease-duration-seconds=40".to_owned(),
+    ]
+}
+
+fn is_ready(mut kubectl: Command, node: &str) -> Result<bool> {
+    let path = r#"{.status.conditions[?(@.type=="Ready")].status}"#;
+    kubectl.args(["get", "node", node, "-o", &format!("jsonpath={path}")]);
+    let output = run(kubectl.args(["--request-timeout", "5s"]), CALL_LIMIT)?;
+    Ok(output.stdout == "True")
+}
+
+fn node(labels: &Value, taints: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": NODE, "labels": {key: value}},
-        "spec": {"taints": [{"key": key, "value": value, "effect": "NoSchedule"}]},
+        "metadata": {"name": NODE, "labels": labels},
+        "spec": {"taints": taints},
     })
 }

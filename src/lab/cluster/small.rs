@@ -1,21 +1,30 @@
 //! A region's own cluster, as small as promises and Secrets allow: an API server with its store,
-//! inside the region's network, without nodes.
+//! inside the region's network, without nodes that run anything.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::Cluster;
 use super::config::{API_PORT, create_folder, write};
 use crate::error::{LabError, Result};
 use crate::pki::{Authority, Usage, signing_key};
 use crate::process::{Patience, ProcessId, run, run_input, run_ok, tail};
 use crate::regions::Region;
 use crate::space::{Daemon, Space};
+use crate::state::write_atomically;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 /// Whom the chart makes for agents and the hub, and where.
 const NAMESPACE: &str = "domicile-system";
+const PROCESSES_FILE: &str = "processes.json";
 /// Every request of every user.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -26,17 +35,22 @@ rules: [{level: Metadata}]
 /// The running cluster of a region. It ends with the space.
 #[derive(Debug)]
 pub struct SmallCluster {
-    space: Space,
+    pub(super) space: Space,
     region: &'static Region,
     dir: PathBuf,
     ca: String,
-    servers: Vec<ProcessId>,
+    running: BTreeMap<String, ProcessId>,
 }
 
 impl SmallCluster {
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it answers. A start that fails leaves nothing behind but logs.
+    /// Errors: the region has one, or a server did not start.
     pub fn start(space: &Space, region: &'static Region) -> Result<Self> {
-        let dir = space.dir().join("clusters").join(region.name);
+        let dir = folder(space, region);
+        if dir.exists() {
+            let text = format!("{} has a cluster already", region.name);
+            return Err(LabError::State(text));
+        }
         create_folder(&dir, 0o700)?;
         let authority = Authority::new(&format!("domicile-lab-{}", region.name))?;
         let mut cluster = Self {
@@ -44,19 +58,68 @@ impl SmallCluster {
             region,
             ca: authority.cert_pem().to_owned(),
             dir,
-            servers: Vec::new(),
+            running: BTreeMap::new(),
         };
-        cluster.write_files(&authority)?;
-        let etcd = cluster.daemon("etcd", &cluster.etcd_arguments())?;
-        let apiserver = cluster.daemon("kube-apiserver", &cluster.apiserver_arguments())?;
-        cluster.await_api(&[("etcd", etcd), ("kube-apiserver", apiserver)])?;
-        cluster.servers = vec![etcd, apiserver];
-        Ok(cluster)
+        match cluster.begin_all(&authority) {
+            Ok(()) => Ok(cluster),
+            Err(error) => {
+                cluster.end()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts it with pods that kwok fakes, as a platform team makes it for tenants, and answers
+    /// the name of the hub's Secret with the kubeconfig for `Region.spec.cluster`. What fails
+    /// leaves nothing behind.
+    pub fn for_tenants(
+        hub: &Cluster,
+        region: &'static Region,
+        (kwok, chart): (&Path, &Path),
+        namespaces: &[String],
+    ) -> Result<(Self, String)> {
+        let mut cluster = Self::start(&hub.space, region)?;
+        match cluster.serve(hub, (kwok, chart), namespaces) {
+            Ok(secret) => Ok((cluster, secret)),
+            Err(error) => {
+                cluster.end()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The cluster of a region in which it was started, if it was.
+    pub fn open(space: &Space, region: &'static Region) -> Result<Option<Self>> {
+        let dir = folder(space, region);
+        let file = dir.join(PROCESSES_FILE);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&file).map_err(LabError::file("read", &file))?;
+        let running = serde_json::from_str(&text).map_err(|source| LabError::Json {
+            what: file.display().to_string(),
+            source,
+        })?;
+        let authority = dir.join("ca.crt");
+        let ca = fs::read_to_string(&authority).map_err(LabError::file("read", &authority))?;
+        Ok(Some(Self {
+            space: space.clone(),
+            region,
+            dir,
+            ca,
+            running,
+        }))
     }
 
     /// Its servers, to be stopped and continued.
-    pub fn servers(&self) -> &[ProcessId] {
-        &self.servers
+    pub fn servers(&self) -> Vec<ProcessId> {
+        self.running.values().copied().collect()
+    }
+
+    /// Its servers and whether each runs.
+    pub fn processes(&self) -> BTreeMap<String, bool> {
+        let named = |(name, process): (&String, &ProcessId)| (name.clone(), process.alive());
+        self.running.iter().map(named).collect()
     }
 
     /// The kubeconfig of its administrator, which serves wherever the region's address is reached.
@@ -88,16 +151,16 @@ impl SmallCluster {
     /// Installs what a region's platform team installs for promises, and answers a kubeconfig of
     /// the account that it makes.
     pub fn promise_kubeconfig(&self, chart: &Path) -> Result<String> {
-        let mut helm = self.space.command(None, "helm");
-        helm.arg("--kubeconfig").arg(self.admin());
-        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
-            helm.env(variable, self.dir.join("helm"));
-        }
+        self.install(chart, "promises={eu}")?;
+        self.account_kubeconfig("domicile-promise")
+    }
+
+    fn install(&self, chart: &Path, values: &str) -> Result<()> {
+        let mut helm = self.helm();
         helm.args(["upgrade", "--install", "domicile"]).arg(chart);
         helm.args(["--namespace", NAMESPACE, "--create-namespace"]);
-        helm.args(["--set", "promises={eu},replicas=0,crds.enabled=false"]);
-        run_ok(&mut helm, CALL_LIMIT)?;
-        self.account_kubeconfig("domicile-promise")
+        helm.args(["--set", "replicas=0,crds.enabled=false", "--set", values]);
+        run_ok(&mut helm, CALL_LIMIT).map(drop)
     }
 
     /// A kubeconfig of an account in the operator's namespace.
@@ -124,6 +187,62 @@ impl SmallCluster {
         command
     }
 
+    /// A helm command with the administrator's rights.
+    pub fn helm(&self) -> Command {
+        let mut command = self.space.command(None, "helm");
+        command.arg("--kubeconfig").arg(self.admin());
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(variable, self.dir.join("helm"));
+        }
+        command
+    }
+
+    fn serve(
+        &mut self,
+        hub: &Cluster,
+        (kwok, chart): (&Path, &Path),
+        namespaces: &[String],
+    ) -> Result<String> {
+        self.start_fakes(kwok)?;
+        for name in namespaces {
+            let namespace = json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+            });
+            self.apply(&namespace.to_string())?;
+        }
+        let names = namespaces.join(",");
+        let values = format!("secretNames={{none}},tenantNamespaces={{{names}}}");
+        self.install(chart, &values)?;
+        let secret = format!("{}-cluster", self.region.name);
+        let document = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": secret, "namespace": NAMESPACE},
+            "stringData": {"kubeconfig": self.account_kubeconfig("domicile")?},
+        });
+        hub.apply(&document.to_string())?;
+        Ok(secret)
+    }
+
+    fn begin_all(&mut self, authority: &Authority) -> Result<()> {
+        self.write_files(authority)?;
+        self.begin("etcd", &self.etcd_arguments())?;
+        self.begin("kube-apiserver", &self.apiserver_arguments())?;
+        self.await_api()
+    }
+
+    /// Ends its servers and removes what they stored.
+    pub fn end(self) -> Result<()> {
+        for process in self.running.values() {
+            // Ended by itself already is as good.
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        let patience = Patience::firm("the end of a cluster", CALL_LIMIT);
+        while self.running.values().any(ProcessId::alive) {
+            patience.pause(String::new)?;
+        }
+        fs::remove_dir_all(&self.dir).map_err(LabError::file("remove", &self.dir))
+    }
+
     fn write_files(&self, authority: &Authority) -> Result<()> {
         let address = self.region.address.to_string();
         let names = ["localhost", "127.0.0.1", &address, "10.96.0.1"];
@@ -142,13 +261,13 @@ impl SmallCluster {
             ("admin.kubeconfig", &self.admin_kubeconfig()),
             ("audit.yaml", AUDIT_POLICY),
         ] {
-            write(&self.dir.join(name), text)?;
+            write(&self.file(name), text)?;
         }
         Ok(())
     }
 
     fn admin_kubeconfig(&self) -> String {
-        let file = |name: &str| self.dir.join(name).display().to_string();
+        let file = |name: &str| self.file(name).display().to_string();
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
              clusters: [{{name: lab, cluster: {{server: 'https://{}:{API_PORT}', \
@@ -173,7 +292,7 @@ impl SmallCluster {
     }
 
     fn apiserver_arguments(&self) -> Vec<String> {
-        let file = |name: &str| self.dir.join(name).display().to_string();
+        let file = |name: &str| self.file(name).display().to_string();
         vec![
             "--etcd-servers=http://127.0.0.1:2379".to_owned(),
             format!("--secure-port={API_PORT}"),
@@ -197,42 +316,60 @@ impl SmallCluster {
         ]
     }
 
-    fn daemon(&self, program: &str, arguments: &[String]) -> Result<ProcessId> {
-        self.space.spawn_daemon(&Daemon {
+    /// Starts a server and remembers it.
+    pub(super) fn begin(&mut self, program: &str, arguments: &[String]) -> Result<()> {
+        let process = self.space.spawn_daemon(&Daemon {
             netns: Some(self.region.name),
             program: &self.space.dir().join("bin").join(program),
             args: arguments,
             log: &self.log(program),
             user: None,
-        })
+        })?;
+        self.running.insert(program.to_owned(), process);
+        let text = json!(self.running).to_string();
+        write_atomically(&self.file(PROCESSES_FILE), text.as_bytes())
     }
 
-    fn log(&self, program: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(super) fn log(&self, program: &str) -> PathBuf {
         let name = format!("{program}-{}.log", self.region.name);
         self.space.dir().join("log").join(name)
     }
 
-    fn await_api(&self, running: &[(&str, ProcessId)]) -> Result<()> {
+    /// A server that has ended is reported at once, with the end of its log.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.running.iter().find(|(_, process)| !process.alive()) {
+            Some((name, _)) => Err(LabError::Ended {
+                process: name.clone(),
+                log: tail(&self.log(name)),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn await_api(&self) -> Result<()> {
         let what = format!("the start of the apiserver of {}", self.region.name);
         let patience = Patience::new(what, READY_LIMIT);
         let ready = || run(self.kubectl().args(["get", "--raw", "/readyz"]), CALL_LIMIT);
         while !ready()?.status.success() {
-            if let Some((name, _)) = running.iter().find(|(_, process)| !process.alive()) {
-                return Err(LabError::Ended {
-                    process: (*name).to_owned(),
-                    log: tail(&self.log(name)),
-                });
-            }
+            self.check()?;
             patience.pause(|| tail(&self.log("kube-apiserver")))?;
         }
         Ok(())
     }
 }
 
+fn folder(space: &Space, region: &Region) -> PathBuf {
+    space.dir().join("clusters").join(region.name)
+}
+
 /// A kubeconfig that holds all it needs.
 pub(crate) fn kubeconfig(server: &str, ca_pem: &str, token: &str) -> String {
     let ca = k8s_openapi::ByteString(ca_pem.as_bytes().to_vec());
-    serde_json::json!({
+    json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "lab",
         "clusters": [{"name": "lab", "cluster": {
             "server": server, "certificate-authority-data": ca,

@@ -42,6 +42,8 @@ pub struct Parts {
     pub log_statements: bool,
     /// Let the lab end with this process, however that ends.
     pub owned: bool,
+    /// The operator's drift interval, in seconds.
+    pub drift_seconds: u32,
 }
 
 /// A tenant, as found on the stage.
@@ -226,6 +228,7 @@ impl Stage {
         let tenants = format!("tenantNamespaces={}", json!(names));
         // The tag stays the same: only this tells the Deployment of another image.
         let annotations = format!("podAnnotations={}", json!({"image": self.operator_image}));
+        let drift = format!("driftIntervalSeconds={}", self.parts.drift_seconds);
         self.lab.helm(&[
             "upgrade",
             "--install",
@@ -242,6 +245,8 @@ impl Stage {
             // What `examples/patroni/30-dump.yaml` makes.
             "--set-json",
             r#"dumps=["keep-old-primary"]"#,
+            "--set",
+            &drift,
             "--set",
             "image.repository=local.test/domicile,image.tag=dev,image.pullPolicy=Never",
             // The kernel weighs a container by its request, and against each process of the

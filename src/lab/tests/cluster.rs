@@ -5,13 +5,18 @@
     reason = "the helpers of a test fail it"
 )]
 
+#[path = "cluster/own.rs"]
+mod own;
+#[path = "cluster/pods.rs"]
+mod pods;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use domicile_lab::image::{IMAGE_USER, pack};
+use domicile_lab::image::pack;
 use domicile_lab::process::{Patience, ProcessId};
 use domicile_lab::run_in::runtime_in;
 use domicile_lab::{Engine, Lab, LabError, Options, Places, Postgres, Setup};
@@ -20,6 +25,8 @@ use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
+
+use pods::{apply_pod, await_phase, pod};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_domicile-lab");
 const SETUP: Setup = Setup {
@@ -39,6 +46,7 @@ fn a_lab_runs_pods_and_leaves_nothing_behind() {
     a_pod_reaches_apiserver_and_regions_and_writes_to_the_host(&lab);
     the_audit_log_names_who_wrote_what(&lab);
     a_client_of_the_host_reads_the_cluster(&lab);
+    own::a_region_gets_a_cluster_of_its_own(&lab, &scratch.dir());
     apply_pod(&lab, "sleeper", "default", "sleep 600");
     let groups = control_groups(&scratch.dir());
     assert!(!groups.is_empty(), "the pods have control groups");
@@ -234,48 +242,6 @@ fn a_client_of_the_host_reads_the_cluster(lab: &Lab) {
             .unwrap()
     });
     assert_eq!(nodes.unwrap().items.len(), 1);
-}
-
-/// A pod that the strictest Pod Security Standard admits.
-fn pod(name: &str, namespace: &str, script: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {
-                "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [{
-                "name": "main", "image": "local.test/busybox:1", "imagePullPolicy": "Never",
-                "command": ["/bin/sh", "-c", script],
-                "securityContext": {
-                    "runAsUser": IMAGE_USER, "allowPrivilegeEscalation": false,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }],
-        },
-    })
-}
-
-fn apply_pod(lab: &Lab, name: &str, namespace: &str, script: &str) {
-    lab.cluster()
-        .apply(&pod(name, namespace, script).to_string())
-        .unwrap();
-    await_phase(lab, name, namespace, "Running");
-}
-
-fn await_phase(lab: &Lab, name: &str, namespace: &str, phase: &str) {
-    let wanted = format!("--for=jsonpath={{.status.phase}}={phase}");
-    let target = format!("pod/{name}");
-    let waited = lab.kubectl(&["wait", &wanted, &target, "-n", namespace, "--timeout=60s"]);
-    if let Err(error) = waited {
-        let state = lab
-            .kubectl(&["describe", &target, "-n", namespace])
-            .unwrap()
-            .stdout;
-        panic!("{error}\n{state}");
-    }
 }
 
 fn await_file(start: &mut Child, path: &Path) {

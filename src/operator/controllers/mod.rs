@@ -27,8 +27,11 @@ pub mod orphan;
 pub mod placement;
 pub mod region;
 
-/// Longest time until an object is looked at again, whatever happened: heals a silent watch.
+/// How soon an object is looked at again that nothing but a change concerns: heals a silent watch.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// Longest time until an object is looked at again, whatever its controller says.
+const LONGEST_REST: Duration = Duration::from_hours(1);
 
 /// How often an idle loop says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
@@ -52,7 +55,7 @@ pub struct Work<K: Watched> {
 struct Failed(Class);
 
 /// Reconciles whatever is woken, until the process ends. `reconcile` answers how long the object
-/// may rest when nothing happens, at most [`LONGEST_WAIT`]. A panic, an error and a passed
+/// may rest when nothing happens, an hour at most. A panic, an error and a passed
 /// deadline stay with their object, which is tried again later each time.
 pub async fn drive<K, F, Fut, E>(ctx: Arc<Ctx>, work: Work<K>, reconcile: F)
 where
@@ -150,7 +153,7 @@ async fn guarded<E: Classify + Error>(
     let class = match outcome {
         Ok(Ok(Ok(rest))) => {
             ctx.backoff.reset(&uid);
-            return Ok(Action::requeue(rest.min(LONGEST_WAIT)));
+            return Ok(Action::requeue(rest.min(LONGEST_REST)));
         }
         Ok(Ok(Err(error))) => {
             let class = error.class();

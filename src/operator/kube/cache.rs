@@ -305,7 +305,7 @@ fn is_newer(ours: &ObjectMeta, seen: &ObjectMeta) -> bool {
 
 /// Waits between attempts to watch: short at first and never long, because failing over needs it.
 #[derive(Debug, Default)]
-struct Reconnect {
+pub struct Reconnect {
     attempts: u32,
 }
 

@@ -125,7 +125,7 @@ impl There {
         } else {
             Signal::SIGCONT
         };
-        signal(self.cluster.servers(), word);
+        signal(&self.cluster.servers(), word);
     }
 
     /// All requests of the operator about objects of the tenants' namespace: verb and object.

@@ -13,6 +13,7 @@ use domicile_core::time::Mono;
 
 use super::regional::Regional;
 use super::room::Promises;
+use super::workloads::{Settled, WorkloadInputs};
 use crate::projection::kinds::Kinds;
 
 /// Most tenants that are remembered; beyond it everything is looked at anew.
@@ -73,6 +74,8 @@ struct Remembered {
     scanned: BTreeMap<Option<RegionName>, i64>,
     /// Since when every selected workload has been seen to run with the present Secret.
     taken_up: Option<Mono>,
+    /// The workloads of the hub, when there was nothing left to do.
+    settled: Option<Settled>,
     /// The read replicas that refused the tenant's login, and when.
     unread: BTreeMap<Address, Mono>,
     /// The login that a read replica has yet to replay, as the last pass saw it.
@@ -165,6 +168,23 @@ impl Memory {
                 .scanned
                 .insert(region, generation.unwrap_or_default());
         });
+    }
+
+    /// What was found of the workloads of the hub, while it stands: for `fresh` at most.
+    pub(super) fn settled(
+        &self,
+        uid: &str,
+        inputs: &WorkloadInputs,
+        fresh: Duration,
+        now: Mono,
+    ) -> Option<Settled> {
+        let settled = self.lock().get(uid)?.settled.clone()?;
+        settled.answers(inputs, fresh, now).then_some(settled)
+    }
+
+    /// What a look found of the workloads of the hub, when there was nothing left to do.
+    pub(super) fn settle(&self, uid: &str, settled: Option<Settled>) {
+        self.entry(uid, |tenant| tenant.settled = settled);
     }
 
     /// Whether every selected workload runs with the present Secret. Answers for how long that has

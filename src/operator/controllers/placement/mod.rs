@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason};
 use domicile_api::placement::{EndpointKind, TenantPlacement};
+use domicile_api::placement_status::CopyKind;
 use domicile_core::pace::Pace;
 use domicile_core::placement::Deletion;
 use kube::ResourceExt;
@@ -132,7 +133,9 @@ async fn pass<'a>(
         // Another one waited for that.
         return Ok(SOON);
     }
-    let settled = pace(ctx, &tenant).pass;
+    let (uid, generation) = (tenant.uid().unwrap_or_default(), tenant.metadata.generation);
+    let behind = memory.regional.is_behind(&uid, generation);
+    let settled = paced(ctx, behind || awaits(ctx, &tenant)).pass;
     Ok(report::rest(progress, settled, rand::random()))
 }
 
@@ -197,13 +200,30 @@ async fn end<'a>(
 
 /// How often this placement is looked at while nothing happens.
 fn pace(ctx: &Ctx, tenant: &TenantPlacement) -> Pace {
+    paced(ctx, awaits(ctx, tenant))
+}
+
+fn paced(ctx: &Ctx, awaited: bool) -> Pace {
     let tenants = ctx.stores.placements.count();
+    domicile_core::pace::pace(tenants, awaited, ctx.settings.drift())
+}
+
+/// Whether something may come that only a pass finds.
+fn awaits(ctx: &Ctx, tenant: &TenantPlacement) -> bool {
     let credentials = tenant.credentials();
     let retiring = credentials.is_some_and(|known| known.retiring.is_some());
     let given = tenant.spec.credentials.password_secret_ref.is_some();
     let leaving = tenant.status.iter().any(|s| !s.former_secrets.is_empty());
-    let awaited = retiring || given || leaving || !tenant.workloads().is_empty();
-    domicile_core::pace::pace(tenants, awaited, ctx.settings.drift())
+    retiring || given || leaving || looks_for_workloads(ctx, tenant)
+}
+
+/// Whether only a look tells that a workload came or changed.
+fn looks_for_workloads(ctx: &Ctx, tenant: &TenantPlacement) -> bool {
+    let mut copies = tenant.status.iter().flat_map(|status| &status.copies);
+    let watched = ctx.workloads.are_watched()
+        && workloads::is_watched(tenant)
+        && copies.all(|copy| copy.kind != CopyKind::Secret);
+    !tenant.workloads().is_empty() && !watched
 }
 
 fn is_ours(tenant: &TenantPlacement) -> bool {

@@ -3,8 +3,9 @@
 
 mod conclude;
 mod others;
-mod pace;
 mod pods;
+mod settled;
+mod waves;
 
 use std::collections::BTreeSet;
 
@@ -27,15 +28,16 @@ use super::memory::Memory;
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::serve::namespace;
-use super::{rollout, secret};
+use super::{pace, rollout, secret};
 use crate::kube::apply::{self, Ownership};
 use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
 use others::Gift;
-use pace::Selected;
-pub(super) use pace::origin;
+pub(super) use settled::{Inputs as WorkloadInputs, Settled, is_watched};
+use waves::Selected;
+pub(super) use waves::origin;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
 pub(super) async fn inject(
@@ -50,12 +52,16 @@ pub(super) async fn inject(
     let generation = tenant.metadata.generation;
     let everything = memory.must_scan(&uid, at.region, generation);
     let hash = secret::hash(rendered);
+    let inputs = settled::inputs(at, &hash, origin);
+    let fresh = pace(ctx, tenant).look;
+    if let Some(inputs) = &inputs
+        && let Some(settled) = memory.settled(&uid, inputs, fresh, ctx.clock.mono())
+    {
+        settled.tell(progress);
+        return Ok(());
+    }
     let (secret, folder) = (tenant.secret_name(), tenant.mount_path());
-    let content = match tenant.injection_mode() {
-        InjectionMode::Env => Some(Content::Variables(&rendered.variables)),
-        InjectionMode::Volume => Some(Content::Files(&folder)),
-        InjectionMode::None => None,
-    };
+    let content = content(tenant, rendered, &folder);
     let mut seen = Seen::new(at, &hash, published, ctx.clock.now().wall);
     let mut selected_ones = Vec::new();
     for kind in KINDS
@@ -94,7 +100,25 @@ pub(super) async fn inject(
         others::inject((ctx, memory), tenant, &selections, &gift, &mut seen).await;
     }
     conclude::conclude(tenant, seen, progress);
+    let now = ctx.clock.mono();
+    let settled = inputs.and_then(|inputs| Settled::of(inputs, progress, now));
+    if at.region.is_none() {
+        memory.settle(&uid, settled);
+    }
     Ok(())
+}
+
+/// What the workloads must carry, if anything.
+fn content<'a>(
+    tenant: &TenantPlacement,
+    rendered: &'a Rendered,
+    folder: &'a str,
+) -> Option<Content<'a>> {
+    match tenant.injection_mode() {
+        InjectionMode::Env => Some(Content::Variables(&rendered.variables)),
+        InjectionMode::Volume => Some(Content::Files(folder)),
+        InjectionMode::None => None,
+    }
 }
 
 /// Takes back all that was injected for the placement into workloads of `apps/v1`.
@@ -245,7 +269,7 @@ async fn give(
     let Place { ctx, tenant, .. } = *at;
     workloads.sort_by_key(|one| (one.kind, one.live.name_any()));
     let now = ctx.clock.now().wall;
-    let turn = pace::turn(tenant, &workloads, origin, seen, now);
+    let turn = waves::turn(tenant, &workloads, origin, seen, now);
     for (index, one) in workloads.iter().enumerate() {
         let Selected {
             kind,

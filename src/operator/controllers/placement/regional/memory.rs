@@ -2,88 +2,27 @@
 //! nothing is said anew until it was looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domicile_api::conditions::Reason;
 use domicile_api::placement_status::WorkloadStatus;
-use domicile_core::connection::Rendered;
-use domicile_core::facts::Epoch;
-use domicile_core::injection::Origin;
 use domicile_core::names::RegionName;
 use domicile_core::placement::{Errand, Errands};
 use jiff::SignedDuration;
 
-use crate::controllers::placement::endpoint::Facade;
 use crate::controllers::placement::former::Left;
 use crate::controllers::placement::progress::Finding;
-use crate::controllers::placement::secret;
+
+mod order;
+
+pub(in crate::controllers::placement) use order::Order;
+use order::Stamp;
 
 /// Most tenants that are remembered; beyond it all is brought anew.
 const LIMIT: usize = 65_536;
 
 /// A cluster that was silent so often in a row is said to be.
 const TOLD: u32 = 2;
-
-/// What the Secret holds everywhere, and what its Service leads to, once both were stored and tried
-/// in the hub.
-#[derive(Clone)]
-pub(in crate::controllers::placement) struct Order {
-    pub(super) rendered: Arc<Rendered>,
-    pub(super) origin: Origin,
-    pub(super) epoch: Epoch,
-    /// The policy that may move the tenant, and its epoch: under a newer one it is out of date.
-    pub(super) guard: Option<(String, Epoch)>,
-    /// The Service, if there is one.
-    pub(super) facade: Option<Facade>,
-    hash: String,
-}
-
-impl Order {
-    pub(in crate::controllers::placement) fn new(
-        rendered: Arc<Rendered>,
-        origin: Origin,
-        (epoch, guard): (Epoch, Option<(String, Epoch)>),
-        facade: Option<Facade>,
-    ) -> Self {
-        let hash = secret::hash(&rendered);
-        Self {
-            rendered,
-            origin,
-            epoch,
-            guard,
-            facade,
-            hash,
-        }
-    }
-
-    /// What tells two of them apart.
-    fn stamp(&self, generation: Option<i64>) -> Stamp {
-        Stamp {
-            hash: self.hash.clone(),
-            origin: self.origin.clone(),
-            epoch: self.epoch,
-            facade: self.facade.clone(),
-            generation,
-        }
-    }
-}
-
-impl fmt::Debug for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Order").finish_non_exhaustive()
-    }
-}
-
-/// What was brought, and by which spec it was injected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    hash: String,
-    origin: Origin,
-    epoch: Epoch,
-    facade: Option<Facade>,
-    generation: Option<i64>,
-}
 
 /// What was found in one cluster after the Secret was brought there.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -284,6 +223,24 @@ impl Regional {
             .iter()
             .filter(|(_, tenant)| is_silent(tenant, region));
         silent.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Whether a cluster is not known to be as it must be: nothing but a pass sends an errand there.
+    pub(in crate::controllers::placement) fn is_behind(
+        &self,
+        uid: &str,
+        generation: Option<i64>,
+    ) -> bool {
+        let tenants = self.lock();
+        let Some(tenant) = tenants.get(uid) else {
+            return false;
+        };
+        let mut errands = tenant.errands.iter();
+        errands.any(|(region, errand)| match errand {
+            Errand::Keep | Errand::Forget => false,
+            Errand::Withdraw => look(tenant, region, generation) != Look::Withdrawn,
+            Errand::Deliver => !matches!(look(tenant, region, generation), Look::Delivered(_)),
+        })
     }
 
     /// Whether there is anything to be brought.

@@ -1,7 +1,13 @@
+use std::sync::Arc;
+
+use domicile_core::connection::Rendered;
 use domicile_core::endpoint::Lead;
+use domicile_core::facts::Epoch;
+use domicile_core::injection::Origin;
 use domicile_core::names::ServerId;
 
 use super::*;
+use crate::controllers::placement::endpoint::Facade;
 
 const UID: &str = "u";
 const NOW: Option<i64> = Some(1);
@@ -105,6 +111,27 @@ fn a_service_that_leads_elsewhere_is_another_order() {
     assert!(is(pending), "it leads elsewhere");
     regional.order(UID, order(1));
     assert!(is(pending), "there is none");
+}
+
+#[test]
+fn a_cluster_that_is_behind_is_looked_at_soon() {
+    let regional = planned();
+    let behind = || regional.is_behind(UID, NOW);
+    assert!(behind(), "nothing was looked at");
+    assert!(run(&regional, share(false)));
+    assert!(!behind());
+    assert!(!run(&regional, silent("one")));
+    assert!(run(&regional, silent("two")));
+    assert!(behind());
+    assert!(run(&regional, share(false)));
+    regional.order(UID, order(2));
+    assert!(behind(), "it has another epoch");
+    regional.plan(UID, &errands(Errand::Keep), NOW);
+    assert!(!behind());
+    regional.plan(UID, &errands(Errand::Withdraw), NOW);
+    assert!(behind());
+    run(&regional, Outcome::Withdrawn);
+    assert!(!behind());
 }
 
 #[test]
