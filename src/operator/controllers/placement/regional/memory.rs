@@ -225,7 +225,7 @@ impl Regional {
         silent.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// Whether a cluster is not known to be as it must be: nothing but a pass sends an errand there.
+    /// Whether a cluster is not known to be as it must be. A pass alone sends an errand there.
     pub(in crate::controllers::placement) fn is_behind(
         &self,
         uid: &str,

@@ -14,13 +14,13 @@ use crate::controllers::placement::secret;
 /// in the hub.
 #[derive(Clone)]
 pub(in crate::controllers::placement) struct Order {
-    pub(in super::super) rendered: Arc<Rendered>,
-    pub(in super::super) origin: Origin,
-    pub(in super::super) epoch: Epoch,
+    pub(in crate::controllers::placement::regional) rendered: Arc<Rendered>,
+    pub(in crate::controllers::placement::regional) origin: Origin,
+    pub(in crate::controllers::placement::regional) epoch: Epoch,
     /// The policy that may move the tenant, and its epoch: under a newer one it is out of date.
-    pub(in super::super) guard: Option<(String, Epoch)>,
+    pub(in crate::controllers::placement::regional) guard: Option<(String, Epoch)>,
     /// The Service, if there is one.
-    pub(in super::super) facade: Option<Facade>,
+    pub(in crate::controllers::placement::regional) facade: Option<Facade>,
     hash: String,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Debug for Order {
 
 /// What was brought, and by which spec it was injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Stamp {
+pub(in crate::controllers::placement::regional) struct Stamp {
     hash: String,
     origin: Origin,
     epoch: Epoch,
