@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_millis(600);
 /// However few tenants there are.
 const SHORTEST_PASS: Duration = Duration::from_secs(10);
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
-/// However many there are: a workload that was just made does not start without its variables.
+/// However many there are: a workload that nobody watches does not start without its variables.
 const LONGEST_WHERE_AWAITED: Duration = Duration::from_mins(1);
 /// A controller lets nothing rest for more than an hour, a fifth of jitter included.
 const LONGEST_PASS: Duration = Duration::from_mins(50);
@@ -20,7 +20,7 @@ const LONGEST_PASS: Duration = Duration::from_mins(50);
 /// How long one tenant is believed to be as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Its Secret and its workloads.
+    /// Its Secret, and the workloads that are not watched.
     pub pass: Duration,
     /// Its database.
     pub look: Duration,

@@ -28,7 +28,7 @@ use crate::settings::Settings;
 use crate::stores::{self, Writers};
 use crate::telemetry::Metrics;
 use crate::turns::{ClusterTurns, NamespaceTurns, ServerTurns};
-use crate::workloads::Workloads;
+use crate::workloads::{self, Workloads};
 
 #[cfg(test)]
 mod tests;
@@ -139,6 +139,7 @@ pub fn lead(ctx: &Arc<Ctx>, ends: Ends, loops: &mut JoinSet<Loop>) {
     let Ends { writers, outbox } = ends;
     ctx.metrics.leader.set(1);
     spawn(loops, "stores", stores::run(Arc::clone(ctx), writers));
+    spawn(loops, "workloads", workloads::run(Arc::clone(ctx)));
     spawn(loops, "events", events::deliver(Arc::clone(ctx), outbox));
     spawn(loops, "probes", probes::sense::run(Arc::clone(ctx)));
     spawn(loops, "heartbeats", heartbeats::run(Arc::clone(ctx)));

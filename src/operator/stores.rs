@@ -15,7 +15,6 @@ use crate::kube::cache::{Cache, Seen, Watched, follow};
 use crate::kube::wake::Key;
 use crate::outlines::{Outlines, PolicyOutline, RegionOutline};
 use crate::probes::plan::members;
-use crate::workloads;
 
 /// How often the filled caches say so.
 const BEAT: Duration = Duration::from_secs(10);
@@ -107,7 +106,6 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         () = follow(client(), p.clone(), policies, on_policy) => {}
         () = follow(client(), o.clone(), operations, on_operation) => {}
         () = follow_bindings(&ctx, bindings, mappings) => {}
-        () = workloads::follow(&ctx) => {}
         () = say_when_filled(&ctx) => {}
     }
 }

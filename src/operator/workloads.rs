@@ -4,30 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use domicile_api::conditions::{ConditionType, is_true};
-use domicile_api::injection::{WorkloadKind, WorkloadSelector};
-use domicile_api::meta;
-use domicile_api::placement::TenantPlacement;
-use futures::StreamExt;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{PartialObjectMeta, Selector, SelectorExt};
-use kube::runtime::utils::StreamBackoff;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
-use tracing::{info, warn};
+use domicile_api::injection::WorkloadKind;
+use domicile_core::time::Mono;
 
-use crate::context::Ctx;
-use crate::kube::cache::Reconnect;
-use crate::kube::client::WATCH_SECONDS;
 use crate::kube::wake::Key;
 
 mod known;
+mod watch;
 
-use known::{Change, Known};
+pub use watch::run;
 
 /// The kinds that are watched.
 const KINDS: [WorkloadKind; 3] = [
@@ -35,8 +21,11 @@ const KINDS: [WorkloadKind; 3] = [
     WorkloadKind::StatefulSet,
     WorkloadKind::DaemonSet,
 ];
-/// How soon a right that is missing is asked for again.
-const REFUSED: Duration = Duration::from_mins(1);
+/// Shortest time between two wakes of one placement by its workloads, in milliseconds: whoever
+/// changes one again and again, as our own writes and controllers do, costs no more passes.
+const FLOOR_MS: u64 = 2_000;
+/// Most placements that are woken later at once.
+const AT_ONCE: usize = 100;
 
 /// How often a placement's workloads were seen to change. Two that are equal mean that nothing
 /// changed between them.
@@ -52,12 +41,22 @@ pub struct Workloads(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Kinds whose first list is complete, and whose watch was not refused since.
+    /// Kinds whose first list is complete, and whose watch was not lost since.
     watched: BTreeSet<WorkloadKind>,
-    /// How often a watch was lost for good.
+    /// How often a watch was lost.
     losses: u64,
-    /// Changes of each placement's workloads, by its namespace and name.
-    placements: BTreeMap<String, BTreeMap<String, u64>>,
+    /// By namespace and name.
+    placements: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// Who is to be woken when it is no longer too soon.
+    waiting: BTreeSet<Key>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Changes of its workloads.
+    changes: u64,
+    /// When they last woke it.
+    woken: Option<Mono>,
 }
 
 impl fmt::Debug for Workloads {
@@ -68,20 +67,30 @@ impl fmt::Debug for Workloads {
     }
 }
 
+impl State {
+    fn entry(&mut self, placement: &Key) -> Option<&mut Entry> {
+        let namespace = placement.namespace.as_deref().unwrap_or_default();
+        self.placements.get_mut(namespace)?.get_mut(&placement.name)
+    }
+}
+
+impl Entry {
+    fn may_wake(&self, now: Mono) -> bool {
+        self.woken.is_none_or(|woken| now.since(woken) >= FLOOR_MS)
+    }
+}
+
 impl Workloads {
     /// Where the placement's workloads are, as far as the watches have told. Absent while a kind is
     /// not watched: then only a look tells. To be asked for before that look, not after.
     pub fn revision(&self, placement: &Key) -> Option<Revision> {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.watched.len() < KINDS.len() {
             return None;
         }
-        let namespace = placement.namespace.as_deref().unwrap_or_default();
-        let changes = state.placements.get(namespace)?.get(&placement.name)?;
-        Some(Revision {
-            losses: state.losses,
-            changes: *changes,
-        })
+        let losses = state.losses;
+        let changes = state.entry(placement)?.changes;
+        Some(Revision { losses, changes })
     }
 
     /// Whether changes of workloads are told.
@@ -101,6 +110,7 @@ impl Workloads {
     pub fn gone(&self, placement: &Key) {
         let namespace = placement.namespace.as_deref().unwrap_or_default();
         let mut state = self.lock();
+        state.waiting.remove(placement);
         if let Some(names) = state.placements.get_mut(namespace) {
             names.remove(&placement.name);
             if names.is_empty() {
@@ -129,152 +139,73 @@ impl Workloads {
             .collect()
     }
 
+    /// A workload of the placement is another.
     pub(crate) fn changed(&self, placement: &Key) {
-        let namespace = placement.namespace.as_deref().unwrap_or_default();
-        let mut state = self.lock();
-        let names = state.placements.get_mut(namespace);
-        if let Some(changes) = names.and_then(|names| names.get_mut(&placement.name)) {
-            *changes += 1;
+        if let Some(entry) = self.lock().entry(placement) {
+            entry.changes += 1;
         }
     }
 
-    fn watched(&self, kind: WorkloadKind) {
-        self.lock().watched.insert(kind);
+    /// Whether the placement may be woken now. If not, it is among those that are [`Self::due`]
+    /// later.
+    fn may_wake(&self, placement: &Key, now: Mono) -> bool {
+        let mut state = self.lock();
+        let Some(entry) = state.entry(placement) else {
+            return false;
+        };
+        let may = entry.may_wake(now);
+        if may {
+            entry.woken = Some(now);
+        } else {
+            state.waiting.insert(placement.clone());
+        }
+        may
     }
 
-    fn lost(&self, kind: WorkloadKind) {
+    /// Who waited, and is to be woken now.
+    fn due(&self, now: Mono) -> Vec<Key> {
         let mut state = self.lock();
-        state.losses += u64::from(state.watched.remove(&kind));
+        let mut due = Vec::new();
+        for key in std::mem::take(&mut state.waiting) {
+            match state.entry(&key) {
+                Some(entry) if due.len() < AT_ONCE && entry.may_wake(now) => {
+                    entry.woken = Some(now);
+                    due.push(key);
+                }
+                Some(_) => {
+                    state.waiting.insert(key);
+                }
+                None => {}
+            }
+        }
+        due
+    }
+
+    /// The list of a kind is complete. True where it was not watched before.
+    fn watched(&self, kind: WorkloadKind) -> bool {
+        self.lock().watched.insert(kind)
+    }
+
+    /// A kind is no longer watched: everybody must look again. True where it was watched.
+    fn lost(&self, kind: WorkloadKind) -> bool {
+        let mut state = self.lock();
+        let was = state.watched.remove(&kind);
+        if was {
+            state.losses += 1;
+            let all = state.placements.iter().flat_map(|(namespace, names)| {
+                names
+                    .keys()
+                    .map(move |name| Key::namespaced(namespace, name))
+            });
+            let all: Vec<Key> = all.collect();
+            state.waiting.extend(all);
+        }
+        was
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Watches all kinds. Never ends by itself.
-pub async fn follow(ctx: &Ctx) {
-    tokio::join!(
-        follow_kind::<Deployment>(ctx, WorkloadKind::Deployment),
-        follow_kind::<StatefulSet>(ctx, WorkloadKind::StatefulSet),
-        follow_kind::<DaemonSet>(ctx, WorkloadKind::DaemonSet),
-    );
-}
-
-async fn follow_kind<K>(ctx: &Ctx, kind: WorkloadKind)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
-{
-    let mut told = false;
-    loop {
-        let error = watch::<K>(ctx, kind).await;
-        ctx.workloads.lost(kind);
-        if !told {
-            let kind = kind.as_str();
-            info!(kind, %error, "Workloads are not watched, and are looked for instead");
-            told = true;
-        }
-        ctx.clock.sleep(REFUSED).await;
-    }
-}
-
-/// Watches one kind until that is refused.
-async fn watch<K>(ctx: &Ctx, kind: WorkloadKind) -> watcher::Error
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
-{
-    let api: Api<PartialObjectMeta<K>> = Api::all(ctx.client.clone());
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    let events = watcher(api, config);
-    let mut events = Box::pin(StreamBackoff::new(events, Reconnect::default()));
-    let mut known = Known::default();
-    loop {
-        // The stream of a watch has no end.
-        let Some(event) = events.next().await else {
-            return watcher::Error::NoResourceVersion;
-        };
-        match event {
-            Ok(event) => take(ctx, kind, &mut known, event),
-            Err(error) if is_refused(&error) => return error,
-            Err(error) => warn!(kind = kind.as_str(), %error, "Watching again"),
-        }
-    }
-}
-
-fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<PartialObjectMeta<K>>) {
-    match event {
-        Event::Apply(object) => {
-            if let Some(change) = known.saw(&object.metadata) {
-                concern(ctx, kind, &object.metadata, change);
-            }
-        }
-        Event::Delete(object) => {
-            known.lost(&object.metadata);
-            concern(ctx, kind, &object.metadata, Change::Form);
-        }
-        Event::Init => known.begin(),
-        Event::InitApply(object) => {
-            if let Some(change) = known.listed(&object.metadata) {
-                concern(ctx, kind, &object.metadata, change);
-            }
-        }
-        Event::InitDone => {
-            for namespace in known.end() {
-                for placement in ctx.workloads.of(&namespace) {
-                    ctx.workloads.changed(&placement);
-                    ctx.wake.placements.wake(placement);
-                }
-            }
-            ctx.workloads.watched(kind);
-        }
-    }
-}
-
-/// Tells the placements that select the workload, or have injected into it.
-fn concern(ctx: &Ctx, kind: WorkloadKind, live: &ObjectMeta, change: Change) {
-    let Some(namespace) = live.namespace.as_deref() else {
-        return;
-    };
-    let marks = live.annotations.as_ref();
-    let by = marks.and_then(|marks| marks.get(meta::PLACEMENT_LABEL));
-    for key in ctx.workloads.of(namespace) {
-        let Some(tenant) = ctx.stores.placements.find(&key) else {
-            continue;
-        };
-        if by != Some(&key.name) && !selects(&tenant, kind, live) {
-            continue;
-        }
-        ctx.workloads.changed(&key);
-        let status = tenant.status.iter();
-        let mut done = status.map(|status| is_true(&status.conditions, ConditionType::Injected));
-        // Pods that come and go of one that carries all it must are nobody's business.
-        if change == Change::Form || !done.any(|done| done) {
-            ctx.wake.placements.wake(key);
-        }
-    }
-}
-
-fn selects(tenant: &TenantPlacement, kind: WorkloadKind, live: &ObjectMeta) -> bool {
-    let none = BTreeMap::new();
-    let labels = live.labels.as_ref().unwrap_or(&none);
-    let matches = |one: &WorkloadSelector| {
-        one.known() == Some(kind)
-            && Selector::try_from(one.selector.clone())
-                .is_ok_and(|selector| selector.matches(labels))
-    };
-    tenant.workloads().iter().any(matches)
-}
-
-/// The right is missing, as opposed to an API server that does not answer.
-fn is_refused(error: &watcher::Error) -> bool {
-    let inner = match error {
-        watcher::Error::InitialListFailed(inner)
-        | watcher::Error::WatchStartFailed(inner)
-        | watcher::Error::WatchFailed(inner) => inner,
-        watcher::Error::WatchError(status) => return status.code == 403,
-        watcher::Error::NoResourceVersion => return false,
-    };
-    matches!(inner, kube::Error::Api(status) if status.code == 403)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn workloads_get_the_secret_as_the_placement_says() {
     world.running.onboard(SPACE);
     world.apply(&region("eu-west", "EU", WEST, "eu-west-admin"));
     world.await_region("eu-west", "Serving");
-    watched::workloads_are_watched_where_that_is_allowed(&mut world);
+    watched::workloads_are_watched_where_that_is_allowed(&world);
     no_mode_leaves_anything_behind(&world);
     a_volume_and_a_mount_of_somebody_else_are_left_alone(&world);
     an_init_container_gets_the_secret_when_it_is_named(&world);

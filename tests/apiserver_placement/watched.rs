@@ -18,8 +18,10 @@ const CALM: Duration = Duration::from_secs(25);
 /// Who looks every ten seconds needs longer for six workloads, each made when the one before it was
 /// found.
 const SIX: Duration = Duration::from_secs(30);
+/// A watch lasts a minute, and one that was refused is tried again after another.
+const RENEWED: Duration = Duration::from_mins(3);
 
-pub(super) fn workloads_are_watched_where_that_is_allowed(world: &mut World) {
+pub(super) fn workloads_are_watched_where_that_is_allowed(world: &World) {
     made(world, &idle("first"));
     world.apply(&tenant("watched", &injected("watched", &json!({}))));
     world.await_condition(SPACE, "watched", COMPLETE);
@@ -66,23 +68,26 @@ fn six_are_found_at_once(world: &World) {
     assert!(took < SIX, "it took {took:?}");
 }
 
-fn without_the_right_they_are_looked_for(world: &mut World) {
+/// The right goes and comes while the operator runs.
+fn without_the_right_they_are_looked_for(world: &World) {
+    let watched = |is: bool| {
+        world
+            .running
+            .until("the watch ends or begins", RENEWED, || {
+                (world.running.ctx.workloads.are_watched() == is).then_some(())
+            });
+    };
     let bindings: Api<ClusterRoleBinding> = Api::all(world.running.admin.clone());
     let parameters = DeleteParams::default();
     let removed = bindings.delete(RIGHT, &parameters);
     let _ = world.running.block_on(removed).unwrap();
-    world.running.restart();
-    world.await_ready(SPACE, "watched", "True", "Placed");
+    watched(false);
     made(world, &idle("unseen"));
     world.running.until("a look finds it", SOON, || {
         has_secret(&world.deployment("unseen")).then_some(())
     });
-    assert!(!world.running.ctx.workloads.are_watched());
     world.apply(&roles());
-    world.running.restart();
-    world.running.until("they are watched again", SOON, || {
-        world.running.ctx.workloads.are_watched().then_some(())
-    });
+    watched(true);
 }
 
 /// How many such requests for objects of a namespace the API server has answered.

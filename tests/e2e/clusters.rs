@@ -6,7 +6,7 @@ use domicile_lab::clock::monotonic;
 use domicile_lab::cluster::SmallCluster;
 use domicile_lab::process::{Patience, run_ok};
 use domicile_lab::regions::{How, Region};
-use domicile_lab::story::objects::{is, kinds, rolled_out, summary};
+use domicile_lab::story::objects::{condition, is, kinds, rolled_out, summary};
 use domicile_lab::{LabError, Places, Result, tools};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub(crate) fn lost_with_its_region(world: &World) -> Result<String> {
     for cluster in [&home, &other] {
         serves(world, cluster, HOME)?;
     }
-    await_injected(world, "True", "")?;
+    await_injected(world, "True", "InjectionComplete", "")?;
 
     let start = monotonic()?;
     rest(3000);
@@ -51,12 +51,12 @@ pub(crate) fn lost_with_its_region(world: &World) -> Result<String> {
     let moved = stage.await_moved(&world.watch, HOME, fault)?;
     serves(world, &other, OTHER)?;
     let there = monotonic()?;
-    await_injected(world, "False", HOME)?;
+    await_injected(world, "False", "ClusterUnreachable", HOME)?;
     let placed = placement(world)?;
     ensure(is(&placed, "Ready", "True"), || summary(&placed))?;
     stage.restore(HOME)?;
     serves(world, &home, OTHER)?;
-    await_injected(world, "True", "")?;
+    await_injected(world, "True", "InjectionComplete", "")?;
     world.go_home(true)?;
     for cluster in [&home, &other] {
         serves(world, cluster, HOME)?;
@@ -108,16 +108,17 @@ fn placement(world: &World) -> Result<Value> {
     found.ok_or_else(|| LabError::State(format!("no placement {PLACEMENT}")))
 }
 
-fn await_injected(world: &World, status: &str, told: &str) -> Result<()> {
+fn await_injected(world: &World, status: &str, reason: &str, told: &str) -> Result<()> {
     let right = |placed: &Value| {
-        is(placed, "Injected", status) && placed["status"]["conditions"].to_string().contains(told)
+        condition(placed, "Injected").is_some_and(|found| {
+            let message = found["message"].as_str().unwrap_or_default();
+            found["status"] == status && found["reason"] == reason && message.contains(told)
+        })
     };
     let place = (kinds::PLACEMENT, Some(TENANT), PLACEMENT);
-    world
-        .stage
-        .objects
-        .wait(place, &format!("Injected {status}"), SOON, right)
-        .map(drop)
+    let objects = &world.stage.objects;
+    let waited = objects.wait(place, &format!("Injected {reason}"), SOON, right);
+    waited.map(drop)
 }
 
 fn await_gone(world: &World, cluster: &SmallCluster) -> Result<()> {

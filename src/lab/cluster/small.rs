@@ -47,9 +47,15 @@ impl SmallCluster {
     /// Errors: the region has one, or a server did not start.
     pub fn start(space: &Space, region: &'static Region) -> Result<Self> {
         let dir = folder(space, region);
-        if dir.exists() {
-            let text = format!("{} has a cluster already", region.name);
-            return Err(LabError::State(text));
+        if let Some(old) = Self::open(space, region)? {
+            if old.running.values().any(ProcessId::alive) {
+                let text = format!("{} has a cluster already", region.name);
+                return Err(LabError::State(text));
+            }
+            old.end()?;
+        } else if dir.exists() {
+            // What a start left that was killed.
+            fs::remove_dir_all(&dir).map_err(LabError::file("remove", &dir))?;
         }
         create_folder(&dir, 0o700)?;
         let authority = Authority::new(&format!("domicile-lab-{}", region.name))?;
@@ -63,7 +69,8 @@ impl SmallCluster {
         match cluster.begin_all(&authority) {
             Ok(()) => Ok(cluster),
             Err(error) => {
-                cluster.end()?;
+                // Why it failed is worth more than why it cannot be cleared away.
+                drop(cluster.end());
                 Err(error)
             }
         }
@@ -82,7 +89,8 @@ impl SmallCluster {
         match cluster.serve(hub, (kwok, chart), namespaces) {
             Ok(secret) => Ok((cluster, secret)),
             Err(error) => {
-                cluster.end()?;
+                // Why it failed is worth more than why it cannot be cleared away.
+                drop(cluster.end());
                 Err(error)
             }
         }
@@ -233,7 +241,10 @@ impl SmallCluster {
     /// Ends its servers and removes what they stored.
     pub fn end(self) -> Result<()> {
         for process in self.running.values() {
-            // Ended by itself already is as good.
+            if !process.alive() {
+                continue;
+            }
+            // Ended by itself meanwhile is as good.
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         let patience = Patience::firm("the end of a cluster", CALL_LIMIT);

@@ -48,15 +48,27 @@ fn a_watch_that_was_refused_for_a_while_leaves_no_revision_of_before() {
 }
 
 #[test]
-fn only_a_missing_right_is_a_refusal() {
-    let of = |code: u16| {
-        let status = kube::core::Status {
-            code,
-            ..kube::core::Status::default()
-        };
-        watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
-    };
-    assert!(is_refused(&of(403)));
-    assert!(!is_refused(&of(500)) && !is_refused(&of(410)));
-    assert!(!is_refused(&watcher::Error::NoResourceVersion));
+fn a_placement_is_woken_at_once_and_then_no_more_than_every_two_seconds() {
+    let workloads = watched();
+    workloads.placed(&key("a"));
+    assert!(workloads.may_wake(&key("a"), Mono(10_000)));
+    assert!(!workloads.may_wake(&key("a"), Mono(10_100)));
+    assert!(!workloads.may_wake(&key("a"), Mono(11_900)));
+    assert_eq!(workloads.due(Mono(11_999)), []);
+    assert_eq!(workloads.due(Mono(12_000)), [key("a")]);
+    assert_eq!(workloads.due(Mono(20_000)), [], "once");
+    assert!(!workloads.may_wake(&key("unknown"), Mono(20_000)));
+}
+
+#[test]
+fn a_watch_that_is_lost_makes_everybody_look_but_not_all_at_once() {
+    let workloads = watched();
+    for number in 0..=AT_ONCE {
+        workloads.placed(&key(&number.to_string()));
+    }
+    assert!(workloads.lost(WorkloadKind::Deployment));
+    assert!(!workloads.lost(WorkloadKind::Deployment));
+    workloads.gone(&key("0"));
+    assert_eq!(workloads.due(Mono(0)).len(), AT_ONCE);
+    assert_eq!(workloads.due(Mono(0)), []);
 }

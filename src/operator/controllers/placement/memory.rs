@@ -182,6 +182,14 @@ impl Memory {
         settled.answers(inputs, fresh, now).then_some(settled)
     }
 
+    /// Whether what was found of the workloads of the hub stands until the watch tells of a change.
+    pub(super) fn is_settled(&self, uid: &str) -> bool {
+        let tenants = self.lock();
+        tenants
+            .get(uid)
+            .is_some_and(|tenant| tenant.settled.is_some())
+    }
+
     /// What a look found of the workloads of the hub, when there was nothing left to do.
     pub(super) fn settle(&self, uid: &str, settled: Option<Settled>) {
         self.entry(uid, |tenant| tenant.settled = settled);

@@ -133,9 +133,7 @@ async fn pass<'a>(
         // Another one waited for that.
         return Ok(SOON);
     }
-    let (uid, generation) = (tenant.uid().unwrap_or_default(), tenant.metadata.generation);
-    let behind = memory.regional.is_behind(&uid, generation);
-    let settled = paced(ctx, behind || awaits(ctx, &tenant)).pass;
+    let settled = rest(ctx, memory, &tenant);
     Ok(report::rest(progress, settled, rand::random()))
 }
 
@@ -198,32 +196,36 @@ async fn end<'a>(
     }
 }
 
-/// How often this placement is looked at while nothing happens.
-fn pace(ctx: &Ctx, tenant: &TenantPlacement) -> Pace {
-    paced(ctx, awaits(ctx, tenant))
+/// How long this placement rests while nothing happens.
+fn rest(ctx: &Ctx, memory: &Memory, tenant: &TenantPlacement) -> Duration {
+    let credentials = tenant.credentials();
+    let retiring = credentials.is_some_and(|known| known.retiring.is_some());
+    let given = tenant.spec.credentials.password_secret_ref.is_some();
+    let status = tenant.status.as_ref();
+    let leaving = status.is_some_and(|status| !status.former_secrets.is_empty());
+    let (uid, generation) = (tenant.uid().unwrap_or_default(), tenant.metadata.generation);
+    let behind = memory.regional.is_behind(&uid, generation);
+    let awaited = retiring || given || leaving || behind || looks_for_workloads(memory, tenant);
+    let known = status.and_then(|status| status.credentials.as_ref());
+    let rotation = known.and_then(|known| known.next_rotation);
+    let until = rotation.map(|at| at.duration_since(ctx.clock.now().wall));
+    let until = until.and_then(|until| Duration::try_from(until).ok());
+    pace(ctx, awaited).pass.min(until.unwrap_or(Duration::MAX))
 }
 
-fn paced(ctx: &Ctx, awaited: bool) -> Pace {
+/// How often settled placements are looked at, by their number.
+fn pace(ctx: &Ctx, awaited: bool) -> Pace {
     let tenants = ctx.stores.placements.count();
     domicile_core::pace::pace(tenants, awaited, ctx.settings.drift())
 }
 
-/// Whether something may come that only a pass finds.
-fn awaits(ctx: &Ctx, tenant: &TenantPlacement) -> bool {
-    let credentials = tenant.credentials();
-    let retiring = credentials.is_some_and(|known| known.retiring.is_some());
-    let given = tenant.spec.credentials.password_secret_ref.is_some();
-    let leaving = tenant.status.iter().any(|s| !s.former_secrets.is_empty());
-    retiring || given || leaving || looks_for_workloads(ctx, tenant)
-}
-
-/// Whether only a look tells that a workload came or changed.
-fn looks_for_workloads(ctx: &Ctx, tenant: &TenantPlacement) -> bool {
+/// Whether only a look tells that a workload came or changed: what was found of them in the hub
+/// does not stand until the watch tells, or some may be elsewhere.
+fn looks_for_workloads(memory: &Memory, tenant: &TenantPlacement) -> bool {
     let mut copies = tenant.status.iter().flat_map(|status| &status.copies);
-    let watched = ctx.workloads.are_watched()
-        && workloads::is_watched(tenant)
-        && copies.all(|copy| copy.kind != CopyKind::Secret);
-    !tenant.workloads().is_empty() && !watched
+    let elsewhere = copies.any(|copy| copy.kind == CopyKind::Secret);
+    let uid = tenant.uid().unwrap_or_default();
+    !tenant.workloads().is_empty() && (elsewhere || !memory.is_settled(&uid))
 }
 
 fn is_ours(tenant: &TenantPlacement) -> bool {

@@ -17,6 +17,7 @@ use super::former;
 use super::progress::{Finding, Progress, Served, Until};
 use super::rotate;
 use crate::context::Ctx;
+use crate::controllers::LONGEST_WAIT;
 use crate::kube::cas::{CasError, write_status};
 use crate::kube::events::Severity;
 
@@ -136,6 +137,8 @@ pub(super) fn rest(progress: &Progress, settled: Duration, jitter: f64) -> Durat
                 .unwrap_or_default()
                 .clamp(Duration::from_secs(2), LONGEST_PAUSE)
         }
+        // What a person must see to may be mended where nothing tells.
+        None if progress.notice.is_some() => settled.min(LONGEST_WAIT),
         None => settled,
     };
     fixed.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0))

@@ -179,7 +179,7 @@ async fn settle(
 ) -> Result<(), Halt> {
     let Place { ctx, tenant, .. } = *store.at;
     let uid = tenant.uid().unwrap_or_default();
-    let fresh = pace(ctx, tenant).look;
+    let fresh = pace(ctx, false).look;
     if target.stands(&inputs) {
         // At a moment of its own, so that after a restart the looks do not come together.
         let ago = fresh.mul_f64(rand::random());

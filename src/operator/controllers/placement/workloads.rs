@@ -35,7 +35,7 @@ use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
 use others::Gift;
-pub(super) use settled::{Inputs as WorkloadInputs, Settled, is_watched};
+pub(super) use settled::{Inputs as WorkloadInputs, Settled};
 use waves::Selected;
 pub(super) use waves::origin;
 
@@ -53,7 +53,7 @@ pub(super) async fn inject(
     let everything = memory.must_scan(&uid, at.region, generation);
     let hash = secret::hash(rendered);
     let inputs = settled::inputs(at, &hash, origin);
-    let fresh = pace(ctx, tenant).look;
+    let fresh = pace(ctx, false).look;
     if let Some(inputs) = &inputs
         && let Some(settled) = memory.settled(&uid, inputs, fresh, ctx.clock.mono())
     {
@@ -302,7 +302,10 @@ async fn give(
             progress.wrote = true;
             continue;
         };
-        for conflict in apply::conflicts(&error) {
+        let conflicts = apply::conflicts(&error);
+        // Without a field it was changed, deleted or made anew meanwhile.
+        progress.rolling |= error.is_conflict() && conflicts.is_empty();
+        for conflict in conflicts {
             seen.conflict(&name, &conflict.field, &conflict.manager);
         }
         if invalid(&error) {
@@ -310,7 +313,6 @@ async fn give(
         } else if !error.is_conflict() {
             return Err(refused(at, &format!("writing {name}"), error, progress));
         }
-        // A conflict without a field: it was deleted or made anew meanwhile.
     }
     seen.pause_until = turn.pause_until;
     Ok(())

@@ -56,7 +56,7 @@ pub(super) fn inputs(at: &Place<'_>, hash: &str, origin: &Origin) -> Option<Inpu
 }
 
 /// Whether the kinds of all its workloads are of those that the operator watches.
-pub(in crate::controllers::placement) fn is_watched(tenant: &TenantPlacement) -> bool {
+fn is_watched(tenant: &TenantPlacement) -> bool {
     let others = tenant.status.iter().flat_map(|s| &s.other_workloads);
     let known = tenant.workloads().iter().all(|one| one.known().is_some());
     known && others.count() == 0
