@@ -69,6 +69,10 @@ pub struct OrphanedSecret {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "former::names")]
     pub former_secrets: Vec<String>,
+    /// `service` is the Service that leads to the server, which may be there, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
+    pub service: Option<String>,
     /// `since` when it is listed here.
     #[schemars(schema_with = "schema::time")]
     pub since: Timestamp,

@@ -208,10 +208,11 @@ pub enum EndpointKind {
     /// The server's own: a failover changes the Secret, and workloads roll.
     #[default]
     Direct,
-    /// That of a Service, `<secret>-rw`, in the placement's namespace: a failover turns the Service
-    /// and leaves the Secret and the workloads alone. The certificates of all servers that may take
-    /// over must carry `<secret>-rw.<namespace>.svc`, or `*.<namespace>.svc`. The Secret tells
-    /// nothing that a failover changes, so `RegionEnv` has no region header.
+    /// That of a Service, `<secret>-rw`, in the placement's namespace, in the hub and in each
+    /// cluster of a region that gets the Secret: a failover turns the Services and leaves the
+    /// Secret and the workloads alone. The certificates of all servers that may take over must
+    /// carry `<secret>-rw.<namespace>.svc`, or `*.<namespace>.svc`. The Secret tells nothing that a
+    /// failover changes, so `RegionEnv` has no region header.
     Service,
     /// Those of all servers that may take over, the one that serves first, in `libpq-uri` and the
     /// JDBC URLs, and in `DATABASE_URL` where `keys` is absent: clients that read a list (libpq,

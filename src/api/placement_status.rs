@@ -65,8 +65,8 @@ pub struct TenantPlacementStatus {
     /// `connection` is where the Secret points, without what is secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionStatus>,
-    /// `service` is the Service that leads to the server: made, or about to be, and not yet
-    /// removed.
+    /// `service` is the Service that leads to the server, in the hub and in each cluster of a
+    /// region that gets the Secret: made, or about to be, and not yet removed everywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::DNS_LABEL))]
     pub service: Option<String>,

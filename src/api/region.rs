@@ -98,8 +98,8 @@ pub struct RegionCluster {
     /// Leases in the operator's namespace of that cluster, and has the rights that `kubectl
     /// domicile onboard` prints in each namespace of a tenant.
     pub kubeconfig_secret_ref: KubeconfigSecretRef,
-    /// `tenants` says that Secrets of tenants go to this cluster. While it is false, none does, and
-    /// what was brought there before is taken back.
+    /// `tenants` says that Secrets of tenants go to this cluster, and the Services that they name.
+    /// While it is false, none does, and what was brought there before is taken back.
     #[serde(default)]
     pub tenants: bool,
 }

@@ -171,8 +171,6 @@ pub enum Fault {
         /// The entry of `spec.connection.keys`.
         entry: String,
     },
-    /// Clusters of regions get the Secret, and have no Service of that name.
-    Clusters,
     /// The policy promotes by itself where the old primary may still take writes.
     Fence {
         /// The policy.

@@ -28,13 +28,26 @@ pub(super) fn all_slices(world: &World) -> Api<EndpointSlice> {
 }
 
 pub(super) fn slices(world: &World, service: &str) -> Vec<EndpointSlice> {
+    slices_of(world, &all_slices(world), service)
+}
+
+/// The slices of a Service in any cluster.
+pub(super) fn slices_of(
+    world: &World,
+    api: &Api<EndpointSlice>,
+    service: &str,
+) -> Vec<EndpointSlice> {
     let of = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
-    let api = all_slices(world);
     world.running.block_on(api.list(&of)).unwrap().items
 }
 
 pub(super) fn addresses(world: &World, service: &str) -> Vec<String> {
-    let slices = slices(world, service).into_iter();
+    led_to(slices(world, service))
+}
+
+/// The addresses that slices lead to.
+pub(super) fn led_to(slices: Vec<EndpointSlice>) -> Vec<String> {
+    let slices = slices.into_iter();
     let endpoints = slices.flat_map(|slice| slice.endpoints.unwrap_or_default());
     endpoints.flat_map(|one| one.addresses).collect()
 }
@@ -56,6 +69,16 @@ pub(super) fn named(
     name: &str,
 ) -> bool {
     let slice = slices(world, service).remove(0);
+    logs_in_at(world, slice, data, name)
+}
+
+/// As [`named`], by a slice of any cluster.
+pub(super) fn logs_in_at(
+    world: &World,
+    slice: EndpointSlice,
+    data: &BTreeMap<String, String>,
+    name: &str,
+) -> bool {
     let port = slice.ports.unwrap()[0].port.unwrap();
     let host = slice.endpoints.unwrap()[0].addresses[0].clone();
     let server = server(&host, u16::try_from(port).unwrap(), data).named(name);

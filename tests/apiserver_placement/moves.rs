@@ -14,7 +14,7 @@ use super::changed;
 use super::world::{SOON, SPACE, World, deployment, region, tenant};
 
 pub(super) const CENTRAL: &str = "10.77.0.2";
-const MOVE: Duration = Duration::from_mins(2);
+pub(super) const MOVE: Duration = Duration::from_mins(2);
 
 /// Faults: 89, 92.
 pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &World) {
@@ -191,7 +191,7 @@ fn intrude(world: &World) {
     world.await_ready(SPACE, "mover", "True", "Placed");
 }
 
-fn remove(world: &World, api: &Api<FailoverPolicy>, name: &str) {
+pub(super) fn remove(world: &World, api: &Api<FailoverPolicy>, name: &str) {
     let _ = world
         .running
         .block_on(api.delete(name, &DeleteParams::default()))

@@ -5,8 +5,12 @@
 mod away;
 #[path = "regional/law.rs"]
 mod law;
+#[path = "regional/left.rs"]
+mod left;
 #[path = "regional/renamed.rs"]
 mod renamed;
+#[path = "regional/service.rs"]
+mod service;
 #[path = "regional/there.rs"]
 mod there;
 
@@ -21,6 +25,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
+use super::clients::{service, services};
 use super::injection::{COMPLETE, injected};
 use super::world::{SOON, SPACE, WEST, World, deployment, tenant};
 use there::{kubeconfig_secret, region_with};
@@ -107,6 +112,11 @@ pub(super) fn the_secret_arrives_and_a_workload_gets_it(world: &World, there: &T
 }
 
 pub(super) fn a_settled_world_writes_nothing_there(world: &World, there: &There) {
+    rests(world, there, "west");
+}
+
+/// A placement whose passes look at the cluster and write nothing, neither there nor in the hub.
+fn rests(world: &World, there: &There, name: &str) {
     let rest = |seconds| {
         let pause = world.running.ctx.clock.sleep(Duration::from_secs(seconds));
         world.running.block_on(pause);
@@ -115,7 +125,7 @@ pub(super) fn a_settled_world_writes_nothing_there(world: &World, there: &There)
     let (hub, writes) = (world.running.writes().len(), there.writes());
     let asked = there.requests().len();
     for round in 0..5 {
-        world.poke("west", &format!("settled {round}"));
+        world.poke(name, &format!("settled {round}"));
         rest(1);
     }
     assert!(there.requests().len() > asked + 4, "nothing was looked at");
@@ -181,7 +191,7 @@ pub(super) fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &Wor
     region["spec"]["databaseServers"] = json!([]);
     world.apply(&region);
     let spec = json!({ "tenantID": "twice", "region": "eu-central", "reclaimPolicy": "Delete",
-        "deletionProtection": false });
+        "deletionProtection": false, "connection": { "endpoint": "Service" } });
     world.apply(&tenant("twice", &spec));
     let listed = |wanted: bool| {
         running.until(&format!("listed: {wanted}"), SOON, || {
@@ -196,7 +206,9 @@ pub(super) fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &Wor
     let twice = (ConditionType::Injected, "True", "NoWorkloads");
     world.await_condition(SPACE, "twice", twice);
     the_hub_takes_its_secret_back(world, "twice-db");
+    the_service_says_that_it_is_the_regions(world, "twice-db-rw");
     let before = world.secret("twice-db").unwrap();
+    let front = service(world, "twice-db-rw").unwrap();
     // Nothing goes to a cluster that nobody asked to take it.
     let cluster = region["spec"]["cluster"].as_object_mut().unwrap();
     assert_eq!(cluster.remove("tenants"), Some(Value::Bool(true)));
@@ -205,9 +217,11 @@ pub(super) fn a_cluster_that_is_the_hub_itself_keeps_the_hubs_secret(world: &Wor
     world.poke("twice", "once");
     world.await_ready(SPACE, "twice", "True", "Placed");
     assert_eq!(world.secret("twice-db").unwrap(), before);
+    assert_eq!(service(world, "twice-db-rw"), Some(front));
     world.delete(SPACE, "twice");
     world.await_gone(SPACE, "twice");
     assert_eq!(world.secret("twice-db"), None);
+    assert_eq!(service(world, "twice-db-rw"), None);
 }
 
 /// It came back as the region's after it was deleted: brought there before a pass made it here.
@@ -223,6 +237,15 @@ fn the_hub_takes_its_secret_back(world: &World, name: &str) {
         let secret = running.block_on(api.get(name)).unwrap();
         (!secret.annotations().contains_key(REGION)).then_some(())
     });
+}
+
+/// As one that was made for the region while the hub's was gone.
+fn the_service_says_that_it_is_the_regions(world: &World, name: &str) {
+    let patch = json!({ "metadata": { "annotations": { REGION: "eu-central" } } });
+    let (api, patch) = (services(world), Patch::Merge(&patch));
+    let parameters = PatchParams::default();
+    let patched = api.patch(name, &parameters, &patch);
+    let _ = world.running.block_on(patched).unwrap();
 }
 
 /// The Region of the second cluster.

@@ -11,7 +11,8 @@ use domicile_lab::regions::Region;
 use domicile_lab::story::operator::signal;
 use domicile_tests::operator::{ACCOUNT, NAMESPACE, client, roles};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use nix::sys::signal::Signal;
@@ -62,6 +63,14 @@ impl There {
     }
 
     pub(crate) fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.admin.clone(), SPACE)
+    }
+
+    pub(crate) fn services(&self) -> Api<Service> {
+        Api::namespaced(self.admin.clone(), SPACE)
+    }
+
+    pub(crate) fn slices(&self) -> Api<EndpointSlice> {
         Api::namespaced(self.admin.clone(), SPACE)
     }
 

@@ -121,7 +121,7 @@ impl<'a> Map<'a> {
         let region = self.regions.get(name).ok_or_else(|| no_region(name))?;
         let known = recorded(tenant).map(|(server, _)| server);
         let holds = placement::home_server(name, known.as_ref(), &self.policies)
-            .map_err(|hold| held(&hold))?;
+            .map_err(|hold| held(&hold, progress))?;
         let wish = wish(tenant);
         let choose = |held: &Held| {
             let asked = Asked {

@@ -134,7 +134,7 @@ async fn undo(
     for name in tenant.other_secrets(None) {
         former::delete(&hub, &name).await?;
     }
-    endpoint::release(ctx, tenant).await
+    endpoint::release(&hub).await
 }
 
 /// Closes the logins before a rotation, which were to be closed at the end of their overlap.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::conditions::{self, ConditionType, Reason};
-use domicile_api::placement::TenantPlacement;
+use domicile_api::placement::{EndpointKind, TenantPlacement};
 use domicile_api::placement_status::CopyKind;
 use domicile_core::pace::Pace;
 use domicile_core::placement::Deletion;
@@ -109,6 +109,9 @@ async fn pass<'a>(
             Err(halt) => Err(halt),
         }
     };
+    if progress.held {
+        memory.regional.hold(&tenant.uid().unwrap_or_default());
+    }
     // A failed write may have stored the choice all the same; then its place is kept.
     if !matches!(ended, Err(Halt::Failed(_))) {
         memory.promises.settle(&tenant.uid().unwrap_or_default());
@@ -126,6 +129,10 @@ async fn pass<'a>(
     regional::fold(&tenant, memory, progress);
     report::write(ctx, &tenant, progress).await?;
     ctx.wake.regional.wake(Key::of(tenant.as_ref()));
+    if progress.removed_service.is_some() && tenant.endpoint() == EndpointKind::Service {
+        // Another one waited for that.
+        return Ok(SOON);
+    }
     let settled = rest(ctx, memory, &tenant);
     Ok(report::rest(progress, settled, rand::random()))
 }
@@ -196,7 +203,9 @@ fn rest(ctx: &Ctx, memory: &Memory, tenant: &TenantPlacement) -> Duration {
     let given = tenant.spec.credentials.password_secret_ref.is_some();
     let status = tenant.status.as_ref();
     let leaving = status.is_some_and(|status| !status.former_secrets.is_empty());
-    let awaited = retiring || given || leaving || looks_for_workloads(memory, tenant);
+    let (uid, generation) = (tenant.uid().unwrap_or_default(), tenant.metadata.generation);
+    let behind = memory.regional.is_behind(&uid, generation);
+    let awaited = retiring || given || leaving || behind || looks_for_workloads(memory, tenant);
     let known = status.and_then(|status| status.credentials.as_ref());
     let rotation = known.and_then(|known| known.next_rotation);
     let until = rotation.map(|at| at.duration_since(ctx.clock.now().wall));

@@ -104,8 +104,7 @@ pub(super) fn seat(
     let row = sample.and_then(|sample| sample.facts.as_ref()?.authority);
     let (active, epoch) = match placement::route(&server, policy, last.as_ref(), row) {
         Route::Serve { server, epoch } => (server, epoch),
-        Route::Hold(Hold::Moving { .. }) if brief(ctx, policy) => return Err(Halt::Later(BRIEF)),
-        Route::Hold(hold) => return Err(held(&hold).into()),
+        Route::Hold(hold) => return Err(unmoved(ctx, policy, &hold, progress)),
     };
     let state = policy.and_then(|policy| policy.machine.as_ref()?.state);
     let place = map.regions.get(&server.region);
@@ -159,10 +158,10 @@ fn servers(
     servers
 }
 
-/// Returns once the tenants of the server are being moved: under a newer epoch than the seat's.
+/// Returns once the tenants of the server are being moved: under a newer epoch than the guard's.
 /// What is under way on a server that does not answer would else hold up their way to another.
-pub(super) async fn moved(ctx: &Ctx, seat: &Seat) {
-    let Some((name, epoch)) = &seat.guard else {
+pub(super) async fn moved(ctx: &Ctx, guard: Option<&(String, Epoch)>) {
+    let Some((name, epoch)) = guard else {
         return std::future::pending().await;
     };
     let newer = || {
@@ -212,7 +211,19 @@ pub(super) fn recorded(tenant: &TenantPlacement) -> Option<(ServerId, Epoch)> {
     Some((server, Epoch(status.epoch.unwrap_or(0))))
 }
 
-pub(super) fn held(hold: &Hold) -> Stop {
+/// Nothing of the tenant may be changed. What has only begun is not told.
+fn unmoved(ctx: &Ctx, policy: Option<&PolicyView>, hold: &Hold, progress: &mut Progress) -> Halt {
+    let stop = held(hold, progress);
+    if matches!(hold, Hold::Moving { .. }) && brief(ctx, policy) {
+        Halt::Later(BRIEF)
+    } else {
+        stop.into()
+    }
+}
+
+/// Nothing of the tenant may be changed.
+pub(super) fn held(hold: &Hold, progress: &mut Progress) -> Stop {
+    progress.held = true;
     let message = hold.to_string();
     match hold {
         Hold::Moving {

@@ -5,7 +5,8 @@ use domicile_api::injection::WorkloadKind;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::names::RegionName;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 
@@ -66,6 +67,16 @@ impl<'a> Place<'a> {
         Api::namespaced(self.client.clone(), &namespace(self.tenant))
     }
 
+    /// The Services there.
+    pub(super) fn services(&self) -> Api<Service> {
+        Api::namespaced(self.client.clone(), &namespace(self.tenant))
+    }
+
+    /// The slices of Services there.
+    pub(super) fn slices(&self) -> Api<EndpointSlice> {
+        Api::namespaced(self.client.clone(), &namespace(self.tenant))
+    }
+
     /// The pods there.
     pub(super) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &namespace(self.tenant))
@@ -84,12 +95,13 @@ impl<'a> Place<'a> {
     /// The placement's Secret there, for people.
     pub(super) fn secret(&self) -> String {
         let (namespace, secret) = (namespace(self.tenant), self.tenant.secret_name());
-        match self.region {
-            None => format!("Secret {namespace}/{secret}"),
-            Some(region) => {
-                format!("Secret {namespace}/{secret} in the cluster of Region {region}")
-            }
-        }
+        format!("Secret {namespace}/{secret}{}", self.there())
+    }
+
+    /// What follows the name of an object that is there, for people; nothing in the hub.
+    pub(super) fn there(&self) -> String {
+        let told = |region| format!(" in the cluster of Region {region}");
+        self.region.map(told).unwrap_or_default()
     }
 
     /// The namespace there, for people.
@@ -103,6 +115,11 @@ impl<'a> Place<'a> {
 
     /// What it means that the namespace refuses us.
     pub(super) fn not_onboarded(&self) -> Stop {
+        self.no_rights("Secrets and workloads")
+    }
+
+    /// What it means that the namespace refuses us these objects.
+    pub(super) fn no_rights(&self, on: &str) -> Stop {
         let (reason, there) = if self.region.is_none() {
             (Reason::NamespaceNotOnboarded, "")
         } else {
@@ -110,8 +127,8 @@ impl<'a> Place<'a> {
             (Reason::ClusterNotOnboarded, there)
         };
         let message = format!(
-            "the operator has no rights on Secrets and workloads in {}; apply what `kubectl \
-             domicile onboard {}` prints{there}",
+            "the operator has no rights on {on} in {}; apply what `kubectl domicile onboard {}` \
+             prints{there}",
             self.namespace(),
             namespace(self.tenant)
         );

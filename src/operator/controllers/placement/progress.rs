@@ -81,6 +81,8 @@ pub(super) struct Progress {
     /// The region whose servers hold the tenant, when that is not the home.
     pub(super) served_by: Option<RegionName>,
     pub(super) copies: Option<Copies>,
+    /// Nothing of the tenant may be changed now, in no cluster.
+    pub(super) held: bool,
     /// What there is to be done in the clusters of regions.
     pub(super) clusters: Option<Plan>,
     /// The Secrets that are there, or may be.
@@ -111,7 +113,7 @@ pub(super) struct Progress {
     pub(super) gone: BTreeSet<(String, Option<RegionName>)>,
     /// Those that stay for now, and why.
     pub(super) staying: Vec<String>,
-    /// The Service that was removed.
+    /// The Service that was removed: in the hub, then everywhere.
     pub(super) removed_service: Option<String>,
     /// The logins that were published before were closed.
     pub(super) retired: bool,

@@ -6,13 +6,12 @@ use std::time::Duration;
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::{RenderError, Rendered};
-use domicile_core::facts::Epoch;
 use domicile_core::placement::{NoReplica, Reads, RegionState};
 use domicile_providers::Endpoint;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::endpoint::Front;
+use super::endpoint::{Facade, Front};
 use super::error::Halt;
 use super::external;
 use super::memory::{Inputs, Memory};
@@ -70,7 +69,7 @@ pub(super) async fn serve<'a>(
     let done = tokio::select! {
         biased;
         done = Box::pin(provide((&hub, memory), (&seat, &server), &found, progress)) => done,
-        () = moved(ctx, &seat) => Err(Halt::Later(Duration::ZERO)),
+        () = moved(ctx, seat.guard.as_ref()) => Err(Halt::Later(Duration::ZERO)),
     };
     let uid = tenant.uid().unwrap_or_default();
     if let Some(replica) = progress.unread.take() {
@@ -119,10 +118,9 @@ async fn provide(
     let live = found.live.as_ref();
     let external = external::read(hub, progress).await?;
     let point = endpoint::choose(ctx, tenant, (seat, server), progress).await?;
-    let front = endpoint::look(ctx, tenant, (seat, server), &point, progress).await?;
+    let facade = Facade::of(tenant, &point, server);
+    let front = endpoint::look(hub, facade.as_ref(), seat.epoch, progress).await?;
     let reads = if point.service.is_some() {
-        // The name of a Service of the hub leads nowhere in another cluster.
-        progress.clusters.iter_mut().for_each(Plan::rest);
         Reads::Primary(NoReplica::Service)
     } else {
         reads::reads(ctx, tenant, seat, memory)?
@@ -156,9 +154,9 @@ async fn provide(
         return Ok(());
     }
     let secret = (rendered, published);
-    let taken_up = hand_out((hub, memory), seat.epoch, secret, progress).await?;
+    let taken_up = hand_out((hub, memory), (seat, facade), secret, progress).await?;
     if let Some(front) = &front {
-        front.retire(ctx, tenant, &point, progress).await?;
+        front.retire(hub, progress).await?;
     }
     former::retire_here(hub, live, progress).await?;
     rotate::close(&target, ctx, taken_up, progress).await?;
@@ -212,7 +210,7 @@ async fn settle(
 /// for how many milliseconds all workloads have run with it.
 async fn hand_out(
     (hub, memory): (&Place<'_>, &Memory),
-    epoch: Epoch,
+    (seat, facade): (&Seat, Option<Facade>),
     (rendered, published): (Rendered, Option<Timestamp>),
     progress: &mut Progress,
 ) -> Result<Option<u64>, Halt> {
@@ -223,7 +221,8 @@ async fn hand_out(
     let (uid, rendered) = (tenant.uid().unwrap_or_default(), Arc::new(rendered));
     // Before the workloads: what is wrong with those of one cluster is no matter of the others.
     if progress.clusters.as_ref().is_some_and(Plan::delivers) {
-        let order = Order::new(Arc::clone(&rendered), origin.clone(), epoch);
+        let authority = (seat.epoch, seat.guard.clone());
+        let order = Order::new(Arc::clone(&rendered), origin.clone(), authority, facade);
         memory.regional.order(&uid, order);
     }
     workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;

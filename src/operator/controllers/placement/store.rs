@@ -61,7 +61,7 @@ impl Store<'_> {
     /// Makes the Service lead to the server, if there is one.
     pub(super) async fn turn(&self, progress: &mut Progress) -> Result<(), Halt> {
         match self.front {
-            Some(front) => front.turn(self.at.ctx, self.at.tenant, progress).await,
+            Some(front) => front.turn(self.at, progress).await,
             None => Ok(()),
         }
     }

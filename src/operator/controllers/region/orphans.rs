@@ -106,6 +106,7 @@ mod tests {
             name: name.to_owned(),
             secret: "acme-db".to_owned(),
             former_secrets: Vec::new(),
+            service: None,
             since: Timestamp::UNIX_EPOCH,
             problem: None,
         }

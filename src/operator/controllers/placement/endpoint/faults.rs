@@ -68,12 +68,6 @@ pub(super) fn told(fault: &Fault, host: &str, namespace: &str) -> (Reason, Strin
             );
             (Reason::EndpointUnsuited, message)
         }
-        Fault::Clusters => {
-            let message = "the clusters of regions get the Secret too, and have no Service of \
-                           that name; set `spec.connection.endpoint` to Direct, or \
-                           `spec.cluster.tenants` of those Regions to false";
-            (Reason::EndpointUnsuited, message.to_owned())
-        }
         Fault::Fence { policy, minimum } => {
             let message = format!(
                 "`spec.connection.endpoint` is MultiHost, and FailoverPolicy {policy} has \
@@ -84,4 +78,14 @@ pub(super) fn told(fault: &Fault, host: &str, namespace: &str) -> (Reason, Strin
             (Reason::EndpointUnsuited, message)
         }
     }
+}
+
+/// What it means that another Service is recorded than the one that is asked for.
+pub(super) fn outlives(other: &str, asked: &str) -> (Reason, String) {
+    let message = format!(
+        "the Secret keeps the server's own name: Service {other}, by the Secret's name before, is \
+         still there, or in the cluster of a region; it is removed in each cluster when no \
+         selected workload there has its name, and Service {asked} is made after that"
+    );
+    (Reason::EndpointUnsuited, message)
 }

@@ -8,6 +8,7 @@ use domicile_core::endpoint::{Lead, PORT};
 use domicile_core::facts::Epoch;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -27,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) namespace: String,
     pub(super) placement: String,
     pub(super) uid: String,
+    /// The region for whose own cluster it is; absent for the hub.
+    pub(super) region: Option<String>,
     pub(super) lead: Lead,
     pub(super) epoch: Epoch,
 }
@@ -37,6 +40,17 @@ pub(super) struct Live {
     pub(super) service: Option<Service>,
     /// All slices that say that they are of the Service.
     pub(super) slices: Vec<EndpointSlice>,
+}
+
+impl Live {
+    /// All that was made for the placement `uid`.
+    pub(super) fn ours<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a ObjectMeta> {
+        let service = self.service.iter().filter(|one| is_ours(*one, uid));
+        let slices = self.slices.iter().filter(|one| is_ours(*one, uid));
+        service
+            .map(Resource::meta)
+            .chain(slices.map(Resource::meta))
+    }
 }
 
 /// Why nothing may be written.
@@ -120,6 +134,12 @@ pub(super) fn is_ours(object: &impl Resource, uid: &str) -> bool {
     owner.is_some_and(|owner| owner == uid)
 }
 
+/// The region for whose own cluster an object was made; absent for the hub.
+pub(super) fn region(meta: &ObjectMeta) -> Option<&str> {
+    let annotations = meta.annotations.as_ref()?;
+    annotations.get(meta::REGION).map(String::as_str)
+}
+
 /// The document, to be applied to exactly the object that was read, if that is not so already.
 fn differing<K>(live: Option<&K>, mut document: Value) -> Option<Value>
 where
@@ -138,7 +158,7 @@ where
 }
 
 fn service(wanted: &Wanted) -> Value {
-    let mut annotations = json!({ meta::OWNER_UID: wanted.uid });
+    let mut annotations = annotations(wanted);
     let spec = match &wanted.lead {
         Lead::Address { .. } => json!({
             "type": "ClusterIP",
@@ -179,6 +199,8 @@ fn slice(wanted: &Wanted) -> Option<Value> {
     let mut labels = labels(wanted);
     labels[SERVICE_NAME] = wanted.name.clone().into();
     labels[MANAGED_BY] = meta::GROUP.into();
+    let mut annotations = annotations(wanted);
+    annotations[meta::EPOCH] = wanted.epoch.to_string().into();
     Some(json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -186,10 +208,7 @@ fn slice(wanted: &Wanted) -> Option<Value> {
             "name": format!("{}-{suffix}", wanted.name),
             "namespace": wanted.namespace,
             "labels": labels,
-            "annotations": {
-                meta::OWNER_UID: wanted.uid,
-                meta::EPOCH: wanted.epoch.to_string(),
-            },
+            "annotations": annotations,
         },
         "addressType": family,
         "endpoints": [{
@@ -202,6 +221,15 @@ fn slice(wanted: &Wanted) -> Option<Value> {
 fn labels(wanted: &Wanted) -> Value {
     let (key, value) = secret::label(&wanted.placement);
     json!({ key: value })
+}
+
+/// Whose it is, and in which cluster.
+fn annotations(wanted: &Wanted) -> Value {
+    let mut annotations = json!({ meta::OWNER_UID: wanted.uid });
+    if let Some(region) = &wanted.region {
+        annotations[meta::REGION] = region.clone().into();
+    }
+    annotations
 }
 
 /// The epoch that an object was written under.

@@ -14,10 +14,15 @@ use kube::ResourceExt;
 use super::memory::{Look, Share};
 use super::recorded;
 use crate::controllers::placement::choose::{Map, Residence};
+use crate::controllers::placement::endpoint;
 use crate::controllers::placement::former::{self, Left};
 use crate::controllers::placement::memory::Memory;
 use crate::controllers::placement::progress::{Finding, Progress};
 use crate::kube::events::Severity;
+
+mod joined;
+
+use joined::joined;
 
 const INJECTED: ConditionType = ConditionType::Injected;
 
@@ -29,15 +34,6 @@ pub(in crate::controllers::placement) struct Plan {
 }
 
 impl Plan {
-    /// Leaves what is in the clusters of regions as it is.
-    pub(in crate::controllers::placement) fn rest(&mut self) {
-        for errand in self.errands.of.values_mut() {
-            if *errand == Errand::Deliver {
-                *errand = Errand::Keep;
-            }
-        }
-    }
-
     /// Whether the Secret goes anywhere beside the hub.
     pub(in crate::controllers::placement) fn delivers(&self) -> bool {
         self.errands
@@ -93,6 +89,11 @@ pub(in crate::controllers::placement) fn fold(
     let ordered = memory.regional.is_ordered(&uid);
     let mut held = BTreeSet::new();
     let mut parts = Vec::new();
+    let mut fronted = false;
+    let awaited = match endpoint::recorded(tenant) {
+        Some(_) => "the Secret and its Service are on their way",
+        None => "the Secret is on its way",
+    };
     for (region, errand) in &errands.of {
         let look = memory.regional.look(&uid, region, generation);
         let stays = match errand {
@@ -111,6 +112,7 @@ pub(in crate::controllers::placement) fn fold(
         if stays {
             held.insert(region.clone());
         }
+        fronted |= recorded.contains(region) && may_be_fronted(*errand, &look);
         former::fold(
             tenant,
             Some(region),
@@ -121,8 +123,13 @@ pub(in crate::controllers::placement) fn fold(
             region: region.clone(),
             errand: *errand,
             new: !told(tenant, progress, region),
+            awaited,
             look,
         });
+    }
+    if fronted {
+        // It is recorded until it is gone everywhere.
+        progress.removed_service = None;
     }
     let held = copies
         .into_iter()
@@ -132,6 +139,16 @@ pub(in crate::controllers::placement) fn fold(
     progress.secrets = Some(held);
     show(tenant, &parts, progress);
     say(&parts, progress);
+}
+
+/// Whether a Service of the placement may be in the cluster of a region that has its Secret. What
+/// was given up is not asked for any more.
+fn may_be_fronted(errand: Errand, look: &Look) -> bool {
+    match (errand, look) {
+        (Errand::Forget, _) | (_, Look::Withdrawn) => false,
+        (_, Look::Delivered(share)) => share.fronted,
+        (_, Look::Unknown | Look::Pending | Look::Silent(_) | Look::Barred(..)) => true,
+    }
 }
 
 /// What is left under former names in the cluster of a region, as far as that is known. What was
@@ -218,6 +235,8 @@ struct Part {
     errand: Errand,
     /// The status does not say yet that the present Secret is there.
     new: bool,
+    /// What is on its way then, for people.
+    awaited: &'static str,
     look: Look,
 }
 
@@ -277,7 +296,7 @@ fn say(parts: &[Part], progress: &mut Progress) {
             }
             Heard::Pending => {
                 rolls(None, progress);
-                let message = format!("Region {}: the Secret is on its way", part.region);
+                let message = format!("Region {}: {}", part.region, part.awaited);
                 findings.push(failing(Reason::RollingOut, message));
             }
             Heard::Silent(message) => {
@@ -344,50 +363,6 @@ fn rolls(pause: Option<SignedDuration>, progress: &mut Progress) {
         pause
     };
     progress.rolling = true;
-}
-
-/// One answer from those of several clusters: the worst of them gives the reason, and all that fail
-/// are told. That nothing is selected in one cluster is no failure where something is in another.
-fn joined(mut findings: Vec<Finding>) -> Finding {
-    let idle = |finding: &Finding| finding.reason == Reason::NoWorkloads;
-    if !findings.iter().all(idle) {
-        findings.retain(|finding| !idle(finding));
-    }
-    let fails = |finding: &&Finding| finding.status == Status::False;
-    let worst = findings
-        .iter()
-        .filter(fails)
-        .min_by_key(|finding| rank(finding.reason));
-    let Some(worst) = worst.or_else(|| findings.first()) else {
-        return failing(Reason::NoWorkloads, String::new());
-    };
-    let (status, reason) = (worst.status, worst.reason);
-    let told = |finding: &&Finding| finding.status == status;
-    let mut messages: Vec<&str> = Vec::new();
-    for finding in findings.iter().filter(told) {
-        if status == Status::False || messages.is_empty() {
-            messages.push(&finding.message);
-        }
-    }
-    Finding {
-        status,
-        reason,
-        message: messages.join("; "),
-    }
-}
-
-/// How soon somebody must see to it: smaller is sooner.
-fn rank(reason: Reason) -> usize {
-    let late = [
-        Reason::NoWorkloads,
-        Reason::RestartPending,
-        Reason::RollingOut,
-        Reason::ClusterUnreachable,
-    ];
-    late.iter()
-        .rev()
-        .position(|one| *one == reason)
-        .map_or(0, |at| at + 1)
 }
 
 #[cfg(test)]

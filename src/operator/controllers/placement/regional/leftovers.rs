@@ -127,6 +127,7 @@ fn shade(orphan: &OrphanedSecret, region: &RegionName) -> Option<TenantPlacement
         name,
         secret,
         former_secrets,
+        service,
         since,
         ..
     } = orphan;
@@ -137,7 +138,7 @@ fn shade(orphan: &OrphanedSecret, region: &RegionName) -> Option<TenantPlacement
     let placement = json!({
         "metadata": { "name": name, "namespace": namespace, "uid": uid },
         "spec": { "tenantID": "gone", "connection": { "secretName": secret } },
-        "status": { "formerSecrets": former },
+        "status": { "formerSecrets": former, "service": service },
     });
     serde_json::from_value(placement).ok()
 }
@@ -174,6 +175,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::controllers::placement::endpoint;
 
     #[test]
     fn what_is_listed_is_enough_to_know_the_secret_by() {
@@ -183,6 +185,7 @@ mod tests {
             name: "acme".into(),
             secret: "acme-db".into(),
             former_secrets: vec!["old-db".into()],
+            service: Some("acme-db-rw".into()),
             since: Timestamp::UNIX_EPOCH,
             problem: None,
         };
@@ -192,5 +195,6 @@ mod tests {
         assert_eq!(shade.metadata.uid.as_deref(), Some("u"));
         let others = shade.other_secrets(Some(&region));
         assert_eq!(others.into_iter().collect::<Vec<_>>(), ["old-db"]);
+        assert_eq!(endpoint::recorded(&shade), Some("acme-db-rw"));
     }
 }

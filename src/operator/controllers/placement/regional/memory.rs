@@ -2,77 +2,27 @@
 //! nothing is said anew until it was looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domicile_api::conditions::Reason;
 use domicile_api::placement_status::WorkloadStatus;
-use domicile_core::connection::Rendered;
-use domicile_core::facts::Epoch;
-use domicile_core::injection::Origin;
 use domicile_core::names::RegionName;
 use domicile_core::placement::{Errand, Errands};
 use jiff::SignedDuration;
 
 use crate::controllers::placement::former::Left;
 use crate::controllers::placement::progress::Finding;
-use crate::controllers::placement::secret;
+
+mod order;
+
+pub(in crate::controllers::placement) use order::Order;
+use order::Stamp;
 
 /// Most tenants that are remembered; beyond it all is brought anew.
 const LIMIT: usize = 65_536;
 
 /// A cluster that was silent so often in a row is said to be.
 const TOLD: u32 = 2;
-
-/// What the Secret holds everywhere, once it was stored and tried in the hub.
-#[derive(Clone)]
-pub(in crate::controllers::placement) struct Order {
-    pub(super) rendered: Arc<Rendered>,
-    pub(super) origin: Origin,
-    pub(super) epoch: Epoch,
-    hash: String,
-}
-
-impl Order {
-    pub(in crate::controllers::placement) fn new(
-        rendered: Arc<Rendered>,
-        origin: Origin,
-        epoch: Epoch,
-    ) -> Self {
-        let hash = secret::hash(&rendered);
-        Self {
-            rendered,
-            origin,
-            epoch,
-            hash,
-        }
-    }
-
-    /// What tells two of them apart.
-    fn stamp(&self, generation: Option<i64>) -> Stamp {
-        Stamp {
-            hash: self.hash.clone(),
-            origin: self.origin.clone(),
-            epoch: self.epoch,
-            generation,
-        }
-    }
-}
-
-impl fmt::Debug for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Order").finish_non_exhaustive()
-    }
-}
-
-/// What was brought, and by which spec it was injected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    hash: String,
-    origin: Origin,
-    epoch: Epoch,
-    generation: Option<i64>,
-}
 
 /// What was found in one cluster after the Secret was brought there.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,6 +37,8 @@ pub(super) struct Share {
     pub(super) notice: Option<(Reason, String)>,
     /// What became of the Secrets under former names.
     pub(super) left: Left,
+    /// A Service of the placement is there, or may be.
+    pub(super) fronted: bool,
 }
 
 /// What became of an errand.
@@ -160,6 +112,13 @@ impl Regional {
     /// This is to be brought from now on.
     pub(in crate::controllers::placement) fn order(&self, uid: &str, order: Order) {
         self.entry(uid, |tenant| tenant.order = Some(order));
+    }
+
+    /// Nothing is to be brought: the tenant is being moved, or its server may not be written to.
+    pub(in crate::controllers::placement) fn hold(&self, uid: &str) {
+        if let Some(tenant) = self.lock().get_mut(uid) {
+            tenant.order = None;
+        }
     }
 
     /// These errands are to be run from now on, by a spec of this generation.
@@ -264,6 +223,24 @@ impl Regional {
             .iter()
             .filter(|(_, tenant)| is_silent(tenant, region));
         silent.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Whether a cluster is not known to be as it must be. A pass alone sends an errand there.
+    pub(in crate::controllers::placement) fn is_behind(
+        &self,
+        uid: &str,
+        generation: Option<i64>,
+    ) -> bool {
+        let tenants = self.lock();
+        let Some(tenant) = tenants.get(uid) else {
+            return false;
+        };
+        let mut errands = tenant.errands.iter();
+        errands.any(|(region, errand)| match errand {
+            Errand::Keep | Errand::Forget => false,
+            Errand::Withdraw => look(tenant, region, generation) != Look::Withdrawn,
+            Errand::Deliver => !matches!(look(tenant, region, generation), Look::Delivered(_)),
+        })
     }
 
     /// Whether there is anything to be brought.

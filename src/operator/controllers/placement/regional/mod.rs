@@ -1,4 +1,5 @@
-//! The clusters of regions: the Secret and what is injected go there beside the hub.
+//! The clusters of regions: the Secret, the Service that it names, and what is injected go there
+//! beside the hub.
 //!
 //! A pass over a placement does not wait for any of them. It says what there is to be done, and
 //! takes into the status what became of it; the errands are run here, each cluster apart from the
@@ -24,7 +25,9 @@ mod memory;
 mod part;
 mod work;
 
+use super::endpoint;
 use super::memory::Memory;
+use super::observe::moved;
 use super::place::Place;
 use crate::context::Ctx;
 use crate::kube::wake::Key;
@@ -155,10 +158,7 @@ impl Running {
             region,
             job,
         } = self;
-        // The status says where a Secret may be before one is, and under which name.
-        let named = tenant.recorded_secret() == Some(&tenant.secret_name());
-        let told = named && recorded(tenant).contains(region);
-        if matches!(job, Job::Deliver(_)) && !told {
+        if matches!(job, Job::Deliver(order) if !is_told(tenant, region, order)) {
             return None;
         }
         let client = match work::reach(ctx, region).await {
@@ -167,7 +167,12 @@ impl Running {
         };
         let at = Place::of(ctx, tenant, region, client);
         match job {
-            Job::Deliver(order) => work::deliver(&at, memory, order).await,
+            // What was ordered before a move would lead to the server that is left.
+            Job::Deliver(order) => tokio::select! {
+                biased;
+                () = moved(ctx, order.guard.as_ref()) => None,
+                done = work::deliver(&at, memory, order) => done,
+            },
             Job::Withdraw => work::withdraw(&at).await,
         }
     }
@@ -202,6 +207,15 @@ impl Running {
             }
         }
     }
+}
+
+/// Whether the status tells where a Secret and its Service may be before they are, and under which
+/// names.
+fn is_told(tenant: &TenantPlacement, region: &RegionName, order: &Order) -> bool {
+    let facade = order.facade.as_ref();
+    let service = facade.is_none_or(|one| endpoint::recorded(tenant) == Some(&one.name));
+    let named = tenant.recorded_secret() == Some(&tenant.secret_name());
+    named && service && recorded(tenant).contains(region)
 }
 
 /// The regions whose clusters hold the placement's Secret, or may.

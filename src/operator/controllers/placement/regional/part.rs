@@ -14,6 +14,7 @@ use tracing::info;
 use super::memory::Look;
 use super::recorded;
 use crate::context::Ctx;
+use crate::controllers::placement::endpoint;
 use crate::controllers::placement::error::Halt;
 use crate::controllers::placement::memory::Memory;
 use crate::controllers::placement::progress::{Stop, Until};
@@ -108,6 +109,7 @@ async fn record(
             name: tenant.name_any(),
             secret: tenant.secret_name(),
             former_secrets: tenant.other_secrets(Some(region)).into_iter().collect(),
+            service: endpoint::recorded(tenant).map(str::to_owned),
             since: ctx.clock.now().wall,
             problem: None,
         };

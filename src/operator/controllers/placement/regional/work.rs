@@ -1,4 +1,5 @@
-//! One errand in one cluster: the Secret is brought and injected there, or taken back.
+//! One errand in one cluster: the Secret is brought and injected there, behind its Service, or both
+//! are taken back.
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::meta;
@@ -10,7 +11,6 @@ use kube::{Client, ResourceExt};
 
 use super::memory::{Order, Outcome, Share};
 use crate::context::Ctx;
-use crate::controllers::placement::cleanup;
 use crate::controllers::placement::error::{Halt, PlacementError};
 use crate::controllers::placement::former;
 use crate::controllers::placement::memory::Memory;
@@ -20,6 +20,7 @@ use crate::controllers::placement::secret::{self, Identity, Write};
 use crate::controllers::placement::serve::namespace;
 use crate::controllers::placement::store::{Store, admit, is_of, secret_call};
 use crate::controllers::placement::workloads;
+use crate::controllers::placement::{cleanup, endpoint};
 use crate::error::{Class, Classify};
 
 /// What became of an errand, if anything was found out.
@@ -36,9 +37,14 @@ pub(super) async fn reach(ctx: &Ctx, region: &RegionName) -> Result<Client, Done
     }
 }
 
-/// Brings the Secret and injects it.
+/// Makes the Service lead to the server, brings the Secret and injects it.
 pub(super) async fn deliver(at: &Place<'_>, memory: &Memory, order: &Order) -> Done {
-    match bring(at, memory, order).await {
+    let mut brought = bring(at, memory, order).await;
+    if matches!(brought, Err(Halt::Later(_))) {
+        // Somebody changed the Service between a look and a write.
+        brought = bring(at, memory, order).await;
+    }
+    match brought {
         Ok(share) => Some(Outcome::Delivered(Box::new(share))),
         Err(halt) => trouble(at, halt),
     }
@@ -65,6 +71,8 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
         });
     }
     admit(at, order.epoch, live.as_ref())?;
+    let facade = order.facade.as_ref();
+    let front = endpoint::look(at, facade, order.epoch, &mut progress).await?;
     let now = ctx.clock.now().wall;
     let identity = Identity {
         name: tenant.secret_name(),
@@ -73,7 +81,7 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
         uid: tenant.uid().unwrap_or_default(),
         epoch: order.epoch,
         now,
-        lasting: false,
+        lasting: facade.is_some_and(|facade| facade.told),
         region: at.region.map(ToString::to_string),
         answered: None,
     };
@@ -85,14 +93,20 @@ async fn bring(at: &Place<'_>, memory: &Memory, order: &Order) -> Result<Share, 
     let store = Store {
         at,
         live_hash: secret::told_hash(live.as_ref()),
-        front: None,
+        front: front.as_ref(),
     };
+    // The name that the Secret tells leads somewhere before it is told.
+    store.turn(&mut progress).await?;
     store.write(write, &mut progress).await?;
     let content = (&*order.rendered, &order.origin, published);
     workloads::inject(at, memory, content, &mut progress).await?;
     let left = former::retire(at, former::readers(&progress)).await?;
+    if let Some(front) = &front {
+        front.retire(at, &mut progress).await?;
+    }
     Ok(Share {
         left,
+        fronted: facade.is_some() && progress.removed_service.is_none(),
         injected: progress.findings.remove(&ConditionType::Injected),
         workloads: progress.workloads.unwrap_or_default(),
         rolling: progress.rolling,
@@ -107,7 +121,7 @@ async fn take_back(at: &Place<'_>) -> Result<(), Halt> {
     for name in at.tenant.other_secrets(at.region) {
         former::delete(at, &name).await?;
     }
-    Ok(())
+    endpoint::release(at).await
 }
 
 async fn take_present_back(at: &Place<'_>) -> Result<(), Halt> {

@@ -6,6 +6,7 @@ fn wanted(host: &str, port: u16, epoch: i64) -> Wanted {
         namespace: "ns".into(),
         placement: "acme".into(),
         uid: "u1".into(),
+        region: None,
         lead: Lead::to(host, port),
         epoch: Epoch(epoch),
     }
@@ -123,4 +124,21 @@ fn what_belongs_to_others_or_to_a_newer_epoch_is_refused() {
     let alias = applied(&wanted("pg.example.net", 5432, 4));
     assert_eq!(admit(&alias, "u1", Epoch(3)), Err(Refusal::Newer(Epoch(4))));
     assert_eq!(admit(&Live::default(), "u1", Epoch(0)), Ok(()));
+}
+
+#[test]
+fn what_is_in_the_cluster_of_a_region_has_its_name() {
+    let hub = wanted("10.0.0.1", 5432, 4);
+    let region = Wanted {
+        region: Some("eu-west".into()),
+        ..hub.clone()
+    };
+    let theirs = applied(&region);
+    assert!(changes(&theirs, &region).is_empty());
+    let marks = |live: &Live| live.ours("u1").filter_map(super::region).count();
+    assert_eq!((marks(&theirs), marks(&applied(&hub))), (2, 0));
+    assert_eq!(theirs.ours("u2").count(), 0);
+    // The name is put on what lacks it. The hub does not mind one.
+    assert_eq!(changes(&applied(&hub), &region).len(), 2);
+    assert!(changes(&theirs, &hub).is_empty());
 }

@@ -25,7 +25,7 @@ fn order(epoch: i64) -> Order {
         server: ServerId::new(WEST, "main"),
         generation: 1,
     };
-    Order::new(Arc::new(rendered), origin, Epoch(epoch))
+    Order::new(Arc::new(rendered), origin, (Epoch(epoch), None), None)
 }
 
 fn workload(cluster: Option<&str>, name: &str) -> WorkloadStatus {
@@ -278,4 +278,33 @@ fn workloads_in_one_cluster_are_enough() {
     );
     let unasked = joined(vec![idle(Status::True), idle(Status::True)]);
     assert_eq!(unasked.status, Status::True);
+}
+
+#[test]
+fn a_service_is_recorded_until_it_is_gone_from_every_cluster() {
+    let removed = |errand, outcome: Option<Outcome>| {
+        let memory = Memory::default();
+        memory.regional.order(UID, order(1));
+        fold(&tenant(1), &memory, &mut found(1, &[(WEST, errand)]));
+        run(&memory, WEST, outcome);
+        let mut progress = found(1, &[(WEST, errand)]);
+        progress.removed_service = Some("acme-db-rw".into());
+        fold(&tenant(1), &memory, &mut progress);
+        progress.removed_service.is_some()
+    };
+    let share = |fronted| {
+        let share = Share {
+            fronted,
+            ..Share::default()
+        };
+        Some(Outcome::Delivered(Box::new(share)))
+    };
+    assert!(removed(Errand::Deliver, share(false)));
+    assert!(!removed(Errand::Deliver, share(true)), "pods may use it");
+    assert!(!removed(Errand::Deliver, None), "it was not looked at");
+    assert!(!removed(Errand::Deliver, Some(silent())));
+    assert!(!removed(Errand::Keep, None));
+    assert!(!removed(Errand::Withdraw, None));
+    assert!(removed(Errand::Withdraw, Some(Outcome::Withdrawn)));
+    assert!(removed(Errand::Forget, None), "it is given up");
 }

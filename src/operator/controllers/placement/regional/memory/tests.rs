@@ -1,6 +1,13 @@
+use std::sync::Arc;
+
+use domicile_core::connection::Rendered;
+use domicile_core::endpoint::Lead;
+use domicile_core::facts::Epoch;
+use domicile_core::injection::Origin;
 use domicile_core::names::ServerId;
 
 use super::*;
+use crate::controllers::placement::endpoint::Facade;
 
 const UID: &str = "u";
 const NOW: Option<i64> = Some(1);
@@ -10,6 +17,16 @@ fn west() -> RegionName {
 }
 
 fn order(epoch: i64) -> Order {
+    fronted(epoch, None)
+}
+
+/// What is ordered of a tenant whose Service leads there.
+fn fronted(epoch: i64, host: Option<&str>) -> Order {
+    let facade = host.map(|host| Facade {
+        name: "acme-db-rw".into(),
+        lead: Lead::to(host, 5432),
+        told: true,
+    });
     let origin = Origin {
         server: ServerId::new("eu-west", "main"),
         generation: 1,
@@ -18,7 +35,7 @@ fn order(epoch: i64) -> Order {
         data: BTreeMap::new(),
         variables: BTreeSet::new(),
     };
-    Order::new(Arc::new(rendered), origin, Epoch(epoch))
+    Order::new(Arc::new(rendered), origin, (Epoch(epoch), None), facade)
 }
 
 fn share(rolling: bool) -> Outcome {
@@ -30,6 +47,7 @@ fn share(rolling: bool) -> Outcome {
         taken_up: false,
         notice: None,
         left: Left::default(),
+        fronted: false,
     }))
 }
 
@@ -73,6 +91,64 @@ fn what_was_brought_counts_for_what_was_ordered_alone() {
     assert!(run(&regional, share(false)));
     let newer = Some(2);
     assert_eq!(regional.look(UID, &west(), newer), Look::Pending);
+}
+
+/// The Secret is the same before and after a move.
+#[test]
+fn a_service_that_leads_elsewhere_is_another_order() {
+    let regional = planned();
+    regional.order(UID, fronted(1, Some("10.0.0.1")));
+    assert!(run(&regional, share(false)));
+    let is = |look: fn(&Look) -> bool| look(&regional.look(UID, &west(), NOW));
+    let there = |look: &Look| matches!(look, Look::Delivered(_));
+    let pending = |look: &Look| *look == Look::Pending;
+    assert!(is(there));
+    regional.order(UID, fronted(1, Some("10.0.0.1")));
+    assert!(is(there), "that is the same one");
+    regional.order(UID, fronted(2, Some("10.0.0.1")));
+    assert!(is(pending), "it has another epoch");
+    regional.order(UID, fronted(1, Some("10.0.0.2")));
+    assert!(is(pending), "it leads elsewhere");
+    regional.order(UID, order(1));
+    assert!(is(pending), "there is none");
+}
+
+#[test]
+fn a_cluster_that_is_behind_is_looked_at_soon() {
+    let regional = planned();
+    let behind = || regional.is_behind(UID, NOW);
+    assert!(behind(), "nothing was looked at");
+    assert!(run(&regional, share(false)));
+    assert!(!behind());
+    assert!(!run(&regional, silent("one")));
+    assert!(run(&regional, silent("two")));
+    assert!(behind());
+    assert!(run(&regional, share(false)));
+    regional.order(UID, order(2));
+    assert!(behind(), "it has another epoch");
+    regional.plan(UID, &errands(Errand::Keep), NOW);
+    assert!(!behind());
+    regional.plan(UID, &errands(Errand::Withdraw), NOW);
+    assert!(behind());
+    run(&regional, Outcome::Withdrawn);
+    assert!(!behind());
+}
+
+#[test]
+fn nothing_is_brought_while_nothing_may_be_changed() {
+    let regional = planned();
+    assert!(run(&regional, share(false)));
+    regional.hold(UID);
+    assert!(regional.begin(UID, &west(), NOW).is_none());
+    // What was brought there is not brought again for that.
+    regional.order(UID, order(1));
+    assert!(matches!(
+        regional.look(UID, &west(), NOW),
+        Look::Delivered(_)
+    ));
+    regional.plan(UID, &errands(Errand::Withdraw), NOW);
+    regional.hold(UID);
+    assert!(regional.begin(UID, &west(), NOW).is_some());
 }
 
 #[test]
