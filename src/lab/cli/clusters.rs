@@ -41,8 +41,14 @@ pub(super) struct ToolArguments {
 pub(super) fn give(places: &Places, arguments: &ClusterArguments) -> Result<ExitCode> {
     let lab = Lab::open(&places.dir)?;
     let region = Region::named(&arguments.region)?;
+    // Programs of the lab run elsewhere.
+    let chart = std::path::absolute(arguments.repository.join("charts/domicile"))
+        .map_err(LabError::file("resolve", &arguments.repository))?;
+    if !chart.exists() {
+        let hint = "name the repository with --repository";
+        return Err(LabError::missing(chart.display().to_string(), hint));
+    }
     let kwok = tools::kwok(&places.cache, &mut |step| println!("{step}"))?;
-    let chart = arguments.repository.join("charts/domicile");
     let parts = (&*kwok, &*chart);
     let (_, secret) = SmallCluster::for_tenants(&lab.cluster(), region, parts, &arguments.tenants)?;
     let spec = json!({"spec": {"cluster": {
