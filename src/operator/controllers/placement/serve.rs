@@ -224,6 +224,7 @@ async fn hand_out(
         let authority = (seat.epoch, seat.guard.clone());
         let order = Order::new(Arc::clone(&rendered), origin.clone(), authority, facade);
         memory.regional.order(&uid, order);
+        ctx.wake.regional.wake(Key::of(tenant));
     }
     workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;
     let everywhere = regional::taken_up(tenant, memory, progress);

@@ -6,6 +6,7 @@ use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::endpoint::Lead;
 use domicile_core::facts::Epoch;
+use domicile_core::names::RegionName;
 use domicile_providers::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -18,6 +19,7 @@ use crate::controllers::placement::SOON;
 use crate::controllers::placement::error::Halt;
 use crate::controllers::placement::place::Place;
 use crate::controllers::placement::progress::Progress;
+use crate::controllers::placement::regional;
 use crate::controllers::placement::serve::namespace;
 use crate::kube::apply::{self, Ownership};
 use crate::kube::client::CallError;
@@ -229,7 +231,10 @@ async fn is_elsewhere(at: &Place<'_>, name: &str, live: &Live) -> Result<bool, H
         return Ok(false);
     };
     let uid = at.tenant.uid().unwrap_or_default();
-    let of_another = |meta| objects::region(meta).is_some_and(|of| of != region.as_str());
+    let of_another = |meta| {
+        let of = objects::region(meta).map(RegionName::new);
+        of.is_some_and(|of| of != *region && regional::has_cluster(at.ctx, &of))
+    };
     if live.ours(&uid).any(of_another) {
         return Ok(true);
     }

@@ -38,7 +38,7 @@ use work::Done;
 pub(super) use fold::{Plan, fold, plan, taken_up};
 pub(super) use leftovers::run as run_leftovers;
 pub(super) use memory::{Order, Regional};
-pub(super) use part::part;
+pub(super) use part::{has_cluster, part};
 pub(super) use work::is_of_another_cluster;
 
 /// Longest time for one errand.

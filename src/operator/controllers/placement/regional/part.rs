@@ -70,7 +70,7 @@ pub(in crate::controllers::placement) async fn part(
 }
 
 /// A Region that is gone, or has no cluster any more, gave up what lay there.
-fn has_cluster(ctx: &Ctx, region: &RegionName) -> bool {
+pub(in crate::controllers::placement) fn has_cluster(ctx: &Ctx, region: &RegionName) -> bool {
     let exists = ctx.stores.regions.exists(&Key::cluster(region.as_str()));
     let read = ctx.stores.regions.get(region.as_str());
     exists && read.is_none_or(|region| region.spec.cluster.is_some())

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
 
 use super::memory::{Order, Outcome, Share};
+use super::part::has_cluster;
 use crate::context::Ctx;
 use crate::controllers::placement::error::{Halt, PlacementError};
 use crate::controllers::placement::former;
@@ -170,7 +171,9 @@ async fn is_elsewhere(
     let Some(of) = live.annotations().get(meta::REGION) else {
         return is_hubs(at, Some(live), progress).await;
     };
-    Ok(at.region.is_some_and(|region| of != region.as_str()))
+    // What a Region brought that is gone, or gave its cluster up, is seen to by nobody else.
+    let of = RegionName::new(of.as_str());
+    Ok(at.region.is_some_and(|region| of != *region) && has_cluster(at.ctx, &of))
 }
 
 /// Whether the placement's Secret here is that of the hub, or of another region.
