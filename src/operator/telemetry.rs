@@ -120,6 +120,8 @@ pub struct Metrics {
     pub reconcile_duration: Seconds<ControllerLabels>,
     /// 1 on the replica that leads.
     pub leader: Gauge,
+    /// 1 while changes of workloads are told by watches, 0 while they are looked for.
+    pub workloads_watched: Gauge,
 }
 
 impl Default for Metrics {
@@ -135,6 +137,7 @@ impl Default for Metrics {
             reconcile_errors: Family::default(),
             reconcile_duration: Family::new_with_constructor(short),
             leader: Gauge::default(),
+            workloads_watched: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -172,6 +175,12 @@ impl Metrics {
         let time = self.reconcile_duration.clone();
         registry.register_with_unit("reconcile_duration", "Time of a reconcile", seconds(), time);
         registry.register("leader", "Whether this replica leads", self.leader.clone());
+        let watched = self.workloads_watched.clone();
+        registry.register(
+            "workloads_watched",
+            "Whether workloads are watched",
+            watched,
+        );
     }
 }
 
@@ -260,6 +269,7 @@ mod tests {
             "domicile_reconcile_total{controller=\"region\"} 1",
             "domicile_reconcile_duration_seconds_count{controller=\"region\"} 1",
             "domicile_leader 0",
+            "domicile_workloads_watched 0",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }

@@ -70,6 +70,7 @@ where
             info!(kind, %error, "Workloads are not watched, and are looked for instead");
             told = true;
         }
+        show(ctx);
         ctx.clock.sleep(AGAIN).await;
     }
 }
@@ -137,8 +138,14 @@ fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<Partia
             if ctx.workloads.watched(kind) {
                 info!(kind = kind.as_str(), "Workloads are watched");
             }
+            show(ctx);
         }
     }
+}
+
+fn show(ctx: &Ctx) {
+    let watched = i64::from(ctx.workloads.are_watched());
+    ctx.metrics.workloads_watched.set(watched);
 }
 
 /// Tells the placements that select the workload, have injected into it, or show it.

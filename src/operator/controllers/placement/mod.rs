@@ -206,11 +206,8 @@ fn rest(ctx: &Ctx, memory: &Memory, tenant: &TenantPlacement) -> Duration {
     let (uid, generation) = (tenant.uid().unwrap_or_default(), tenant.metadata.generation);
     let behind = memory.regional.is_behind(&uid, generation);
     let awaited = retiring || given || leaving || behind || looks_for_workloads(memory, tenant);
-    let known = status.and_then(|status| status.credentials.as_ref());
-    let rotation = known.and_then(|known| known.next_rotation);
-    let until = rotation.map(|at| at.duration_since(ctx.clock.now().wall));
-    let until = until.and_then(|until| Duration::try_from(until).ok());
-    pace(ctx, awaited).pass.min(until.unwrap_or(Duration::MAX))
+    let settled = pace(ctx, awaited).pass;
+    rotate::until_next(tenant, ctx.clock.now().wall).map_or(settled, |until| settled.min(until))
 }
 
 /// How often settled placements are looked at, by their number.

@@ -4,6 +4,8 @@
 //! A password is set before it is published, so that no reader of the Secret meets one that does
 //! not work. Killed in between, the next pass makes another one: nobody has seen the first.
 
+use std::time::Duration;
+
 use domicile_api::conditions::{self, ConditionType, Reason, Status};
 use domicile_api::credentials::{CredentialsStatus, RoleSlot};
 use domicile_api::placement::TenantPlacement;
@@ -191,6 +193,12 @@ pub(super) fn recorded(
         retiring_role,
         answered_request: served.answered.clone().or(known.answered_request),
     }
+}
+
+/// The time until the next rotation, as recorded; none where there is none, or it is due already.
+pub(super) fn until_next(tenant: &TenantPlacement, now: Timestamp) -> Option<Duration> {
+    let known = tenant.status.as_ref()?.credentials.as_ref()?;
+    Duration::try_from(known.next_rotation?.duration_since(now)).ok()
 }
 
 /// The generation of the credentials after a pass.

@@ -224,9 +224,13 @@ async fn hand_out(
         let authority = (seat.epoch, seat.guard.clone());
         let order = Order::new(Arc::clone(&rendered), origin.clone(), authority, facade);
         memory.regional.order(&uid, order);
+    }
+    let injected = workloads::inject(hub, memory, (&rendered, &origin, published), progress).await;
+    if injected.is_err() {
+        // The pass ends here, and would not send the errands.
         ctx.wake.regional.wake(Key::of(tenant));
     }
-    workloads::inject(hub, memory, (&rendered, &origin, published), progress).await?;
+    injected?;
     let everywhere = regional::taken_up(tenant, memory, progress);
     Ok(memory.taken_up(&uid, everywhere, ctx.clock.mono()))
 }

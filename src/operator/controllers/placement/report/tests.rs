@@ -293,6 +293,11 @@ fn a_settled_tenant_rests_no_shorter_than_it_may_and_one_that_waits_does_not() {
         };
         assert!(rest(&waiting, settled, jitter) < Duration::from_secs(3));
     }
+    let mut noticed = Progress::default();
+    noticed.notice(Reason::EndpointUnsuited, "a person may mend it");
+    let hour = Duration::from_hours(1);
+    assert_eq!(rest(&noticed, hour, 0.0), LONGEST_WAIT);
+    assert_eq!(rest(&Progress::default(), hour, 0.0), hour);
 }
 
 #[test]

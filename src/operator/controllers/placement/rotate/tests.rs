@@ -133,3 +133,16 @@ fn only_the_pass_that_rotates_answers_a_request() {
     assert_eq!(status.answered_request.as_deref(), Some("now"));
     assert_eq!(status.generation, 4);
 }
+
+#[test]
+fn a_tenant_rests_no_longer_than_until_its_rotation_and_one_that_is_due_shortens_nothing() {
+    let known = |next: Value| {
+        let credentials = json!({ "generation": 1, "activeRole": "A", "nextRotation": next });
+        tenant(credentials, None)
+    };
+    let next = known(json!(at(100).to_string()));
+    assert_eq!(until_next(&next, at(40)), Some(Duration::from_mins(1)));
+    assert_eq!(until_next(&next, at(101)), None);
+    assert_eq!(until_next(&known(Value::Null), at(40)), None);
+    assert_eq!(until_next(&tenant(Value::Null, None), at(40)), None);
+}
