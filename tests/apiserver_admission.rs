@@ -21,6 +21,8 @@ use world::{EAST, SOON, SPACE, WEST, World, region, tenant};
 
 #[path = "apiserver_admission/backups.rs"]
 mod backups;
+#[path = "apiserver_admission/in_use.rs"]
+mod in_use;
 
 const CENTRAL: &str = "10.77.0.2";
 
@@ -39,6 +41,7 @@ fn the_apiserver_keeps_tenants_within_their_law() {
     }
     a_law_without_the_home_is_refused(&world);
     a_region_that_holds_tenants_is_not_deleted(&world);
+    in_use::a_region_that_holds_a_place_is_not_deleted(&world);
     a_standby_outside_the_law_of_a_tenant_is_refused(&world);
     a_tenant_is_kept_off_a_server_with_a_copy_abroad(&world);
     // Its law would refuse them.

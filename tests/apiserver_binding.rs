@@ -9,12 +9,16 @@
 use domicile_tests::operator::Running;
 use serde_json::{Value, json};
 
+#[path = "apiserver_binding/held.rs"]
+mod held;
 #[path = "apiserver_binding/kinds.rs"]
 mod kinds;
 #[path = "apiserver_binding/others.rs"]
 mod others;
 #[path = "apiserver_binding/selected.rs"]
 mod selected;
+#[path = "apiserver_binding/served.rs"]
+mod served;
 #[path = "apiserver_binding/world.rs"]
 mod world;
 
@@ -46,12 +50,19 @@ fn services_are_bound_and_let_go() {
     kinds::a_cron_job_is_bound_without_a_mapping(&world);
     kinds::any_kind_is_bound_by_its_mapping(&world);
     kinds::another_kind_of_workload_releases_the_old_one(&world);
+    served::another_version_of_a_kind_stays_bound(&world);
+    served::a_version_that_is_gone_leaves_nothing(&world);
+    served::a_kind_that_is_gone_holds_no_binding(&world);
+    held::what_is_taken_out_of_a_binding_comes_back(&world);
+    held::what_a_binding_left_that_is_gone_is_told(&world);
+    held::a_denied_release_is_waited_for(&world);
     others::a_field_of_somebody_else_is_left_alone(&world);
     others::an_injection_and_two_bindings_live_together(&world);
     others::what_cannot_be_obeyed_is_told(&world);
     others::a_binding_of_another_implementation_is_left_alone(&world);
     others::without_rights_it_says_which(&world);
     others::a_settled_world_writes_nothing(&world);
+    held::a_placement_wakes_its_bindings(&world);
     others::a_deleted_namespace_takes_its_bindings_along(&world);
 }
 

@@ -5,11 +5,8 @@
     reason = "the helpers of a test: what fails in them fails the test, and says so"
 )]
 
-use std::time::Duration;
-
 use domicile_api::conditions::ConditionType;
 use domicile_api::meta::{OWNER_UID, SECRET_HASH};
-use domicile_operator::telemetry::ControllerLabels;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
@@ -25,10 +22,14 @@ mod changed;
 mod clients;
 #[path = "apiserver_placement/crowd.rs"]
 mod crowd;
+#[path = "apiserver_placement/denied.rs"]
+mod denied;
 #[path = "apiserver_placement/endpoint.rs"]
 mod endpoint;
 #[path = "apiserver_placement/forged.rs"]
 mod forged;
+#[path = "apiserver_placement/full.rs"]
+mod full;
 #[path = "apiserver_placement/given.rs"]
 mod given;
 #[path = "apiserver_placement/gone.rs"]
@@ -61,8 +62,14 @@ mod regional;
 mod reload;
 #[path = "apiserver_placement/renamed.rs"]
 mod renamed;
+#[path = "apiserver_placement/resisting.rs"]
+mod resisting;
+#[path = "apiserver_placement/retained.rs"]
+mod retained;
 #[path = "apiserver_placement/rotation.rs"]
 mod rotation;
+#[path = "apiserver_placement/settled.rs"]
+mod settled;
 #[path = "apiserver_placement/states.rs"]
 mod states;
 #[path = "apiserver_placement/watched.rs"]
@@ -87,7 +94,8 @@ fn tenants_are_placed_and_let_go() {
         world.sql(name, "SELECT pg_reload_conf()");
     }
     a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(&world);
-    a_settled_world_writes_nothing(&world);
+    settled::a_new_tenant_is_looked_at_once(&world);
+    settled::a_settled_world_writes_nothing(&world);
     a_secret_edited_by_hand_is_put_back(&world);
     immutable::a_secret_that_cannot_be_changed_is_told(&world);
     lost::a_deleted_secret_comes_back_and_no_login_fails(&world);
@@ -117,6 +125,8 @@ fn tenants_are_placed_and_let_go() {
     refused::a_standby_abroad_keeps_a_tenant_out(&world);
     capacity::no_server_takes_more_than_it_may(&world);
     capacity::a_plan_gets_the_server_that_takes_it(&world);
+    retained::what_a_placement_left_is_found_and_adopted(&world);
+    full::a_tenant_that_uses_all_its_connections_stays_ready(&world);
     reading::a_reading_login_follows_a_replica_that_follows_its_server(&world);
     states::a_region_takes_tenants_while_it_is_active(&world);
     states::another_region_holds_the_tenants_of_one_without_servers(&world);
@@ -177,6 +187,7 @@ fn the_clusters_of_regions_get_their_part() {
     regional::a_deletion_does_not_wait_for_a_cluster_for_ever(&world, &there);
     regional::a_cluster_outside_the_law_is_never_reached(&world, &there);
     regional::a_region_that_is_lost_with_its_cluster_holds_up_no_failover(&world, &there);
+    regional::a_law_that_is_narrowed_then_is_answered_for(&world, &there);
 }
 
 fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &World) {
@@ -231,39 +242,6 @@ fn a_tenant_gets_a_database_a_secret_and_its_workload_the_variables(world: &Worl
         status.binding.map(|binding| binding.name).as_deref(),
         Some("acme-db")
     );
-}
-
-/// Ten passes, forced by an annotation: not one write to the API server, not one transaction that
-/// writes to the database.
-fn a_settled_world_writes_nothing(world: &World) {
-    let running = &world.running;
-    let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())";
-    running.block_on(running.ctx.clock.sleep(Duration::from_secs(4)));
-    let writes = running.writes();
-    let transactions = world.sql("eu-west", next);
-    let controller = ControllerLabels {
-        controller: "placement".to_owned(),
-    };
-    let passes = || {
-        running
-            .ctx
-            .metrics
-            .reconciles
-            .get_or_create(&controller)
-            .get()
-    };
-    for round in 1..=10 {
-        let before = passes();
-        world.poke("acme", &round.to_string());
-        running.until("a pass", SOON, || (passes() > before).then_some(()));
-        running.block_on(running.ctx.clock.sleep(Duration::from_millis(300)));
-    }
-    assert!(!writes.is_empty(), "the audit log tells of no write at all");
-    assert_eq!(running.writes()[writes.len()..], [] as [String; 0]);
-    assert_eq!(world.sql("eu-west", next), transactions);
-    // The measure works: a write is seen.
-    world.sql("eu-west", "CREATE ROLE probe; DROP ROLE probe");
-    assert_ne!(world.sql("eu-west", next), transactions);
 }
 
 /// Faults: 43.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use domicile_api::Region;
 use domicile_api::conditions::{ConditionType, find};
 use domicile_api::meta::{ACCEPT_SYSTEM_IDENTIFIER, RECONCILE_AT};
+use domicile_operator::tally::Tally;
 use domicile_operator::telemetry::ControllerLabels;
 use domicile_tests::operator::{NAMESPACE, Running};
 use k8s_openapi::api::events::v1::Event;
@@ -235,7 +236,8 @@ fn no_output_holds_the_password(running: &Running) {
     let regions = running.block_on(regions.list(&everything)).unwrap();
     let events = running.block_on(events.list(&everything)).unwrap();
     assert!(events.items.len() > 5, "too few events to be a test");
-    let text = format!("{:?} {:?} {}", regions, events, running.ctx.metrics.text());
+    let metrics = running.ctx.metrics.text(&Tally::default());
+    let text = format!("{regions:?} {events:?} {metrics}");
     assert!(!text.contains(CANARY));
 }
 

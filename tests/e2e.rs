@@ -13,6 +13,7 @@ mod e2e {
     pub(crate) mod clusters;
     pub(crate) mod copy;
     pub(crate) mod crash;
+    pub(crate) mod latch;
     pub(crate) mod leases;
     pub(crate) mod loss;
     pub(crate) mod outputs;

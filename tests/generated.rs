@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use domicile_api::conditions::{ConditionType, Reason};
+
+const HINT: &str = "run `UPDATE=1 cargo test -p domicile-tests --test generated`";
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -23,8 +28,7 @@ fn check_folder(folder: &str, expected: &[(String, String)]) {
             fs::write(&file, text).unwrap();
         }
         let found = fs::read_to_string(&file).unwrap_or_default();
-        let hint = "run `UPDATE=1 cargo test -p domicile-tests --test generated`";
-        assert!(found == *text, "{} is out of date: {hint}", file.display());
+        assert!(found == *text, "{} is out of date: {HINT}", file.display());
     }
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -43,4 +47,38 @@ fn check_folder(folder: &str, expected: &[(String, String)]) {
 #[test]
 fn crds_are_current() {
     check_folder("crds", &domicile_api::crd::files().unwrap());
+}
+
+#[test]
+fn the_reference_of_conditions_and_reasons_is_current() {
+    let file = repository().join("docs/reasons.md");
+    let text = reference();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == text, "{} is out of date: {HINT}", file.display());
+}
+
+/// All types and reasons, each in the order of its list.
+fn reference() -> String {
+    let mut out = String::from(
+        "# Conditions and reasons\n\n\
+         Generated from `src/api/conditions.rs` and `src/api/reasons/` by `tests/generated.rs`; \
+         `make update` writes it.\n\
+         What an object's own conditions say, and the next step: `kubectl domicile explain \
+         KIND/NAME`.\n\n\
+         ## Conditions\n\n| type | of what, and what it means when it is True |\n|---|---|\n",
+    );
+    for kind in ConditionType::ALL {
+        let _ = writeln!(out, "| `{}` | {} |", kind.as_str(), kind.meaning());
+    }
+    out.push_str(
+        "\n## Reasons\n\nOf conditions and events. The list is closed: a reason that is not on it \
+         is of another version.\n\n| reason | meaning |\n|---|---|\n",
+    );
+    for reason in Reason::ALL {
+        let _ = writeln!(out, "| `{reason}` | {} |", reason.meaning());
+    }
+    out
 }

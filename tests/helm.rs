@@ -171,13 +171,59 @@ fn only_who_copies_old_primaries_may_make_jobs() {
     };
     assert!(makers(&["promises={eu}"]).is_empty());
     assert_eq!(makers(&["dumps={keep}"]), ["domicile"]);
+    // In a region's cluster the hub comes with one account: `domicile`, which may serve tenants,
+    // too, or `domicile-hub`, which may not. No pod there has either, and no agent's kubeconfig.
     let region = ["dumps={keep}", "promises={eu}", "replicas=0"];
-    assert_eq!(makers(&region), ["domicile-hub"], "and no agent's account");
+    assert_eq!(makers(&region), ["domicile", "domicile-hub"]);
+    let agent = "agent.region=eu-west,agent.policies={eu},agent.hubKubeconfigSecret=hub";
+    let beside = [region.as_slice(), &[agent]].concat();
+    assert_eq!(makers(&beside), ["domicile", "domicile-hub"]);
+    let rendered = render(&beside);
+    let agents = of_kind(&rendered, "Deployment").filter(|one| one["spec"]["replicas"] != 0);
+    let accounts: Vec<_> = agents
+        .map(|one| &one["spec"]["template"]["spec"]["serviceAccountName"])
+        .collect();
+    assert_eq!(accounts, [&Value::Null]);
     let rendered = render(&region);
     let accounts: BTreeSet<&str> = of_kind(&rendered, "ServiceAccount")
         .filter_map(|account| account["metadata"]["name"].as_str())
         .collect();
     assert!(accounts.contains("domicile-hub") && accounts.contains("domicile-promise"));
+}
+
+/// `Region.spec.cluster` holds one kubeconfig, whatever the hub does there.
+#[test]
+fn one_account_of_a_region_s_cluster_serves_tenants_keeps_promises_and_makes_copies() {
+    let rendered = render(&[
+        "replicas=0",
+        "secretNames={none}",
+        "tenantNamespaces={tenant-acme}",
+        "promises={eu}",
+        "dumps={keep}",
+    ]);
+    let roles = |account: &str| -> BTreeSet<&str> {
+        let of_account = |binding: &&Value| {
+            let mut subjects = binding["subjects"].as_array().into_iter().flatten();
+            subjects.any(|one| one["name"] == account)
+        };
+        let bindings = of_kind(&rendered, "RoleBinding").filter(of_account);
+        bindings
+            .filter_map(|one| one["roleRef"]["name"].as_str())
+            .collect()
+    };
+    // Its own role lets it write Leases, promises too.
+    let all = [
+        "domicile-binding",
+        "domicile-dump",
+        "domicile-operator",
+        "domicile-tenant",
+    ];
+    assert_eq!(roles("domicile"), all.into());
+    assert_eq!(
+        roles("domicile-hub"),
+        ["domicile-dump", "domicile-promise"].into()
+    );
+    assert_eq!(roles("domicile-promise"), ["domicile-promise"].into());
 }
 
 #[test]

@@ -11,6 +11,8 @@
 mod adoption;
 #[path = "providers/authority.rs"]
 mod authority;
+#[path = "providers/beyond.rs"]
+mod beyond;
 #[path = "providers/drop.rs"]
 mod drop;
 #[path = "providers/hostile/held.rs"]
@@ -19,6 +21,8 @@ mod held;
 mod hostile;
 #[path = "providers/inside.rs"]
 mod inside;
+#[path = "providers/logins.rs"]
+mod logins;
 #[path = "providers/making.rs"]
 mod making;
 #[path = "providers/patroni.rs"]

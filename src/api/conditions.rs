@@ -10,10 +10,10 @@ pub use crate::reasons::Reason;
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
 macro_rules! types {
-    ($($(#[$doc:meta])* $variant:ident),+ $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident),+ $(,)?) => {
         /// What a condition is about. Conditions are kept in this order.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum ConditionType { $($(#[$doc])* $variant),+ }
+        pub enum ConditionType { $($(#[doc = $doc])+ $variant),+ }
 
         impl ConditionType {
             /// Every type, in order.
@@ -22,6 +22,11 @@ macro_rules! types {
             /// The word as it is written.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+
+            /// Whose it is, and what it means when it is True, in a line.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
             }
         }
     };
@@ -60,7 +65,7 @@ types! {
     ResidencyEffective,
     /// Placement: the last look at the database found something that was not as planned.
     Drifted,
-    /// Policy: a standby could be promoted now.
+    /// Policy: a failover would begin, were the active server lost now.
     FailoverReady,
     /// Policy: every standby streams.
     ReplicationHealthy,

@@ -1,11 +1,17 @@
 //! The tenant's database: its name, and what is made in it beside what a tenant makes itself.
 
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::meta;
 use crate::placement::TenantPlacement;
 use crate::schema::rules;
+
+/// The longest time for which one request stands.
+const LONGEST_REQUEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// The tenant's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +78,14 @@ impl TenantPlacement {
     pub fn extensions(&self) -> &[String] {
         &self.spec.database.extensions
     }
+
+    /// Whether a person asks, for a day at most, that an empty database is made where the one that
+    /// the tenant had is gone.
+    pub fn asks_for_database(&self, now: Timestamp) -> bool {
+        let text = self.annotations().get(meta::MAKE_DATABASE_UNTIL);
+        let until = text.and_then(|text| text.parse::<Timestamp>().ok());
+        until.is_some_and(|until| now < until && until.duration_since(now) <= LONGEST_REQUEST)
+    }
 }
 
 /// Names of schemas: a set.
@@ -104,4 +118,36 @@ fn set(most: u32, items: &Value) -> Schema {
     json_schema!({
         "type": "array", "maxItems": most, "x-kubernetes-list-type": "set", "items": items,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_database_is_asked_for_until_a_time_within_a_day() {
+        let asked = |annotation: Option<&str>| {
+            let annotations = annotation.map(|text| json!({ meta::MAKE_DATABASE_UNTIL: text }));
+            let placement: TenantPlacement = serde_json::from_value(json!({
+                "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
+                "metadata": { "name": "acme", "annotations": annotations },
+                "spec": { "tenantID": "acme" },
+            }))
+            .unwrap();
+            placement.asks_for_database("2026-11-30T12:00:00Z".parse().unwrap())
+        };
+        assert!(asked(Some("2026-11-30T12:00:01Z")));
+        assert!(asked(Some("2026-12-01T13:00:00+01:00")));
+        let refused = [
+            "2026-11-30T12:00:00Z",
+            "2026-12-01T12:00:01Z",
+            "9999-01-01T00:00:00Z",
+            "true",
+            "",
+        ];
+        for text in refused {
+            assert!(!asked(Some(text)), "{text}");
+        }
+        assert!(!asked(None));
+    }
 }

@@ -109,7 +109,8 @@ pub struct WorkloadSelector {
     /// `kind` of the workloads. Beside those of `apps/v1` any kind that has a pod template at
     /// `.spec.template`, `CronJob` of `batch/v1`, and any for which a
     /// `ClusterWorkloadResourceMapping` (servicebinding.io) says where its containers and volumes
-    /// are. The rights on kinds that are not of Kubernetes itself are yours to give.
+    /// are. The rights on all but `Deployment`, `StatefulSet`, `DaemonSet` and `CronJob` are yours
+    /// to give.
     #[schemars(length(min = 1, max = 63), regex(pattern = schema::KIND))]
     pub kind: String,
     /// `selector` matches the labels of the workload itself, not those of its pods.

@@ -30,6 +30,10 @@ pub const ACCEPT_SYSTEM_IDENTIFIER: &str = "domicile.dev/accept-system-identifie
 /// Annotation on a `TenantPlacement`: with the value `true`, deletion cleans nothing up.
 pub const SKIP_CLEANUP: &str = "domicile.dev/skip-cleanup";
 
+/// Annotation on a `TenantPlacement`: until this time, within a day (RFC 3339), an empty database
+/// is made in the place of one that is gone.
+pub const MAKE_DATABASE_UNTIL: &str = "domicile.dev/make-database-until";
+
 /// Annotation on any of our resources: a new value triggers one pass.
 pub const RECONCILE_AT: &str = "domicile.dev/reconcile-at";
 

@@ -73,7 +73,7 @@ pub struct WorkloadReference {
     /// `selector` selects workloads by their labels; without `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
-    /// `containers` are the names of those that are bound; all when absent.
+    /// `containers` are the names of those that are bound; all when absent or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containers: Option<Vec<String>>,
 }
@@ -213,7 +213,7 @@ words! {
         InvalidMapping,
         /// A field of a workload belongs to somebody else.
         FieldConflict,
-        /// The API server refuses what a workload would become.
+        /// A workload cannot carry the binding, or the API server refuses what it would become.
         WorkloadRefused,
         /// Another implementation of Service Binding works on it.
         OtherImplementation,

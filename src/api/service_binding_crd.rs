@@ -128,7 +128,7 @@ fn workload() -> Value {
             "kind": text("`kind` of the workloads."),
             "name": text("`name` of the workload; without `selector`."),
             "selector": selector,
-            "containers": list("`containers` are those that are bound; all when absent.",
+            "containers": list("`containers` are those that are bound; all when absent or empty.",
                 &json!({ "type": "string" })),
         }),
     )

@@ -9,6 +9,10 @@ use crate::json::{at, condition, is, items, name, namespace, text};
 use crate::kinds::Kind;
 use crate::world::World;
 
+/// What `onboard` cannot know of the chart's release.
+const RELEASE: &str = "(with --fullname and --operator-namespace where the chart's release is not \
+                       `domicile` in `domicile-system`)";
+
 /// What to do about `object`, most urgent first, each thing once.
 pub fn of(kind: Kind, object: &Value, world: &World) -> Vec<String> {
     let mut next = match kind {
@@ -83,13 +87,13 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
     let has = |reason: &str| reasons.iter().any(|found| found == reason);
     if has("NamespaceNotOnboarded") {
         next.push(format!(
-            "kubectl domicile onboard {here} | kubectl apply -f -"
+            "kubectl domicile onboard {here} | kubectl apply -f - {RELEASE}"
         ));
     }
     if has("ClusterNotOnboarded") {
         next.push(format!(
             "kubectl domicile onboard {here} | kubectl --context CLUSTER apply -f -, in the \
-             cluster of the Region that `Injected` names"
+             cluster of the Region that `Injected` names {RELEASE}"
         ));
     }
     if has("RegionNotFound") {
@@ -128,7 +132,9 @@ fn placement(placement: &Value, world: &World) -> Vec<String> {
     }
     if has("RestartPending") {
         next.push(format!(
-            "restart the pods that Injected names: kubectl rollout restart -n {here} KIND/NAME"
+            "restart the pods that Injected names: kubectl rollout restart -n {here} KIND/NAME \
+             (what is paused: kubectl rollout resume; under OnDelete or a partition: kubectl \
+             delete pod)"
         ));
     }
     if has("DeletionProtected") {

@@ -1,6 +1,7 @@
 //! From conditions and guards to what is not as it should be.
 
 use domicile_api::ConditionType;
+use domicile_api::conditions::Reason;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -142,11 +143,16 @@ pub fn of_guards(policy: &Value) -> Vec<Finding> {
     failing.map(finding).collect()
 }
 
-fn departs(object: &Value, kind: ConditionType) -> bool {
+/// Whether a condition is not as it should be. A policy that waits for a person, with a standby
+/// that could take over, is as it was ordered.
+pub fn departs(object: &Value, kind: ConditionType) -> bool {
     match meaning(kind) {
         Meaning::GoodWhenTrue => {
-            let status = text(condition(object, kind.as_str()), "/status");
-            !status.is_empty() && status != "True"
+            let found = condition(object, kind.as_str());
+            let status = text(found, "/status");
+            let ordered = kind == ConditionType::FailoverReady
+                && text(found, "/reason") == Reason::NotArmed.as_str();
+            !status.is_empty() && status != "True" && !ordered
         }
         Meaning::BadWhenTrue => is(object, kind.as_str(), "True"),
         Meaning::Informs => false,
@@ -185,6 +191,11 @@ mod tests {
                 "status": {"observedGeneration": observed, "conditions": conditions}})
         };
         let c = |kind: &str, status: &str| serde_json::json!({"type": kind, "status": status});
+        let unready = |reason: &str| {
+            let mut failover = c("FailoverReady", "False");
+            failover["reason"] = reason.into();
+            object(serde_json::json!([c("Ready", "True"), failover]), 2)
+        };
         let cases = [
             (
                 object(serde_json::json!([c("Ready", "True")]), 2),
@@ -219,6 +230,8 @@ mod tests {
                 ),
                 Health::Healthy,
             ),
+            (unready("NotArmed"), Health::Healthy),
+            (unready("NoEligibleStandby"), Health::Degraded),
             (object(Value::Null, 2), Health::Progressing),
         ];
         for (object, expected) in cases {

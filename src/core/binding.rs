@@ -12,6 +12,9 @@ pub const MANAGER_PREFIX: &str = "domicile-binding-";
 /// What every annotation of a binding begins with.
 pub const ANNOTATION_PREFIX: &str = "binding.domicile.dev/";
 
+/// What the volume of every binding begins with.
+const VOLUME_PREFIX: &str = "binding-";
+
 /// The names of one binding, by its UID: no two bindings share one, and a new binding of an old
 /// name takes nothing over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,18 @@ impl Names {
         }
     }
 
+    /// The names of the binding that a volume of this name is of, when it may be one's.
+    pub fn of_volume(volume: &str) -> Option<Self> {
+        let uid = volume.strip_prefix(VOLUME_PREFIX)?;
+        let dashes = [8, 13, 18, 23];
+        let fits = |(at, c): (usize, char)| {
+            (c == '-') == dashes.contains(&at) && (c == '-' || c.is_ascii_hexdigit())
+        };
+        // Users have volumes of such names, too: a UID has this form.
+        let is_uid = uid.len() == 36 && uid.char_indices().all(fits);
+        is_uid.then(|| Self::of(uid))
+    }
+
     /// The field manager that owns what it adds.
     pub fn manager(&self) -> String {
         format!("{MANAGER_PREFIX}{}", self.uid)
@@ -34,7 +49,7 @@ impl Names {
 
     /// The volume.
     pub fn volume(&self) -> String {
-        format!("binding-{}", self.uid)
+        format!("{VOLUME_PREFIX}{}", self.uid)
     }
 
     /// The annotation on the workload that says that it is bound.
@@ -71,6 +86,16 @@ mod tests {
         for annotation in [names.mark(), names.entry("provider"), names.entry("secret")] {
             let (_, name) = annotation.split_once('/').unwrap();
             assert!(name.len() <= 63, "{annotation}");
+        }
+    }
+
+    #[test]
+    fn a_volume_tells_its_binding_and_one_of_a_user_none() {
+        let names = Names::of("0a1b2c3d-0000-4000-8000-0123456789ab");
+        assert_eq!(Names::of_volume(&names.volume()), Some(names));
+        let odd = "binding-0a1b2c3d-0000-4000-8000-0123456789_b";
+        for other in ["binding-", "binding-cache", "0a1b2c3d", odd] {
+            assert_eq!(Names::of_volume(other), None, "{other}");
         }
     }
 

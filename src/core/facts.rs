@@ -174,6 +174,9 @@ pub struct Facts {
     pub open_logins: u32,
     /// Rights that the login lacks, by name; empty when it can do all it must.
     pub missing_rights: Vec<String>,
+    /// Opens and closes logins one by one, which from 16 on takes the square of the tenants: it
+    /// lacks [`crate::admin::SET_LOGINS`].
+    pub slow_logins: bool,
     /// When the read began, on the reader's clock.
     pub sampled: Mono,
     /// How long the read took, in milliseconds.

@@ -169,6 +169,7 @@ mod tests {
             tenant_sessions: 0,
             open_logins: 0,
             missing_rights: Vec::new(),
+            slow_logins: false,
             sampled: crate::time::Mono(1),
             round_trip_ms: 1,
         }

@@ -26,6 +26,8 @@ pub enum Stage {
     },
     /// It is rolling.
     Rolling,
+    /// Its pods are replaced when somebody says so: nobody waits for that.
+    Held,
     /// All its pods have what they are to have, since that moment.
     Current(Timestamp),
 }
@@ -48,7 +50,7 @@ pub struct Turn {
     pub pause_until: Option<Timestamp>,
 }
 
-/// Who may roll now, of workloads in an order that never changes. With `hurry`, the credentials
+/// Who may roll now, of workloads in the order in which they are to. With `hurry`, the credentials
 /// before are soon closed.
 ///
 /// A wave begins when no workload rolls and the pause since the last one that became current is
@@ -59,7 +61,7 @@ pub fn turn(stages: &[Stage], pace: Pace, hurry: bool, now: Timestamp) -> Turn {
         let stages = stages.iter().enumerate();
         stages.filter_map(move |(at, stage)| match stage {
             Stage::Behind { stranded } if *stranded == wanted => Some(at),
-            Stage::Behind { .. } | Stage::Rolling | Stage::Current(_) => None,
+            Stage::Behind { .. } | Stage::Rolling | Stage::Held | Stage::Current(_) => None,
         })
     };
     let stranded: Vec<usize> = behind(true).collect();
@@ -79,7 +81,7 @@ pub fn turn(stages: &[Stage], pace: Pace, hurry: bool, now: Timestamp) -> Turn {
     }
     let last = stages.iter().filter_map(|stage| match stage {
         Stage::Current(since) if *since <= now => Some(*since),
-        Stage::Current(_) | Stage::Behind { .. } | Stage::Rolling => None,
+        Stage::Current(_) | Stage::Behind { .. } | Stage::Rolling | Stage::Held => None,
     });
     let pause = SignedDuration::from_secs(i64::from(pace.pause_seconds));
     let pause_until = last.max().and_then(|last| last.checked_add(pause).ok());

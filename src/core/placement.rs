@@ -7,6 +7,7 @@ use crate::facts::Epoch;
 use crate::failover::State;
 use crate::names::{Jurisdiction, RegionName, ServerId};
 
+mod adopted;
 mod copies;
 mod deletion;
 mod destinations;
@@ -14,12 +15,15 @@ mod drift;
 mod effective;
 mod former;
 mod held;
+mod missing;
+mod obscure;
 mod orphan;
 mod reads;
 mod refusal;
 mod residence;
 mod route;
 mod server;
+mod unplaced;
 
 pub use copies::{Closed, Copies, Copy, CopyKind, closed, copies};
 pub use deletion::{Deletion, deletion};
@@ -28,15 +32,18 @@ pub use drift::{Drift, drift, listed};
 pub use effective::effective;
 pub use former::{Leave, Readers, leave};
 pub use held::{Held, Holder, held};
+pub use missing::Missing;
+pub use obscure::{Glimpse, is_covered};
 pub use orphan::{Parting, orphan_route, parting};
 pub use reads::{NoReplica, Reader, Reads, ReplicaView, Unread, reads};
 pub use refusal::{Refusal, ServerError, Unfit};
 pub use residence::{RegionState, ResidenceError, residence};
 pub use route::{Hold, Recorded, Route, home_server, route};
 pub use server::{
-    Asked, Choice, Isolation, Plane, ServerView, Wish, choose_server, fits, policy_of,
+    Asked, Choice, Isolation, Plane, ServerView, Wish, choose_server, fits, is_standby, policy_of,
     serving_server,
 };
+pub use unplaced::{judged, withdrawals};
 
 /// What a placement needs to know of a `Region`.
 #[derive(Debug, Clone, PartialEq, Eq)]

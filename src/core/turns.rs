@@ -12,6 +12,10 @@ use crate::time::Mono;
 /// How long room is kept for one who was called, in milliseconds. It may be gone by then.
 const KEPT_MS: u64 = 10_000;
 
+/// How long it comes before all others, though no room is kept for it any more: where thousands
+/// arrive at once, who was called waits among them to be heard.
+const FIRST_MS: u64 = 600_000;
+
 /// Most that wait in order. Who comes later asks again by itself.
 const LONGEST_LINE: usize = 16_384;
 
@@ -41,15 +45,21 @@ impl<K: Ord + Clone> Turns<K> {
     /// those that answer, `limit` may be inside at once, never less than one.
     pub fn enter(&mut self, key: &K, limit: usize, now: Mono) -> bool {
         self.lapse(now);
+        let called = self.called.remove(key);
+        let kept = called.is_some_and(|at| is_kept(at, now));
         let place = self.line.iter().position(|waiting| waiting == key);
-        let ahead = place.unwrap_or(self.line.len());
-        let called = self.called.remove(key).is_some();
-        if called || self.inside.contains(key) || ahead < self.room(limit) {
+        let ahead = match called {
+            Some(_) => 0,
+            None => place.unwrap_or(self.line.len()),
+        };
+        if kept || self.inside.contains(key) || ahead < self.room(limit, now) {
             place.and_then(|place| self.line.remove(place));
             self.inside.insert(key.clone());
             return true;
         }
-        if place.is_none() && self.line.len() < LONGEST_LINE {
+        if called.is_some() {
+            self.line.push_front(key.clone());
+        } else if place.is_none() && self.line.len() < LONGEST_LINE {
             self.line.push_back(key.clone());
         }
         false
@@ -61,7 +71,7 @@ impl<K: Ord + Clone> Turns<K> {
         self.inside.remove(key);
         self.silent = heard.map_or(self.silent, |heard| !heard);
         self.lapse(now);
-        let room = self.room(limit).min(self.line.len());
+        let room = self.room(limit, now).min(self.line.len());
         let next: Vec<K> = self.line.drain(..room).collect();
         self.called
             .extend(next.iter().map(|key| (key.clone(), now)));
@@ -73,14 +83,20 @@ impl<K: Ord + Clone> Turns<K> {
         *self == Self::default()
     }
 
-    fn room(&self, limit: usize) -> usize {
+    fn room(&self, limit: usize, now: Mono) -> usize {
         let limit = if self.silent { 1 } else { limit.max(1) };
-        limit.saturating_sub(self.inside.len() + self.called.len())
+        let kept = self.called.values().filter(|at| is_kept(**at, now)).count();
+        limit.saturating_sub(self.inside.len() + kept)
     }
 
     fn lapse(&mut self, now: Mono) {
-        self.called.retain(|_, at| now.since(*at) < KEPT_MS);
+        self.called.retain(|_, at| now.since(*at) < FIRST_MS);
     }
+}
+
+/// Whether room is kept for who was called at `at`.
+fn is_kept(at: Mono, now: Mono) -> bool {
+    now.since(at) < KEPT_MS
 }
 
 #[cfg(test)]
@@ -126,6 +142,26 @@ mod tests {
         assert_eq!(turns.leave(&0, Some(true), 3, NOW), [3]);
         assert!(!turns.enter(&4, 3, Mono(KEPT_MS - 1)));
         assert!(turns.enter(&4, 3, Mono(KEPT_MS)));
+    }
+
+    #[test]
+    fn who_comes_late_is_before_those_who_wait() {
+        let mut turns = Turns::default();
+        assert_eq!(entered(&mut turns, 0..6), [0, 1, 2]);
+        assert_eq!(turns.leave(&0, Some(true), 3, NOW), [3]);
+        // Its room is not kept: others are called.
+        assert_eq!(turns.leave(&1, Some(true), 3, Mono(KEPT_MS)), [4, 5]);
+        let later = Mono(KEPT_MS + 1);
+        assert!(!turns.enter(&3, 3, later) && !turns.enter(&6, 3, later));
+        assert!(turns.enter(&4, 3, later) && turns.enter(&5, 3, later));
+        assert_eq!(turns.leave(&2, Some(true), 3, later), [3]);
+        // Long after it is one of all.
+        let mut turns = Turns::default();
+        assert_eq!(entered(&mut turns, 0..5), [0, 1, 2]);
+        assert_eq!(turns.leave(&0, Some(true), 3, NOW), [3]);
+        assert_eq!(turns.leave(&1, Some(true), 3, Mono(FIRST_MS)), [4]);
+        assert!(!turns.enter(&5, 2, Mono(FIRST_MS)) && !turns.enter(&3, 2, Mono(FIRST_MS)));
+        assert_eq!(turns.line, [5, 3]);
     }
 
     #[test]

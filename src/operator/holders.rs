@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use crate::context::Ctx;
 use crate::kube::cache::Unreadable;
+use crate::orphans;
 
 /// Every placement that has a server; those too that this version cannot read.
 pub fn holders(ctx: &Ctx) -> Vec<Holder> {
@@ -30,11 +31,59 @@ pub fn live(ctx: &Ctx) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether the placement that a mark names is gone, and nothing is to be cleaned up after it.
+pub fn is_gone(ctx: &Ctx, uid: &str) -> bool {
+    let uid = uid.to_owned();
+    !live(ctx).contains(&uid) && orphans::drops(ctx, &uid).is_none()
+}
+
 fn holder_of(placement: &Unreadable) -> Option<Holder> {
     let field = |name: &str| placement.raw["status"][name].as_str();
     Some(Holder {
         uid: placement.metadata.uid.clone()?,
-        home: field("homeRegion").map(RegionName::from),
+        // As `convert::holder` has it: where its home has no servers, another region holds it.
+        home: field("servedBy")
+            .or_else(|| field("homeRegion"))
+            .map(RegionName::from),
         server: ServerId::new(field("activeRegion")?, field("server")?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kube::cache::Seen;
+
+    #[test]
+    fn a_placement_that_cannot_be_read_holds_its_place_where_its_home_has_none() {
+        let placement = |status| {
+            let object = json!({
+                "apiVersion": "domicile.dev/v1alpha1", "kind": "TenantPlacement",
+                "metadata": { "name": "acme", "namespace": "ns", "uid": "u" },
+                "spec": { "tenantID": "acme", "reclaimPolicy": "Teleport" }, "status": status,
+            });
+            match serde_json::from_value(object).unwrap() {
+                Seen::<domicile_api::TenantPlacement>::Invalid(unreadable) => *unreadable,
+                Seen::Valid(_) => panic!("it can be read"),
+            }
+        };
+        let moved = json!({
+            "homeRegion": "eu-paper", "servedBy": "eu-west", "activeRegion": "us-east",
+            "server": "main",
+        });
+        let held = holder_of(&placement(moved)).unwrap();
+        assert_eq!(held.home, Some(RegionName::from("eu-west")));
+        assert_eq!(held.server, ServerId::new("us-east", "main"));
+        let at_home = json!({
+            "homeRegion": "eu-west", "activeRegion": "us-east", "server": "main",
+        });
+        let held = holder_of(&placement(at_home)).unwrap();
+        assert_eq!(held.home, Some(RegionName::from("eu-west")));
+        assert_eq!(
+            holder_of(&placement(json!({ "homeRegion": "eu-west" }))),
+            None
+        );
+    }
 }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::context::Ctx;
+use crate::tally::Tally;
 
 /// The loops whose first round makes a replica ready: as leader once the caches are filled, as a
 /// standby once it watches the lease. An agent says the latter once it knows its duty.
@@ -62,5 +63,9 @@ async fn ready(State(ctx): State<Arc<Ctx>>) -> impl IntoResponse {
 
 async fn metrics(State(ctx): State<Arc<Ctx>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], ctx.metrics.text())
+    let placements = Tally::of(&ctx.stores.placements);
+    (
+        [(header::CONTENT_TYPE, kind)],
+        ctx.metrics.text(&placements),
+    )
 }

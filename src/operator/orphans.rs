@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::meta::manager;
-use domicile_api::orphan::{MAX_ORPHANS, Orphan, OrphanedSecret};
+use domicile_api::orphan::{Cleanup, MAX_ORPHANS, Orphan, OrphanedSecret};
 use domicile_api::region::{Region, RegionStatus};
 use kube::ResourceExt;
 
@@ -162,10 +162,12 @@ pub fn secrets(region: &Region) -> &[OrphanedSecret] {
         .map_or(&[], |status| &status.orphaned_secrets)
 }
 
-/// The entry of a placement, and the Region that lists it.
-pub fn find(ctx: &Ctx, uid: &str) -> Option<(String, Orphan)> {
+/// The entry of a placement whose database is to be dropped, and the Region that lists it. One
+/// whose logins alone are to be closed keeps its database.
+pub fn drops(ctx: &Ctx, uid: &str) -> Option<(String, Orphan)> {
     ctx.stores.regions.all().iter().find_map(|region| {
-        let orphan = listed(region).iter().find(|one| one.uid == uid)?;
+        let mut all = listed(region).iter();
+        let orphan = all.find(|one| one.uid == uid && one.cleanup == Cleanup::Drop)?;
         Some((region.name_any(), orphan.clone()))
     })
 }

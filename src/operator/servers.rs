@@ -190,7 +190,10 @@ impl Ctx {
             }
             Err(error) => match known {
                 Some(known) if error.class() == Class::Transient => Fetched { at: now, ..known },
-                Some(_) | None => return Err(secret_unreadable(of, key, &error)),
+                Some(_) | None => {
+                    let home = self.settings.namespace();
+                    return Err(secret_unreadable(of, key, &error, home));
+                }
             },
         };
         self.servers.keep(key, &fetched);
@@ -310,11 +313,23 @@ fn secret_not_found(of: &str, key: &SecretKey) -> OpenError {
     }
 }
 
-fn secret_unreadable(of: &str, key: &SecretKey, error: &CallError) -> OpenError {
+/// `home` is the operator's own namespace, the only one in which the chart lets it read these.
+fn secret_unreadable(of: &str, key: &SecretKey, error: &CallError, home: &str) -> OpenError {
+    let next = match (error.is_forbidden(), key.namespace == home) {
+        (true, true) => format!(
+            ": list {} in the chart's value `secretNames`, of an agent in its entry of `agents`",
+            key.name
+        ),
+        (true, false) => format!(
+            ": the chart lets Domicile read such Secrets in {home} alone: put it there, list it \
+             in the value `secretNames`, and correct the reference"
+        ),
+        (false, _) => String::new(),
+    };
     OpenError {
         reason: Reason::ApiServerError,
         message: format!(
-            "{of}: Secret {}/{} cannot be read: {error}",
+            "{of}: Secret {}/{} cannot be read: {error}{next}",
             key.namespace, key.name
         ),
         class: error.class(),
@@ -331,6 +346,27 @@ mod tests {
             at: Mono(0),
             values: BTreeMap::from([(key.to_owned(), value)]),
         }
+    }
+
+    #[test]
+    fn a_secret_that_may_not_be_read_names_the_value_that_lets_it() {
+        let refused = |namespace: &str, code: u16| {
+            let key = SecretKey {
+                namespace: namespace.to_owned(),
+                name: "eu-west-cluster".to_owned(),
+            };
+            let status = kube::core::Status::failure("words", "Reason").with_code(code);
+            let error = CallError::Kube(kube::Error::Api(status.boxed()));
+            secret_unreadable("Region eu-west", &key, &error, "home").message
+        };
+        let here = refused("home", 403);
+        assert!(here.contains("list eu-west-cluster in the chart's value `secretNames`"));
+        let elsewhere = refused("other", 403);
+        assert!(
+            elsewhere.contains("in home alone: put it there"),
+            "{elsewhere}"
+        );
+        assert!(!refused("home", 500).contains("secretNames"));
     }
 
     /// Faults: 28.

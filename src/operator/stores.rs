@@ -1,5 +1,6 @@
 //! The watches, and who is woken by what they show.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,25 @@ use domicile_api::{
     ClusterWorkloadResourceMapping, FailoverOperation, FailoverPolicy, Region, ServiceBinding,
     TenantPlacement,
 };
+use domicile_core::names::ServerId;
 use kube::ResourceExt;
 use kube::runtime::reflector::store::Writer;
 
 use crate::context::{Ctx, Stores};
+use crate::crowd::{Crowd, Member};
 use crate::kube::cache::{Cache, Seen, Watched, follow};
 use crate::kube::wake::Key;
 use crate::outlines::{Outlines, PolicyOutline, RegionOutline};
 use crate::probes::plan::members;
 
+mod glimpse;
+
+pub(crate) use glimpse::glimpse;
+
 /// How often the filled caches say so.
 const BEAT: Duration = Duration::from_secs(10);
+/// How often it is looked for who was not woken at once.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The ends that the watches fill the caches through.
 pub struct Writers {
@@ -88,8 +97,9 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
             region_changed(&ctx, key);
         }
     };
+    let crowd = Crowd::default();
     let on_placement = |key: &Key, seen: &Seen<TenantPlacement>, gone| {
-        placement_changed(&ctx, key, seen, gone);
+        placement_changed(&ctx, &crowd, (key, seen, gone));
     };
     let on_policy = |key: &Key, seen: &Seen<FailoverPolicy>, gone: bool| {
         own(gone, seen, key, &ctx, |key| ctx.wake.policies.wake(key));
@@ -106,6 +116,7 @@ pub async fn run(ctx: Arc<Ctx>, writers: Writers) {
         () = follow(client(), p.clone(), policies, on_policy) => {}
         () = follow(client(), o.clone(), operations, on_operation) => {}
         () = follow_bindings(&ctx, bindings, mappings) => {}
+        () = wake_later(&ctx, &crowd) => {}
         () = say_when_filled(&ctx) => {}
     }
 }
@@ -176,14 +187,17 @@ fn region_changed(ctx: &Ctx, key: &Key) {
         }
     }
     for placement in ctx.stores.placements.all() {
-        let regions = regions_of(&placement);
-        if regions.is_empty() || regions.contains(&key.name.as_str()) {
+        if is_concerned(&placement, &key.name) {
             ctx.wake.placements.wake(Key::of(placement.as_ref()));
         }
     }
 }
 
-fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: bool) {
+fn placement_changed(
+    ctx: &Ctx,
+    crowd: &Crowd,
+    (key, seen, gone): (&Key, &Seen<TenantPlacement>, bool),
+) {
     if gone {
         ctx.workloads.gone(key);
     } else {
@@ -194,8 +208,14 @@ fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: b
     wake_bindings(ctx, |binding| binding.namespace() == key.namespace);
     let Seen::Valid(placement) = seen else { return };
     let regions = regions_of(placement);
+    let (placements, now) = (ctx.stores.placements.count(), ctx.clock.mono());
+    let wake_soon = |member: Member| {
+        if crowd.may_wake(member.clone(), placements, now) {
+            wake(ctx, &member);
+        }
+    };
     for region in &regions {
-        ctx.wake.region(region);
+        wake_soon(Member::Region((*region).to_owned()));
     }
     if gone {
         // Its place is free for those who wait for one.
@@ -211,7 +231,24 @@ fn placement_changed(ctx: &Ctx, key: &Key, seen: &Seen<TenantPlacement>, gone: b
             .iter()
             .any(|id| regions.contains(&id.region.as_str()))
         {
-            ctx.wake.policy(&policy.name_any());
+            wake_soon(Member::Policy(policy.name_any()));
+        }
+    }
+}
+
+fn wake(ctx: &Ctx, member: &Member) {
+    match member {
+        Member::Region(name) => ctx.wake.region(name),
+        Member::Policy(name) => ctx.wake.policy(name),
+    }
+}
+
+async fn wake_later(ctx: &Ctx, crowd: &Crowd) {
+    loop {
+        ctx.clock.sleep(TICK).await;
+        let placements = ctx.stores.placements.count();
+        for member in crowd.due(placements, ctx.clock.mono()) {
+            wake(ctx, &member);
         }
     }
 }
@@ -221,14 +258,24 @@ fn policy_changed(ctx: &Ctx, seen: &Seen<FailoverPolicy>) {
     for policy in ctx.stores.policies.all() {
         ctx.wake.policy(&policy.name_any());
     }
-    let Seen::Valid(policy) = seen else { return };
-    let members = members(policy);
-    for member in &members {
-        ctx.wake.region(member.region.as_str());
+    // One that cannot be read may move and copy whom it names, and any when that is hidden, too.
+    let servers: Option<BTreeSet<ServerId>> = match seen {
+        Seen::Valid(policy) => Some(members(policy).into_iter().collect()),
+        Seen::Invalid(policy) => glimpse(policy).servers(),
+    };
+    for server in servers.iter().flatten() {
+        ctx.wake.region(server.region.as_str());
     }
-    let concerned = |region: &&str| members.iter().any(|id| id.region.as_str() == *region);
+    let named = |servers: &BTreeSet<ServerId>, placement: &TenantPlacement| {
+        let regions = regions_of(placement);
+        let mut servers = servers.iter();
+        servers.any(|id| regions.contains(&id.region.as_str()))
+    };
     for placement in ctx.stores.placements.all() {
-        if regions_of(&placement).iter().any(&concerned) {
+        if servers
+            .as_ref()
+            .is_none_or(|servers| named(servers, &placement))
+        {
             ctx.wake.placements.wake(Key::of(placement.as_ref()));
         }
     }
@@ -250,6 +297,14 @@ fn own<K: Watched>(gone: bool, seen: &Seen<K>, key: &Key, ctx: &Ctx, wake: impl 
     }
 }
 
+/// Whether what a region says may change what is said of a placement: that of a copy, too, for its
+/// law and its cluster count there.
+fn is_concerned(placement: &TenantPlacement, region: &str) -> bool {
+    let regions = regions_of(placement);
+    let mut copies = placement.status.iter().flat_map(|status| &status.copies);
+    regions.is_empty() || regions.contains(&region) || copies.any(|copy| copy.region == region)
+}
+
 /// The regions that a placement names or is recorded in; none while it waits for the default.
 fn regions_of(placement: &TenantPlacement) -> Vec<&str> {
     let status = placement.status.as_ref();
@@ -265,3 +320,6 @@ fn regions_of(placement: &TenantPlacement) -> Vec<&str> {
     .flatten()
     .collect()
 }
+
+#[cfg(test)]
+mod tests;

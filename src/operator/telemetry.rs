@@ -11,6 +11,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
+use crate::tally::Tally;
+
+/// What the name of each figure begins with.
+const PREFIX: &str = "domicile";
+
 type Fraction = Gauge<f64, AtomicU64>;
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -127,7 +132,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
-            registry: Registry::with_prefix("domicile"),
+            registry: Registry::with_prefix(PREFIX),
             region_up: Family::default(),
             probe_duration: Family::new_with_constructor(short),
             replication_lag: Family::default(),
@@ -145,11 +150,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All figures in the text format of `OpenMetrics`.
-    pub fn text(&self) -> String {
+    /// All figures in the text format of `OpenMetrics`, with those of placements.
+    pub fn text(&self, placements: &Tally) -> String {
+        let mut counted = Registry::with_prefix(PREFIX);
+        let help = "Placements, by what a condition of theirs says";
+        counted.register("placements", help, placements.gauges());
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        let _ = text::encode_registry(&mut text, &self.registry);
+        let _ = text::encode(&mut text, &counted);
         text
     }
 
@@ -199,8 +208,11 @@ fn long() -> Histogram {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Write;
     use std::sync::{Arc, Mutex, PoisonError};
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
     use super::*;
 
@@ -239,8 +251,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_figures_have_their_agreed_names() {
+    /// One figure of each kind.
+    fn filled() -> Metrics {
         let metrics = Metrics::default();
         let server = ServerLabels {
             region: "eu".to_owned(),
@@ -253,15 +265,38 @@ mod tests {
             region: "eu".to_owned(),
         };
         metrics.replication_lag.get_or_create(&replica).set(0.5);
+        let step = StepLabels {
+            step: "Fencing".to_owned(),
+        };
+        metrics.failover_step.get_or_create(&step).observe(0.5);
+        let word = || "w".to_owned();
+        let moved = FailoverLabels {
+            policy: word(),
+            from: word(),
+            to: word(),
+            trigger: word(),
+            outcome: word(),
+        };
+        metrics.failovers.get_or_create(&moved).inc();
         let controller = ControllerLabels {
             controller: "region".to_owned(),
         };
         metrics.reconciles.get_or_create(&controller).inc();
+        let error = ErrorLabels {
+            controller: word(),
+            class: "Config",
+        };
+        metrics.reconcile_errors.get_or_create(&error).inc();
         metrics
             .reconcile_duration
             .get_or_create(&controller)
             .observe(0.1);
-        let text = metrics.text();
+        metrics
+    }
+
+    #[test]
+    fn the_figures_have_their_agreed_names() {
+        let text = filled().text(&Tally::default());
         for expected in [
             "domicile_region_up{region=\"eu\",server=\"main\"} 1",
             "domicile_region_probe_duration_seconds_count{region=\"eu\",server=\"main\"} 1",
@@ -272,6 +307,30 @@ mod tests {
             "domicile_workloads_watched 0",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    /// The rules that users copy ask for nothing else.
+    #[test]
+    fn each_figure_is_in_the_table_of_the_documents_and_no_other_is_named_there() {
+        let document = include_str!("../../docs/metrics.md");
+        let new: &[Condition] = &[];
+        let text = filled().text(&Tally::count([new].into_iter()));
+        let figures = text.lines().filter_map(|line| {
+            let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            Some(format!("{name}{suffix}"))
+        });
+        let figures: BTreeSet<String> = figures.collect();
+        assert_eq!(figures.len(), 11, "{figures:?}");
+        for name in &figures {
+            let row = format!("\n| `{name}` |");
+            assert!(document.contains(&row), "{name} is not in the table");
+        }
+        let apart = |c: char| !c.is_ascii_lowercase() && c != '_';
+        let named = document.split(apart);
+        for name in named.filter(|word| word.starts_with("domicile_")) {
+            assert!(figures.contains(name), "{name} is none of the figures");
         }
     }
 }

@@ -141,10 +141,10 @@ pub enum ProviderError {
     },
     /// The database is to be one that is there already, and there is none. Nothing was made.
     #[error(
-        "{server}: there is no database \"{database}\" to adopt; nothing was made, restore it, \
-         name another one, or ask for an empty one"
+        "{server}: there is no database \"{database}\", and none was made; restore it, name \
+         another one, or ask for an empty one"
     )]
-    NothingToAdopt {
+    NoDatabase {
         /// `host:port`.
         server: String,
         /// The database.
@@ -161,10 +161,13 @@ pub enum ProviderError {
         /// The database.
         database: String,
     },
-    /// Something that Domicile may not end keeps a database from being dropped.
+    /// Something that Domicile may not end keeps a database, or its roles alone, from being
+    /// dropped.
     #[error(
-        "{server}: database \"{database}\" cannot be dropped because of {by}; end that as a \
-         superuser, and the drop goes on"
+        "{server}: the deletion of database \"{database}\" and its roles waits because of {by}; \
+         end that as a superuser, and it goes on; or give it up: while its TenantPlacement is \
+         there, the annotation `domicile.dev/skip-cleanup=true` lets that go and leaves what is \
+         left as it is"
     )]
     DropBlocked {
         /// `host:port`.
@@ -251,7 +254,7 @@ impl ProviderError {
             | Self::NotPrimary { .. } => Class::Conflict,
             Self::CaInvalid { .. }
             | Self::NameTaken { .. }
-            | Self::NothingToAdopt { .. }
+            | Self::NoDatabase { .. }
             | Self::HalfDropped { .. }
             | Self::MissingRight { .. } => Class::Config,
             Self::Sql { state, .. } if passes_by_itself(state) => Class::Transient,
@@ -272,8 +275,7 @@ impl ProviderError {
             Self::NotFenced { .. } => "NotFenced",
             Self::NotPrimary { .. } => "NotPrimary",
             Self::NameTaken { .. } => "DatabaseNameTaken",
-            Self::Missing { .. } => "DatabaseMissing",
-            Self::NothingToAdopt { .. } => "NothingToAdopt",
+            Self::Missing { .. } | Self::NoDatabase { .. } => "DatabaseMissing",
             Self::HalfDropped { .. } => "DatabaseHalfDropped",
             Self::MissingRight { .. } => "AdminPrivilegesInsufficient",
             Self::DropBlocked { .. } => "DatabaseBusy",
@@ -296,7 +298,7 @@ impl ProviderError {
             | Self::NotPrimary { .. }
             | Self::NameTaken { .. }
             | Self::Missing { .. }
-            | Self::NothingToAdopt { .. }
+            | Self::NoDatabase { .. }
             | Self::HalfDropped { .. }
             | Self::DropBlocked { .. }
             | Self::MissingRight { .. }

@@ -15,7 +15,7 @@ pub use applied::Applied;
 pub use error::{Class, EngineFailure, ProviderError};
 pub use generic::{
     Adoption, Dropped, Fenced, Generic, HeldTenant, Login, Obstacle, Refused, Seat, Settled,
-    TenantPlan, Why,
+    Standing, TenantPlan, Why,
 };
 pub use managed::Managed;
 pub use patroni::{Patroni, PatroniEndpoint, Upstream};

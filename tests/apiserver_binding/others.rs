@@ -20,7 +20,7 @@ pub(super) fn a_field_of_somebody_else_is_left_alone(world: &World) {
     world.apply(&binding("second", &to_secret("creds"), &named, &folder));
     let message = world.await_refused("second", "FieldConflict");
     assert!(
-        message.contains("mount /bindings/same of container app"),
+        message.contains("mount /bindings/same of container app belongs to ServiceBinding first"),
         "{message}"
     );
     world.unbind("first");
@@ -126,6 +126,21 @@ pub(super) fn what_cannot_be_obeyed_is_told(world: &World) {
         &bad,
     ));
     world.await_refused("refused", "WorkloadRefused");
+    // A list of containers that names none of them binds nothing; an empty one is as none.
+    let list = |containers: Value| json!({ "name": "api", "containers": containers });
+    let nobody = |containers| {
+        let service = to_secret("creds");
+        binding("nobody", &service, &list(containers), &json!({}))
+    };
+    world.apply(&nobody(json!(["ap"])));
+    let message = world.await_refused("nobody", "WorkloadRefused");
+    let told = "`spec.workload.containers` names none of its containers; name some of app";
+    assert!(message.contains(told), "{message}");
+    world.await_mount("api", "/bindings/nobody", false);
+    world.apply(&nobody(json!([])));
+    world.await_ready("nobody");
+    world.await_mount("api", "/bindings/nobody", true);
+    world.unbind("nobody");
     for name in ["wrong", "unknown", "refused"] {
         world.unbind(name);
     }

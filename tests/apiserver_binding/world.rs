@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domicile_api::meta::BOUND_KINDS;
 use domicile_api::service_binding::ServiceBinding;
 use domicile_lab::cluster::Cluster;
 use domicile_tests::operator::Running;
@@ -59,6 +60,12 @@ impl World {
     pub(super) fn binding(&self, name: &str) -> Option<ServiceBinding> {
         let api: Api<ServiceBinding> = Api::namespaced(self.running.admin.clone(), SPACE);
         self.running.block_on(api.get_opt(name)).unwrap()
+    }
+
+    /// The kinds that a binding records to have been bound.
+    pub(super) fn recorded(&self, name: &str) -> Option<String> {
+        let annotations = self.binding(name)?.metadata.annotations?;
+        annotations.get(BOUND_KINDS).cloned()
     }
 
     pub(super) fn bindings(&self) -> Api<DynamicObject> {

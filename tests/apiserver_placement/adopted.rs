@@ -1,10 +1,12 @@
 //! A database that an application has had all along becomes a tenant's.
 
-use domicile_api::conditions::ConditionType;
+use domicile_api::conditions::{ConditionType, find};
+use domicile_api::meta::MAKE_DATABASE_UNTIL;
+use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::refused::drop_placement;
-use crate::world::{SPACE, World, tenant};
+use crate::world::{SOON, SPACE, World, tenant};
 
 /// A wrong name, or a server on which the database is not: an empty one would hide that.
 pub(super) fn nothing_is_made_where_there_is_nothing_to_adopt(world: &World) {
@@ -36,9 +38,32 @@ pub(super) fn nothing_is_made_where_there_is_nothing_to_adopt(world: &World) {
     world.await_ready(SPACE, "nobody", "True", "Placed");
     world.sql("eu-west", "DROP DATABASE tenant_nobody WITH (FORCE)");
     world.poke("nobody", "dropped");
-    let told = world.await_condition(SPACE, "nobody", absent);
+    let missing = (ConditionType::DatabaseReady, "False", "DatabaseMissing");
+    let told = world.await_condition(SPACE, "nobody", missing);
     assert!(told.contains("which this placement had, is gone"), "{told}");
+    assert!(told.contains(MAKE_DATABASE_UNTIL), "{told}");
+    world.patch(SPACE, "nobody", &anew);
+    world.poke("nobody", "never");
+    let generation = world
+        .placement(SPACE, "nobody")
+        .unwrap()
+        .metadata
+        .generation;
+    world
+        .running
+        .until("the same is told under Never", SOON, || {
+            let status = world.placement(SPACE, "nobody")?.status?;
+            let ready = find(&status.conditions, ConditionType::DatabaseReady)?;
+            let same = ready.reason == "DatabaseMissing";
+            (same && ready.observed_generation == generation).then_some(())
+        });
     assert!(!world.database_exists("eu-west", "tenant_nobody"));
+    // A person may begin with an empty one.
+    let until = world.running.ctx.clock.now().wall + SignedDuration::from_hours(1);
+    let asked = json!({ "metadata": { "annotations": { MAKE_DATABASE_UNTIL: until.to_string() }}});
+    world.patch(SPACE, "nobody", &asked);
+    world.await_ready(SPACE, "nobody", "True", "Placed");
+    assert!(world.can_log_in("eu-west", &world.secret("nobody-db").unwrap()));
     drop_placement(world, "nobody");
     assert_eq!(world.roles("eu-west", "tenant_nobody"), "0");
 }

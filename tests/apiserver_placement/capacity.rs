@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::world::{EAST, SPACE, WEST, World, region, tenant};
 
-const ROOM: &str = "eu-room";
+pub(super) const ROOM: &str = "eu-room";
 
 /// Eight tenants come at once, and there are three places: as many are placed, on any worker and
 /// in any order, and the others say why.
@@ -205,7 +205,7 @@ fn ready_message(world: &World, name: &str) -> String {
 }
 
 /// Both servers answer.
-fn probed(world: &World) {
+pub(super) fn probed(world: &World) {
     world
         .running
         .until("both servers are probed", super::SOON, || {
@@ -230,7 +230,7 @@ fn dropped(id: &str) -> Value {
 }
 
 /// A Region with the servers `a` and `b`, which have other names in other Regions.
-fn room(a: &Value, b: &Value) -> Value {
+pub(super) fn room(a: &Value, b: &Value) -> Value {
     let mut room = region(ROOM, "EU", WEST, "eu-west-admin");
     room["spec"]["key"] = "EU_ROOM".into();
     let of = |name: &str, host: &str, place: &str, more: &Value| {

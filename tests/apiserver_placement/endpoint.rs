@@ -325,8 +325,8 @@ fn the_service_goes_when_no_workload_needs_it(world: &World) {
         (world.secret("fronted-db")?["host"] == CENTRAL).then_some(())
     });
     // The pods that run have the Service's name: it stays for them, and is still turned.
-    let rolling = (ConditionType::Injected, "False", "RollingOut");
-    world.await_condition(SPACE, "fronted", rolling);
+    let held = (ConditionType::Injected, "False", "RestartPending");
+    world.await_condition(SPACE, "fronted", held);
     world.poke("fronted", "kept");
     world
         .running

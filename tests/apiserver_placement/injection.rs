@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
-use super::{kinds, reload, watched, waves};
+use super::{kinds, reload, resisting, watched, waves};
 
 pub(super) const COMPLETE: (ConditionType, &str, &str) =
     (ConditionType::Injected, "True", "InjectionComplete");
@@ -26,6 +26,9 @@ fn workloads_get_the_secret_as_the_placement_says() {
     an_init_container_gets_the_secret_when_it_is_named(&world);
     kinds::a_cron_job_gets_the_secret(&world);
     kinds::any_kind_gets_the_secret_by_its_mapping(&world);
+    kinds::a_version_that_is_gone_leaves_nothing(&world);
+    resisting::who_takes_it_out_again_is_named_and_not_fought(&world);
+    resisting::who_is_paused_is_told_and_not_waited_for(&world);
     waves::workloads_roll_in_waves(&mut world);
     reload::what_restarts_nothing_tells_who_has_the_old_secret(&world);
 }

@@ -88,7 +88,7 @@ pub(super) fn any_kind_gets_the_secret_by_its_mapping(world: &World) {
 
     // The database is served all the same.
     assert!(world.can_log_in("eu-west", &world.secret("machine-db").unwrap()));
-    world.apply(&definition());
+    world.apply(&definition(true));
     let message = lacks("WorkloadForbidden");
     assert!(
         message.contains("servicebinding.io/controller"),
@@ -140,6 +140,22 @@ pub(super) fn any_kind_gets_the_secret_by_its_mapping(world: &World) {
     assert_eq!(left, before);
 }
 
+/// What was given in a version that is not served any more is taken back in another one.
+pub(super) fn a_version_that_is_gone_leaves_nothing(world: &World) {
+    let before = spec(world, API_VERSION, "Machine", "machine");
+    place(world, "machine", API_VERSION, "Machine", &json!({}));
+    world.await_condition(SPACE, "machine", UNKNOWN);
+    assert_ne!(spec(world, API_VERSION, "Machine", "machine"), before);
+    world.apply(&definition(false));
+    let old = api(world, API_VERSION, "Machine");
+    world.running.until("the version is gone", SOON, || {
+        world.running.block_on(old.get("machine")).err()
+    });
+    end(world, "machine");
+    let left = spec(world, "test.example.com/v2", "Machine", "machine");
+    assert_eq!(left, before);
+}
+
 const API_VERSION: &str = "test.example.com/v1";
 
 /// Selects workloads of a kind that are labelled with the placement's name.
@@ -183,17 +199,23 @@ fn spec(world: &World, api_version: &str, kind: &str, name: &str) -> Value {
 }
 
 /// A kind whose lists are atomic for server-side apply, with names of its own for everything.
-fn definition() -> Value {
+/// Without the `first` of its versions there is another.
+fn definition(first: bool) -> Value {
     let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let version = |name, served, storage| {
+        let schema = json!({ "type": "object", "properties": { "spec": anything } });
+        json!({
+            "name": name, "served": served, "storage": storage,
+            "schema": { "openAPIV3Schema": schema },
+        })
+    };
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": { "name": "machines.test.example.com" },
         "spec": {
             "group": "test.example.com", "scope": "Namespaced",
             "names": { "plural": "machines", "singular": "machine", "kind": "Machine" },
-            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": {
-                "openAPIV3Schema": { "type": "object", "properties": { "spec": anything } },
-            }}],
+            "versions": [version("v1", first, true), version("v2", true, false)],
         },
     })
 }

@@ -13,6 +13,11 @@ use serde_json::json;
 use super::changed;
 use super::world::{SOON, SPACE, World, deployment, region, tenant};
 
+#[path = "../apiserver_region/modes.rs"]
+mod modes;
+#[path = "moves/obscured.rs"]
+mod obscured;
+
 pub(super) const CENTRAL: &str = "10.77.0.2";
 pub(super) const MOVE: Duration = Duration::from_mins(2);
 
@@ -43,6 +48,12 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
     );
     world.await_ready(SPACE, "mover", "True", "Placed");
     assert_eq!(world.secret("mover-db").unwrap(), home);
+    obscured::nothing_changes_while_the_policy_cannot_be_read(world);
+    world.await_condition(
+        SPACE,
+        "mover",
+        (ConditionType::FailoverProtected, "True", "Armed"),
+    );
 
     let left = retain(world);
     changed::place(world);
@@ -59,6 +70,7 @@ pub(super) fn a_tenant_follows_its_server_and_keeps_its_credentials(world: &Worl
 
     let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
     remove(world, &api, "intruder");
+    obscured::nothing_changes_while_the_policy_cannot_be_read(world);
     // Without its policy the tenant stays where it is, and nothing is changed.
     remove(world, &api, "eu");
     world.await_ready(SPACE, "mover", "False", "PolicyNotFound");

@@ -35,7 +35,9 @@ pub(super) use away::{
     a_deletion_does_not_wait_for_a_cluster_for_ever, a_deletion_takes_back_what_is_there,
     a_region_that_is_lost_with_its_cluster_holds_up_no_failover,
 };
-pub(super) use law::a_cluster_outside_the_law_is_never_reached;
+pub(super) use law::{
+    a_cluster_outside_the_law_is_never_reached, a_law_that_is_narrowed_then_is_answered_for,
+};
 pub(super) use renamed::a_cluster_that_is_down_keeps_the_name_before_alone;
 pub(super) use there::{CLUSTER, There};
 

@@ -8,6 +8,7 @@ use domicile_api::conditions::{ConditionType, find};
 use domicile_api::meta::RECONCILE_AT;
 use domicile_api::{Region, TenantPlacement};
 use domicile_core::names::DatabaseName;
+use domicile_operator::tally::Tally;
 use domicile_providers::{Endpoint, Generic};
 use domicile_tests::operator::{NAMESPACE, Running};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -259,7 +260,9 @@ impl World {
             .map(ResourceExt::name_any)
             .collect::<Vec<_>>();
         assert!(!named.is_empty());
-        let metrics = self.running.ctx.metrics.text();
+        let ctx = &self.running.ctx;
+        let metrics = ctx.metrics.text(&Tally::of(&ctx.stores.placements));
+        assert!(metrics.contains("domicile_placements{"), "{metrics}");
         format!("{placements:?} {events:?} {deployments:?} {metrics}")
     }
 }

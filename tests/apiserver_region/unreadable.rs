@@ -1,21 +1,24 @@
 //! An object of a newer version, which the API server takes and this operator cannot read.
 
+use domicile_api::FailoverOperation;
 use domicile_api::operation::OperationState;
-use domicile_api::{FailoverOperation, FailoverPolicy};
 use domicile_tests::operator::Running;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::{SOON, apply, events};
+
+#[path = "modes.rs"]
+mod modes;
+
+use modes::{KNOWN, MODES, allow_modes, policies};
 
 /// It says so on the object, and the other objects are served as before.
 ///
 /// Faults: 12, 49.
 pub(super) fn an_unreadable_object_is_marked_and_stops_no_other(running: &Running) {
-    let modes = ["Automatic", "SemiAutomatic", "Manual", "Telepathic"];
-    allow_modes(running, &modes);
+    allow_modes(running, &MODES);
     let mut policy = json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
         "metadata": { "name": "newer" },
@@ -58,7 +61,7 @@ pub(super) fn an_unreadable_object_is_marked_and_stops_no_other(running: &Runnin
         };
         running.until("the policy is gone", SOON, gone);
     }
-    allow_modes(running, &modes[..3]);
+    allow_modes(running, &MODES[..KNOWN]);
 }
 
 /// What cannot be read exists: only an operation of no policy at all is refused.
@@ -98,40 +101,4 @@ fn is_invalid(condition: &Value) -> bool {
     condition["type"] == "Stalled"
         && condition["status"] == "True"
         && condition["reason"] == "InvalidObject"
-}
-
-fn policies(client: &Client) -> Api<DynamicObject> {
-    Api::all_with(client.clone(), &ApiResource::erase::<FailoverPolicy>(&()))
-}
-
-fn allow_modes(running: &Running, modes: &[&str]) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(running.admin.clone());
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mode/enum";
-    let name = "failoverpolicies.domicile.dev";
-    let definition = running.block_on(definitions.get(name)).unwrap();
-    let mut definition = serde_json::to_value(definition).unwrap();
-    *definition.pointer_mut(path).unwrap() = json!(modes);
-    let versions = json!({ "spec": { "versions": definition["spec"]["versions"] } });
-    let patch = Patch::Merge(&versions);
-    running
-        .block_on(definitions.patch(name, &PatchParams::default(), &patch))
-        .unwrap();
-    let served = || {
-        let checked = PatchParams {
-            dry_run: true,
-            ..PatchParams::apply("test").force()
-        };
-        let probe = json!({
-            "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
-            "metadata": { "name": "probe" },
-            "spec": {
-                "primary": { "region": "a", "server": "b" },
-                "standbys": [{ "region": "c", "server": "d" }], "mode": "Telepathic",
-            },
-        });
-        let taken = policies(&running.admin);
-        let taken = running.block_on(taken.patch("probe", &checked, &Patch::Apply(&probe)));
-        (taken.is_ok() == modes.contains(&"Telepathic")).then_some(())
-    };
-    running.until("the definition is served", SOON, served);
 }

@@ -11,6 +11,7 @@ use domicile_lab::{LabError, Result};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::latch;
 use super::world::{HOME, OTHER, World, ensure, lossless, recovery, rest};
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -55,6 +56,7 @@ pub(crate) fn verifying(world: &World) -> Result<String> {
 pub(crate) fn draining(world: &World) -> Result<String> {
     let stage = &world.stage;
     let start = monotonic()?;
+    latch::hold(world, "Draining")?;
     rest(3000);
     let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
     kill_when(world, "Draining")?;
@@ -84,6 +86,7 @@ pub(crate) fn awaiting_approval(world: &World) -> Result<String> {
     let stage = &world.stage;
     world.change_policy(&json!({"mode": "SemiAutomatic"}))?;
     let start = monotonic()?;
+    latch::hold(world, "AwaitingApproval")?;
     rest(3000);
     let fault = stage.lose(HOME, How::Kill)?;
     kill_when(world, "AwaitingApproval")?;
@@ -121,6 +124,7 @@ pub(crate) fn blocked(world: &World) -> Result<String> {
     let stage = &world.stage;
     world.set_synchronous(false)?;
     let start = monotonic()?;
+    latch::hold(world, "Blocked")?;
     rest(3000);
     let fault = stage.lose(HOME, How::Kill)?;
     kill_when(world, "Blocked")?;
@@ -141,6 +145,7 @@ pub(crate) fn blocked(world: &World) -> Result<String> {
 pub(crate) fn aborting(world: &World) -> Result<String> {
     let stage = &world.stage;
     let start = monotonic()?;
+    latch::hold(world, "Aborting")?;
     rest(3000);
     let (operation, begun) = stage.operate("Switchover", OTHER, &[])?;
     stage.lab.regions().lose(OTHER, How::Kill)?;
@@ -191,6 +196,7 @@ fn killed_between(
 ) -> Result<String> {
     let stage = &world.stage;
     let start = monotonic()?;
+    latch::hold(world, state)?;
     rest(3000);
     before()?;
     let fault = stage.lose(HOME, How::Kill)?;
@@ -214,7 +220,8 @@ fn killed_between(
 }
 
 /// Lets the operator run in short steps until the policy's state, read while it stands still, is
-/// the one wanted, and kills it there. Errors: the state was passed, or never came.
+/// the one wanted, which the latch keeps, and kills it there. Errors: the state was passed, or
+/// never came.
 fn kill_when(world: &World, wanted: &str) -> Result<()> {
     let running = processes(world.stage.space());
     ensure(!running.is_empty(), || "no operator runs".to_owned())?;
@@ -232,7 +239,7 @@ fn kill_when(world: &World, wanted: &str) -> Result<()> {
         }
         if state == wanted {
             kill_all(&running);
-            return Ok(());
+            return latch::release(world);
         }
         signal(&running, Signal::SIGCONT);
         let back = path.len() > 2 && state == "Steady";

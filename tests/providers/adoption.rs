@@ -8,6 +8,7 @@ use crate::world::{CANARY, World, on_both_versions, plan, verifiers};
 
 on_both_versions!(
     a_database_of_others_waits_until_an_administrator_agreed,
+    an_owner_of_more_than_the_database_is_not_adopted,
     an_adopted_database_keeps_all_that_it_has,
     a_fence_closes_an_adopted_owner_and_opens_it_again,
     what_a_lost_hub_left_is_adopted_by_a_new_placement,
@@ -19,6 +20,7 @@ const CONSENT: &str = "shop/acme";
 fn keeping(uid: &str) -> TenantPlan {
     TenantPlan {
         keeps: true,
+        makes: false,
         ..plan("acme", uid)
     }
 }
@@ -129,6 +131,45 @@ async fn a_database_of_others_waits_until_an_administrator_agreed(binaries: &Bin
         panic!("{powerful:?}");
     };
     assert_eq!(obstacles[0].step, "ALTER ROLE \"acme\" NOCREATEDB");
+}
+
+/// By its mark all that it owns would be the tenant's: in reach of a fence, and of a drop.
+async fn an_owner_of_more_than_the_database_is_not_adopted(binaries: &Binaries) {
+    let world = world(binaries);
+    let (provider, acme) = (world.provider(), keeping("u1"));
+    agree(&world);
+    world.sql("postgres", "CREATE DATABASE staging OWNER acme");
+    let table = "SET ROLE acme; CREATE TABLE kept AS SELECT 7 AS n";
+    world.sql("staging", table);
+    let waits = async || match provider.adopt_tenant(&acme, CONSENT, Epoch(0)).await {
+        Ok(Adoption::Waits(obstacles)) => obstacles,
+        other => panic!("{other:?}"),
+    };
+    let obstacles = waits().await;
+    assert_eq!(obstacles.len(), 2, "{obstacles:?}");
+    assert!(obstacles[0].fact.contains("other databases"));
+    // Which they are is for the server's administrators to know.
+    let mut texts = obstacles.iter().flat_map(|one| [&one.fact, &one.step]);
+    assert!(texts.all(|text| !text.contains("staging")), "{obstacles:?}");
+    let named = "SELECT datname FROM pg_database WHERE datdba = '\"acme\"'::regrole";
+    assert!(obstacles[0].step.contains(named), "{obstacles:?}");
+    let found = world.sql("postgres", named);
+    assert_eq!(found.lines().count(), 2, "{found}");
+    world.sql("postgres", "ALTER DATABASE staging OWNER TO cron");
+    let obstacles = waits().await;
+    assert_eq!(obstacles.len(), 1, "{obstacles:?}");
+    let (begin, back) = (
+        "BEGIN; REASSIGN OWNED BY \"acme\" TO ",
+        "; ALTER DATABASE \"acme\" OWNER TO \"acme\"; COMMIT",
+    );
+    let step = format!("{begin}another role{back}");
+    assert!(obstacles[0].step.contains(&step), "{obstacles:?}");
+    world.sql("staging", &format!("{begin}cron{back}"));
+    let adopted = provider.adopt_tenant(&acme, CONSENT, Epoch(0)).await;
+    assert_eq!(adopted.unwrap(), Adoption::Done);
+    let dropped = provider.drop_tenant(&acme, Epoch(0)).await.unwrap();
+    assert_eq!(dropped.applied, Applied::Done);
+    assert_eq!(world.sql("staging", "SELECT n FROM kept"), "7");
 }
 
 async fn an_adopted_database_keeps_all_that_it_has(binaries: &Binaries) {
@@ -276,7 +317,7 @@ async fn nothing_is_made_where_there_is_nothing_to_adopt(binaries: &Binaries) {
     let before = world.next_transaction();
     let nothing = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
     assert!(
-        matches!(nothing, Err(ProviderError::NothingToAdopt { .. })),
+        matches!(nothing, Err(ProviderError::NoDatabase { .. })),
         "{nothing:?}"
     );
     assert_eq!(world.sql("postgres", count), "0|0");
@@ -290,7 +331,7 @@ async fn nothing_is_made_where_there_is_nothing_to_adopt(binaries: &Binaries) {
     world.sql("postgres", "DROP DATABASE acme");
     let gone = provider.ensure_tenant(&acme, Epoch(0), &verifiers()).await;
     assert!(
-        matches!(gone, Err(ProviderError::NothingToAdopt { .. })),
+        matches!(gone, Err(ProviderError::NoDatabase { .. })),
         "{gone:?}"
     );
     assert_eq!(world.sql("postgres", count), "6|0");

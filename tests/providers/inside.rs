@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_core::facts::Epoch;
+use domicile_core::names::Slot;
 use domicile_lab::postgres::Binaries;
 use domicile_providers::{Applied, Generic, Refused, Settled, TenantPlan, Why};
 
@@ -14,6 +15,7 @@ on_both_versions!(
     what_cannot_be_made_says_why_and_keeps_nothing_else_back,
     what_differs_is_named,
     a_schema_of_somebody_else_is_told_and_left_alone,
+    a_schema_public_of_somebody_else_is_told_and_never_mended_in_vain,
     a_database_of_somebody_else_is_compared_and_not_changed,
 );
 
@@ -21,6 +23,14 @@ async fn settle(provider: &Generic, plan: &TenantPlan) -> Settled {
     let none = BTreeMap::new();
     let settled = provider.ensure_tenant(plan, Epoch(0), &none);
     settled.await.unwrap()
+}
+
+/// Nothing differs, and the logins that nobody uses are closed.
+fn as_planned() -> Settled {
+    Settled {
+        shut: BTreeSet::from([Slot::B]),
+        ..Settled::default()
+    }
 }
 
 fn list(names: &[&str]) -> Vec<String> {
@@ -38,7 +48,7 @@ async fn a_schema_belongs_to_the_tenant_and_its_reader_reads_there(binaries: &Bi
         made.mended,
         ["schema app was not there", "schema user was not there"]
     );
-    assert_eq!(settle(&provider, &acme).await, Settled::default());
+    assert_eq!(settle(&provider, &acme).await, as_planned());
     let as_tenant = |login, sql| world.as_tenant(login, "acme", sql);
     as_tenant("acme_a", "CREATE TABLE app.t AS SELECT 7 AS n").unwrap();
     as_tenant("acme_a", "CREATE TABLE \"user\".t AS SELECT 8 AS n").unwrap();
@@ -58,7 +68,7 @@ async fn a_trusted_extension_is_made_and_belongs_to_the_tenant(binaries: &Binari
     let mut acme = plan("acme", "u1");
     acme.extensions = list(&["pgcrypto", "uuid-ossp"]);
     place(&provider, &acme, 0).await;
-    assert_eq!(settle(&provider, &acme).await, Settled::default());
+    assert_eq!(settle(&provider, &acme).await, as_planned());
     let login = "SELECT length(gen_random_bytes(8)) + length(uuid_generate_v4()::text)";
     let said = world.as_tenant("acme_a", "acme", login);
     assert_eq!(said.unwrap(), "44");
@@ -161,7 +171,7 @@ async fn what_differs_is_named(binaries: &Binaries) {
         world.sql(database, sql);
         let settled = settle(&provider, &acme).await;
         assert_eq!(settled.mended, [told], "{sql}");
-        assert_eq!(settle(&provider, &acme).await, Settled::default(), "{sql}");
+        assert_eq!(settle(&provider, &acme).await, as_planned(), "{sql}");
     }
 }
 
@@ -176,6 +186,41 @@ async fn a_schema_of_somebody_else_is_told_and_left_alone(binaries: &Binaries) {
         let settled = settle(&provider, &acme).await;
         assert_eq!(settled.applied, Applied::Already);
         assert_eq!(settled.left, ["schema app belongs to role postgres"]);
+    }
+}
+
+async fn a_schema_public_of_somebody_else_is_told_and_never_mended_in_vain(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let acme = plan("acme", "u1");
+    place(&provider, &acme, 0).await;
+    let step = "ALTER SCHEMA public OWNER TO pg_database_owner";
+    for (taken, mended) in [
+        // As in a database that was begun before PostgreSQL 15: a grant there only warns.
+        (
+            "ALTER SCHEMA public OWNER TO postgres; GRANT ALL ON SCHEMA public TO PUBLIC;
+             REVOKE ALL ON SCHEMA public FROM acme_ro",
+            2,
+        ),
+        // Without any right there a grant is refused.
+        ("DROP SCHEMA public CASCADE; CREATE SCHEMA public", 1),
+    ] {
+        world.sql("acme", taken);
+        let before = world.next_transaction();
+        for _ in 0..2 {
+            let settled = settle(&provider, &acme).await;
+            assert_eq!(settled.applied, Applied::Already, "{settled:?}");
+            let [line] = settled.left.as_slice() else {
+                panic!("{settled:?}");
+            };
+            let said = line.starts_with("schema public belongs to role postgres");
+            assert!(said && line.contains(step), "{line}");
+        }
+        assert_eq!(world.next_transaction(), before);
+        world.sql("acme", step);
+        let settled = settle(&provider, &acme).await;
+        assert_eq!(settled.mended.len(), mended, "{settled:?}");
+        assert_eq!(settle(&provider, &acme).await, as_planned());
     }
 }
 

@@ -132,10 +132,10 @@ async fn a_server_without_a_free_connection_is_fenced_by_its_seat(binaries: &Bin
     let idle = Duration::from_secs(20);
     let mut seat = provider.take_seat(idle).await.unwrap().unwrap();
     std::thread::scope(|scope| {
-        // Twice as many as there is room for: some are refused at once, and nobody asks the server
-        // in another way, for that would take up room too.
+        // One more is sent as long as there is room: of those that come at the same time all may be
+        // refused. Nobody asks the server in another way, for that would take up room too.
         let come = || world.as_tenant("acme_a", "acme", "SELECT pg_sleep(30)");
-        let tenants = [(); 12].map(|()| scope.spawn(come));
+        let mut tenants = Vec::new();
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 let mut sessions = 0;
@@ -145,7 +145,8 @@ async fn a_server_without_a_free_connection_is_fenced_by_its_seat(binaries: &Bin
                     if sessions == 6 {
                         break;
                     }
-                    std::thread::sleep(Duration::from_millis(50));
+                    tenants.push(scope.spawn(come));
+                    std::thread::sleep(Duration::from_millis(100));
                 }
                 assert_eq!(sessions, 6, "the server is not full");
                 let probe = provider.probe(Mono(1)).await;

@@ -1,12 +1,12 @@
 //! A tenant from nothing to dropped, and what others may not do to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_core::facts::Epoch;
 use domicile_core::health::ProbeFailure;
-use domicile_core::names::{Access, Slot};
+use domicile_core::names::{Access, DatabaseName, Slot};
 use domicile_lab::postgres::Binaries;
-use domicile_providers::{Applied, HeldTenant, TenantPlan, scram_verifier};
+use domicile_providers::{Applied, HeldTenant, Standing, TenantPlan, scram_verifier};
 use secrecy::SecretString;
 
 use crate::world::{CANARY, World, facts, on_both_versions, place, plan, verifiers};
@@ -20,6 +20,8 @@ on_both_versions!(
     a_password_is_replaced_and_the_old_one_ends,
     an_access_that_is_not_planned_is_shut,
     an_idle_login_is_shut_and_sessions_are_counted_by_slot,
+    a_login_that_holds_all_its_sessions_is_full,
+    what_stands_under_a_name_is_told,
 );
 
 async fn a_tenant_gets_what_its_plan_says_and_no_more(binaries: &Binaries) {
@@ -107,14 +109,15 @@ async fn a_settled_tenant_costs_no_write(binaries: &Binaries) {
     let world = World::new(binaries);
     let provider = world.provider();
     let acme = plan("acme", "u1");
-    assert_eq!(
-        provider
-            .ensure_tenant(&acme, Epoch(0), &verifiers())
+    let (none, first) = (BTreeMap::new(), verifiers());
+    for (given, shut) in [(&none, vec![Slot::A, Slot::B]), (&first, vec![Slot::B])] {
+        let made = provider
+            .ensure_tenant(&acme, Epoch(0), given)
             .await
-            .unwrap()
-            .applied,
-        Applied::Done
-    );
+            .unwrap();
+        assert_eq!(made.applied, Applied::Done);
+        assert_eq!(Vec::from_iter(made.shut), shut);
+    }
     let before = world.next_transaction();
     for _ in 0..10 {
         let again = provider
@@ -122,6 +125,7 @@ async fn a_settled_tenant_costs_no_write(binaries: &Binaries) {
             .await
             .unwrap();
         assert_eq!(again.applied, Applied::Already);
+        assert_eq!(again.shut, BTreeSet::from([Slot::B]));
     }
     assert_eq!(world.next_transaction(), before);
 }
@@ -304,10 +308,12 @@ async fn an_idle_login_is_shut_and_sessions_are_counted_by_slot(binaries: &Binar
     let shut = async |plan: &TenantPlan| {
         let none = BTreeMap::new();
         let settled = provider.ensure_tenant(plan, Epoch(0), &none);
-        settled.await.unwrap().applied
+        let settled = settled.await.unwrap();
+        (settled.applied, Vec::from_iter(settled.shut))
     };
-    assert_eq!(shut(&only_b).await, Applied::Done);
-    assert_eq!(shut(&only_b).await, Applied::Already);
+    assert_eq!(shut(&both).await, (Applied::Already, vec![]));
+    assert_eq!(shut(&only_b).await, (Applied::Done, vec![Slot::A]));
+    assert_eq!(shut(&only_b).await, (Applied::Already, vec![Slot::A]));
     for (login, password, opens) in [
         ("acme_a", CANARY, false),
         ("acme_ro_a", CANARY, false),
@@ -320,7 +326,51 @@ async fn an_idle_login_is_shut_and_sessions_are_counted_by_slot(binaries: &Binar
     }
     // A password alone is taken, too: nobody is to guess it.
     world.sql("postgres", "ALTER ROLE acme_a VALID UNTIL 'infinity'");
-    assert_eq!(shut(&only_b).await, Applied::Done);
+    assert_eq!(shut(&only_b).await, (Applied::Done, vec![Slot::A]));
     // Without an idle slot nothing is opened by itself.
-    assert_eq!(shut(&both).await, Applied::Already);
+    assert_eq!(shut(&both).await, (Applied::Already, vec![Slot::A]));
+}
+
+async fn a_login_that_holds_all_its_sessions_is_full(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let mut acme = plan("acme", "u1");
+    acme.access = vec![(Access::ReadWrite, 1), (Access::ReadOnly, 2)];
+    place(&provider, &acme, 0).await;
+    std::thread::scope(|scope| {
+        let ends = ["acme_a", "acme_ro_a"]
+            .map(|login| world.session(scope, (login, "acme"), "SELECT pg_sleep(9)"));
+        tokio::task::block_in_place(|| {
+            let runtime = tokio::runtime::Handle::current();
+            let full = |login| runtime.block_on(provider.is_full(login)).unwrap();
+            assert!(full("acme_a"));
+            assert!(!full("acme_ro_a"), "it may have one more");
+            assert!(!full("acme_b"));
+            assert!(!full("nobody"));
+        });
+        world.sql(
+            "postgres",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename ^@ 'acme'",
+        );
+        for end in ends {
+            assert!(end.join().unwrap().is_err());
+        }
+    });
+    assert!(!provider.is_full("acme_a").await.unwrap());
+}
+
+async fn what_stands_under_a_name_is_told(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    place(&provider, &plan("acme", "u1"), 0).await;
+    world.sql("postgres", "CREATE DATABASE plain");
+    world.sql("postgres", "COMMENT ON DATABASE plain IS 'domicile:u9'");
+    for (name, stands) in [
+        ("acme", Standing::Marked("u1".into())),
+        ("plain", Standing::Unmarked),
+        ("nothing", Standing::Absent),
+    ] {
+        let name = DatabaseName::parse(name).unwrap();
+        assert_eq!(provider.standing(&name).await.unwrap(), stands, "{name}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Every example says what its types know, and nothing that they do not.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +101,20 @@ fn every_example_is_understood_whole() {
         ours >= 11,
         "3 regions, 3 placements, 2 policies, 3 operations: found {ours}"
     );
+}
+
+/// Who applies one example after the other must not move a tenant to another region by it.
+#[test]
+fn no_two_examples_are_of_one_placement() {
+    let mut known = BTreeSet::new();
+    for (path, document) in documents() {
+        if document["kind"] != "TenantPlacement" {
+            continue;
+        }
+        let metadata = &document["metadata"];
+        let object = format!("{}/{}", metadata["namespace"], metadata["name"]);
+        assert!(known.insert(object.clone()), "{} {object}", path.display());
+    }
 }
 
 #[test]

@@ -117,7 +117,8 @@ macro_rules! placement {
         InvalidMapping,
         /// The operator may not list or change workloads of a kind.
         WorkloadForbidden,
-        /// Pods still run with an older Secret, and `reload.strategy` restarts nothing.
+        /// Pods still run with an older Secret, and nothing replaces them by itself: by
+        /// `reload.strategy`, or as the workload is paused, `OnDelete` or has a partition.
         RestartPending,
         /// Workloads are rolling.
         RollingOut,
@@ -137,7 +138,7 @@ macro_rules! placement {
         ClusterGivenUp,
         /// A policy covers the server and a standby is ready.
         Armed,
-        /// A policy covers the server, but no failover is possible now.
+        /// The policy that covers the server would begin no failover by itself now.
         NotArmed,
         /// No policy covers the server.
         NoPolicy,

@@ -1,12 +1,13 @@
 //! `explain policy/…`, which is `status POLICY` too.
 
+use domicile_api::ConditionType;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{fact, related};
 use crate::advice::awaiting;
-use crate::findings::of_guards;
-use crate::json::{age, at, is, items, moment, name, text};
+use crate::findings::{departs, of_guards};
+use crate::json::{age, at, condition, items, moment, name, text};
 use crate::kinds::Kind;
 use crate::report::{Fact, Health, Report, Step};
 use crate::world::{World, members};
@@ -44,13 +45,14 @@ pub(super) fn fill(report: &mut Report, policy: &Value, world: &World, now: Time
 /// Guards count while a failover is thought of; during a move they have been asked already.
 fn guards(report: &mut Report, policy: &Value, state: &str) {
     let thinking = ["Suspect", "Outage", "Blocked", "AwaitingApproval", "Halted"].contains(&state);
-    let unready = state == "Steady" && is(policy, "FailoverReady", "False");
+    let unready = state == "Steady" && departs(policy, ConditionType::FailoverReady);
     if !thinking && !unready {
         return;
     }
     for finding in of_guards(policy) {
-        // While all is well nobody agrees that the primary is gone, and that is well too.
-        let expected = unready && finding.reason == "SecondVantage";
+        // While all is well nobody agrees that the primary is gone, and that is well too; and who
+        // starts a failover is as it was ordered.
+        let expected = unready && ["SecondVantage", "Armed"].contains(&finding.reason.as_str());
         let said = report
             .why
             .iter()
@@ -70,6 +72,10 @@ fn facts(report: &mut Report, policy: &Value, world: &World, now: Timestamp) {
     report
         .facts
         .extend(fact("mode", text(policy, "/spec/mode")));
+    if !departs(policy, ConditionType::FailoverReady) {
+        let ready = text(condition(policy, "FailoverReady"), "/message");
+        report.facts.extend(fact("failover", ready));
+    }
     report
         .facts
         .extend(fact("split brain", status("/guarantees/splitBrain")));
@@ -195,5 +201,46 @@ fn past(entry: &Value) -> Step {
         time: moment(&field("/finished")),
         name: field("/kind"),
         outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::explain;
+
+    fn explained(mode: &str, reason: &str, guards: &Value) -> Report {
+        let condition = |kind: &str, status: &str, reason: &str| {
+            let told = "as told";
+            json!({"type": kind, "status": status, "reason": reason, "message": told})
+        };
+        let policy = json!({
+            "metadata": {"name": "eu", "generation": 1},
+            "spec": {"mode": mode},
+            "status": {"observedGeneration": 1, "state": "Steady", "guards": guards,
+                       "conditions": [condition("Ready", "True", "Steady"),
+                                      condition("FailoverReady", "False", reason)]},
+        });
+        let now = "2026-01-01T03:00:00Z".parse().unwrap();
+        explain::report(Kind::FailoverPolicy, &policy, &World::default(), now)
+    }
+
+    #[test]
+    fn a_policy_that_waits_for_a_person_is_healthy_until_its_standby_is_lost() {
+        let no = |name: &str| json!({"name": name, "ok": false, "message": name});
+        let armed = json!([no("Armed"), no("SecondVantage")]);
+        let report = explained("Manual", "NotArmed", &armed);
+        assert_eq!(report.health, Health::Healthy, "{report:?}");
+        assert!(report.why.is_empty() && report.next.is_empty());
+        let told = |fact: &Fact| fact.name == "failover" && fact.value == "as told";
+        assert!(report.facts.iter().any(told), "{report:?}");
+
+        let lost = json!([no("Armed"), no("SecondVantage"), no("StandbyEligible")]);
+        let report = explained("Manual", "NoEligibleStandby", &lost);
+        assert_eq!(report.health, Health::Degraded);
+        let why: Vec<&str> = report.why.iter().map(|f| f.reason.as_str()).collect();
+        assert_eq!(why, ["NoEligibleStandby", "StandbyEligible"]);
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn facts(role: Role) -> Facts {
         tenant_sessions: 0,
         open_logins: 1,
         missing_rights: Vec::new(),
+        slow_logins: false,
         sampled: Mono(99_000),
         round_trip_ms: 1,
     }

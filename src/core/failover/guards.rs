@@ -10,6 +10,7 @@ use super::standby::standby_eligible;
 use super::state::{
     Accept, FailbackMode, Journal, LossBound, Mode, MoveKind, Promotion, Proof, Settings, State,
 };
+use super::synchrony;
 use super::vantages;
 use crate::facts::Facts;
 use crate::health::Verdict;
@@ -159,10 +160,13 @@ fn armed(seen: &Observation, ask: Question<'_>) -> Guard {
             "Region {active} is suspended: its `spec.state` says so"
         ))
     } else if policy.paused {
-        Err("`spec.paused` is true; run: kubectl domicile resume".to_owned())
+        Err(format!(
+            "`spec.paused` is true; run: kubectl domicile resume {}",
+            policy.name
+        ))
     } else if ask.kind == MoveKind::Failover && policy.mode == Mode::Manual {
         Err(format!(
-            "`spec.mode` is Manual; run: kubectl domicile failover {}",
+            "`spec.mode` is Manual: a person starts a failover, by kubectl domicile failover {}",
             policy.name
         ))
     } else if ask.kind == MoveKind::Failback && policy.failback != FailbackMode::Automatic {
@@ -349,8 +353,12 @@ fn proof(seen: &Observation, ask: Question<'_>) -> Guard {
             "the operation accepts UnprovenFencing; the proof is {proof}"
         ))
     } else {
-        let lease = leases::unarmed(seen, ask.target).filter(|_| minimum == Proof::LeaseExpired);
-        let why = lease.map_or_else(String::new, |why| format!(": {why}"));
+        let why = match minimum {
+            Proof::SynchronousReplication => Some(synchrony::unclaimed(seen, ask.target)),
+            Proof::LeaseExpired => leases::unarmed(seen, ask.target),
+            Proof::Assumed | Proof::Confirmed => None,
+        };
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
         Err(format!(
             "only {proof} is to be had and `spec.fencing.minimumProof` is {minimum}{why}; an \
              operation can accept UnprovenFencing"

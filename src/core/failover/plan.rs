@@ -343,6 +343,7 @@ fn facts(known: &Known, active: Option<&Known>, loss: LossBound, seen: &Observat
         tenant_sessions: 0,
         open_logins: 0,
         missing_rights: known.missing_rights.clone(),
+        slow_logins: false,
         sampled: MOMENT,
         round_trip_ms: 0,
     }

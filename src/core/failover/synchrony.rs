@@ -5,7 +5,8 @@ use super::observation::{Answer, Observation, ServerView, Step};
 use super::outcome::Outcome;
 use super::standby;
 use super::state::{Claim, Evidence, Stored};
-use crate::facts::{Facts, Role, Sender};
+use crate::facts::{Engine, Facts, Role, Sender};
+use crate::names::RegionName;
 
 /// Raises, lowers or restores synchronous replication.
 pub(super) fn keep_claim(
@@ -121,6 +122,38 @@ fn provable_claim(seen: &Observation, facts: &Facts) -> Option<Claim> {
     })
 }
 
+/// Why no failover to `target` could rest on synchronous replication, and what makes it so.
+pub(super) fn unclaimed(seen: &Observation, target: &RegionName) -> String {
+    let active = &seen.stored.active;
+    let Some((view, facts)) = seen.active().and_then(|view| Some((view, view.now()?))) else {
+        return format!(
+            "commits on {active} were not seen to wait for {target} alone, which \
+             `synchronous_standby_names` there has to ask for before an outage"
+        );
+    };
+    if view.engine == Engine::Patroni {
+        return format!("what runs {active} may relax synchronous replication by itself");
+    }
+    let copy = seen.server(target).and_then(ServerView::now);
+    let name = copy.and_then(|copy| copy.receiver.as_ref());
+    let name = name.map(|receiver| receiver.name.as_str());
+    let asked = sole_name(&facts.synchrony.names);
+    if asked.is_none() || name.is_some_and(|name| asked != Some(name)) {
+        let name = name.map_or_else(String::new, |name| format!(", {name}"));
+        return format!(
+            "commits on {active} do not wait for {target} alone: set `synchronous_standby_names` \
+             there to its `application_name`{name}"
+        );
+    }
+    if facts.synchrony.relaxed {
+        return format!(
+            "commits on {active} may not wait for {target}: set `synchronous_commit` to on, and \
+             let one standby alone have its `application_name`"
+        );
+    }
+    format!("{target} is not seen to stream and to hold all that {active} has written")
+}
+
 /// The one client that streams under a name, if it is one: of two, PostgreSQL lets commits wait for
 /// either.
 fn sole_sender<'a>(facts: &'a Facts, name: &str) -> Option<&'a Sender> {
@@ -173,7 +206,51 @@ pub(super) fn sole_name(setting: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::sole_name;
+    use super::super::fixtures::{calm, outage, server};
+    use super::super::{GuardName, Proof, decide};
+    use super::*;
+
+    /// What the guard says that wants synchronous replication.
+    fn told(mut seen: Observation) -> (bool, String) {
+        seen.settings.minimum_proof = Proof::SynchronousReplication;
+        let mut guards = decide(&seen).guards.into_iter();
+        let proof = guards.find(|guard| guard.name == GuardName::FencingProof);
+        let proof = proof.unwrap();
+        (proof.ok, proof.message)
+    }
+
+    #[test]
+    fn a_proof_that_is_missing_says_what_to_set_and_where() {
+        let with = |names: &str, relaxed| {
+            let mut seen = calm();
+            let synchrony = &mut server(&mut seen, "west").facts.as_mut().unwrap().synchrony;
+            (synchrony.names, synchrony.relaxed) = (names.to_owned(), relaxed);
+            seen
+        };
+        let name = "set `synchronous_standby_names` there to its `application_name`, central";
+        let mut patroni = with("", false);
+        server(&mut patroni, "west").engine = Engine::Patroni;
+        let cases = [
+            (with("", false), name),
+            (with("*", false), name),
+            (with("another", false), name),
+            (with("central", true), "set `synchronous_commit` to on"),
+            (with("central", false), "is not seen to stream and to hold"),
+            (patroni, "what runs west may relax"),
+            (outage(), "has to ask for before an outage"),
+        ];
+        for (seen, part) in cases {
+            let (ok, message) = told(seen);
+            assert!(!ok && message.contains(part), "{part}: {message}");
+            assert!(message.ends_with("an operation can accept UnprovenFencing"));
+        }
+        let mut claimed = with("central", false);
+        claimed.stored.claim = Some(Claim {
+            standby: "central".into(),
+            name: "central".into(),
+        });
+        assert!(told(claimed).0);
+    }
 
     #[test]
     fn only_a_setting_that_names_one_standby_counts() {

@@ -51,6 +51,14 @@ fn the_next_wave_waits_for_the_end_of_the_one_before_and_for_the_pause() {
 }
 
 #[test]
+fn nobody_waits_for_who_is_held() {
+    let stages = [Stage::Held, BEHIND, BEHIND];
+    assert_eq!(go(&stages, pace(1, 60), 0), [1]);
+    let stages = [Stage::Held, Stage::Rolling, BEHIND];
+    assert_eq!(go(&stages, pace(1, 60), 0), [0_usize; 0]);
+}
+
+#[test]
 fn who_is_stranded_goes_at_once_and_the_others_wait_for_him() {
     let stages = [BEHIND, STRANDED, Stage::Rolling, STRANDED];
     assert_eq!(go(&stages, pace(1, 3600), 0), [1, 3]);

@@ -30,6 +30,11 @@ pub struct Held {
     uncounted: BTreeSet<String>,
     /// The server on which the database of the tenant that asks stands already.
     own: Option<String>,
+    /// The servers that have a database of the name of the one that asks, which no other tenant
+    /// holds.
+    named: BTreeSet<String>,
+    /// Whether the one that asks wants no other database than such a one.
+    adopts: bool,
 }
 
 /// What the placements tell of the servers of `region`. `own` is the UID of the one that asks.
@@ -82,6 +87,23 @@ impl Held {
     /// The server could not be looked at.
     pub fn unseen(&mut self, server: &str) {
         self.uncounted.insert(server.to_owned());
+    }
+
+    /// Adds the servers that have a database of the tenant's name, which no other tenant holds.
+    /// `adopts` says whether it wants no other.
+    pub fn named(&mut self, servers: BTreeSet<String>, adopts: bool) {
+        self.named = servers;
+        self.adopts = adopts;
+    }
+
+    /// Whether the server has a database of the tenant's name.
+    pub fn has_named(&self, server: &str) -> bool {
+        self.named.contains(server)
+    }
+
+    /// Whether the tenant wants no other database than one that is there.
+    pub fn adopts(&self) -> bool {
+        self.adopts
     }
 
     /// The UIDs of the tenants that the server holds.

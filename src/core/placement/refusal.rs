@@ -98,7 +98,8 @@ impl fmt::Display for Refusal {
                 | ServerError::HomeNotAllowed(_)
                 | ServerError::Full { .. }
                 | ServerError::NoneFits { .. }
-                | ServerError::NotKnown { .. }),
+                | ServerError::NotKnown { .. }
+                | ServerError::NamedOnSeveral(_)),
             ) => other.fmt(f),
             Self::NotCounted => f.write_str("could not be asked how many tenants it holds"),
             Self::Full { taken, limit, left } => {
@@ -173,6 +174,8 @@ pub enum ServerError {
         /// Each server, and why it was not taken.
         refused: Vec<(String, Refusal)>,
     },
+    /// Each of these servers has a database of the tenant's name, which no other tenant holds.
+    NamedOnSeveral(Vec<String>),
 }
 
 impl ServerError {
@@ -278,6 +281,12 @@ impl fmt::Display for ServerError {
                 "no server is known to take a tenant with {wish} ({}); the placement waits until \
                  they answer",
                 Listed(refused)
+            ),
+            Self::NamedOnSeveral(servers) => write!(
+                f,
+                "each of the servers {} has a database of the tenant's name, which no placement \
+                 holds; rename all but the tenant's own",
+                servers.join(", ")
             ),
         }
     }

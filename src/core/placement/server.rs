@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::adopted::{adopted, unasked};
 use super::held::Held;
 use super::refusal::{Listed, Refusal, ServerError, Unfit, joined};
 use super::{PolicyView, RegionView};
@@ -217,6 +218,9 @@ pub fn choose_server(
     if let Some(server) = asked.held.own().and_then(|name| region.server(name)) {
         return Ok(recorded(&server.name));
     }
+    if let Some(choice) = adopted(asked, region, regions, policies)? {
+        return Ok(choice);
+    }
     let mut best: Option<&ServerView> = None;
     let mut refused = Vec::new();
     for server in &region.servers {
@@ -231,7 +235,7 @@ pub fn choose_server(
     match best {
         Some(server) => Ok(Choice {
             server: server.name.clone(),
-            why: why(server, region, asked, &refused),
+            why: why(server, region, asked, &refused) + &unasked(asked, region, policies),
         }),
         None => Err(ServerError::of(asked.wish, refused)),
     }
@@ -313,7 +317,7 @@ fn admits(
     Err(Refusal::Full { taken, limit, left })
 }
 
-fn covered(
+pub(super) fn covered(
     server: &ServerId,
     allowed: &BTreeSet<Jurisdiction>,
     regions: &BTreeMap<RegionName, RegionView>,
@@ -349,6 +353,13 @@ fn covered(
         });
     }
     Ok(())
+}
+
+/// Whether a policy makes the server a standby, which holds copies alone.
+pub fn is_standby(server: &ServerId, policies: &[PolicyView]) -> bool {
+    policies
+        .iter()
+        .any(|policy| policy.standbys.contains(server))
 }
 
 /// The one policy whose primary is `server`.

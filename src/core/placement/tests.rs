@@ -3,12 +3,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::Authority;
 
+mod adopted;
 mod backups;
 mod destinations;
 mod reads;
 mod residences;
 mod servers;
 mod starting;
+mod unplaced;
 
 fn regions() -> BTreeMap<RegionName, RegionView> {
     [

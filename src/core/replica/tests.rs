@@ -21,6 +21,7 @@ fn facts(role: Role, timeline: u32, position: u64, sampled: u64) -> Facts {
         tenant_sessions: 0,
         open_logins: 0,
         missing_rights: Vec::new(),
+        slow_logins: false,
         sampled: Mono(sampled),
         round_trip_ms: 1,
     }

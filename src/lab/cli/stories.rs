@@ -101,6 +101,10 @@ pub(super) struct BenchArguments {
     /// namespace; without it they are placed without workloads, all in one namespace.
     #[arg(long)]
     workloads: bool,
+    /// Spread them over so many regions, each with a server of its own; but the first, these have
+    /// no standby.
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=99))]
+    regions: u32,
     /// The operator's `driftIntervalSeconds`; 600 is the chart's.
     #[arg(long, default_value = "600", value_parser = clap::value_parser!(u32).range(60..=86_400))]
     drift_interval_seconds: u32,
@@ -119,7 +123,13 @@ pub(super) fn bench(
             drift_seconds,
             ..parts.clone()
         };
-        tenants::run(options, &parts, (&numbers, arguments.workloads), say)
+        let regions = arguments.regions as usize;
+        tenants::run(
+            options,
+            &parts,
+            (&numbers, arguments.workloads, regions),
+            say,
+        )
     })
 }
 

@@ -68,6 +68,18 @@ pub mod kinds {
     pub const EVENT: Kind = standard("events.k8s.io", "Event", "events");
     /// A lease.
     pub const LEASE: Kind = standard("coordination.k8s.io", "Lease", "leases");
+    /// A rule at admission.
+    pub const ADMISSION_POLICY: Kind = standard(
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+    );
+    /// What makes a rule at admission hold.
+    pub const ADMISSION_BINDING: Kind = standard(
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+    );
 }
 
 /// A client of the lab's apiserver, with a deadline on each call.

@@ -56,6 +56,20 @@ impl CallError {
         self.code() == Some(403)
     }
 
+    /// A webhook or a policy that is asked at admission says no. Such a denial may have any code.
+    pub fn is_denial(&self) -> bool {
+        let words = ["admission webhook", "AdmissionPolicy", "denied the request"];
+        self.status()
+            .is_some_and(|status| words.iter().any(|words| status.message.contains(words)))
+    }
+
+    /// We have no right to such objects. A denial at admission may have the same code (403), and is
+    /// about one object; a quota has it, too.
+    pub fn lacks_right(&self) -> bool {
+        let status = self.status().filter(|_| self.is_forbidden());
+        !self.is_denial() && status.is_some_and(|status| status.message.contains(" cannot "))
+    }
+
     /// The API server's answer, when it was one.
     pub fn status(&self) -> Option<&kube::core::Status> {
         match self {

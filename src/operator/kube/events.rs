@@ -26,6 +26,9 @@ const LONGEST_NOTE: usize = 1000;
 const LONGEST_INSTANCE: usize = 128;
 /// Most events that wait to be written; one that does not fit is dropped, its condition stays.
 const QUEUE: usize = 1024;
+/// As many of them are kept free of what is for information: where thousands are placed at once,
+/// what is wrong is told all the same.
+const FOR_WARNINGS: usize = 256;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,9 @@ impl Recorder {
             action: action.to_owned(),
             note: note.into(),
         };
-        if self.queue.try_send(occurrence).is_err() {
+        if severity == Severity::Normal && self.queue.capacity() <= FOR_WARNINGS {
+            debug!(reason, "Dropping an event: too many wait");
+        } else if self.queue.try_send(occurrence).is_err() {
             warn!(reason, "Dropping an event: too many wait");
         }
     }
@@ -234,6 +239,22 @@ mod tests {
 
     fn time() -> MicroTime {
         MicroTime(jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn news_leave_room_for_warnings() {
+        let (recorder, mut outbox) = recorder();
+        let object = k8s_openapi::api::core::v1::ConfigMap::default();
+        for severity in [Severity::Normal, Severity::Warning] {
+            for _ in 0..=QUEUE {
+                recorder.publish(&object, severity, "Reason", "Act", "note");
+            }
+        }
+        let mut counts = [0, 0];
+        while let Ok(one) = outbox.queue.try_recv() {
+            counts[usize::from(one.severity == Severity::Warning)] += 1;
+        }
+        assert_eq!(counts, [QUEUE - FOR_WARNINGS, FOR_WARNINGS]);
     }
 
     #[test]

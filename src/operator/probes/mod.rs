@@ -16,6 +16,8 @@ use crate::probes::engine::EngineReport;
 use crate::servers::OpenError;
 
 pub mod engine;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod plan;
 pub(crate) mod replicas;
 pub mod sense;
@@ -172,6 +174,7 @@ pub(crate) fn visible(sample: &Sample) -> impl PartialEq + use<> {
             facts.role,
             facts.timeline,
             facts.missing_rights.clone(),
+            facts.slow_logins,
         )
     });
     (Coarse::from(sample.verdict), reason(sample), facts)

@@ -1,12 +1,12 @@
 //! The loops that probe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domicile_api::meta::ACCEPT_SYSTEM_IDENTIFIER;
 use domicile_api::reasons::Reason;
-use domicile_core::facts::{Facts, Heartbeat, Role};
+use domicile_core::facts::{Facts, Role};
 use domicile_core::health::{Probe, ProbeFailure, Thresholds, Verdict, judge};
 use domicile_core::names::ServerId;
 use domicile_core::time::Mono;
@@ -69,8 +69,11 @@ pub async fn run(ctx: Arc<Ctx>) {
 
 /// Probes one server, one probe at a time, until no Region lists it.
 async fn probe_server(ctx: Arc<Ctx>, id: ServerId, slots: Arc<Semaphore>) {
+    let mut policies = BTreeSet::new();
     while let Some(plan) = plan_of(&ctx, &id) {
         let started = ctx.clock.mono();
+        let before = std::mem::replace(&mut policies, plan.policies.iter().cloned().collect());
+        forget_lag(&ctx, &id, before.difference(&policies));
         if let Ok(_slot) = slots.acquire().await {
             probe_once(&ctx, &id, &plan).await;
         }
@@ -88,6 +91,15 @@ async fn probe_server(ctx: Arc<Ctx>, id: ServerId, slots: Arc<Semaphore>) {
     ctx.samples.remove(&id);
     ctx.metrics.region_up.remove(&labels(&id));
     ctx.metrics.probe_duration.remove(&labels(&id));
+    forget_lag(&ctx, &id, policies.iter());
+}
+
+/// The server is no standby of these policies any more.
+fn forget_lag<'a>(ctx: &Ctx, id: &ServerId, policies: impl Iterator<Item = &'a String>) {
+    for policy in policies {
+        let labels = replica_labels(policy, id);
+        ctx.metrics.replication_lag.remove(&labels);
+    }
 }
 
 /// Waits for the next probe, in short sleeps, because the interval may change meanwhile.
@@ -159,27 +171,37 @@ async fn probe_once(ctx: &Ctx, id: &ServerId, plan: &Plan) {
     }
 }
 
-/// The age of the last heartbeat that a standby has replayed, by the clock that wrote it.
+/// Tells how far a standby is behind; of a server that is none, or whose heartbeat nobody can tell
+/// the age of, nothing stays.
 fn measure_lag(ctx: &Ctx, id: &ServerId, plan: &Plan, sample: &Sample) {
-    let Some(facts) = sample
-        .facts
-        .as_ref()
-        .filter(|facts| facts.role == Role::Standby)
-    else {
-        return;
-    };
-    let ours = |beat: &&Heartbeat| beat.leader == ctx.identity();
-    let Some(beat) = facts.heartbeat.as_ref().filter(ours) else {
-        return;
-    };
+    let lag = sample.facts.as_ref();
+    let lag = lag.and_then(|facts| lag_ms(facts, ctx.identity(), ctx.clock.mono()));
     for policy in &plan.policies {
-        let labels = ReplicaLabels {
-            policy: policy.clone(),
-            region: id.region.to_string(),
-        };
-        let lag = seconds(ctx.clock.mono().since(beat.at));
-        ctx.metrics.replication_lag.get_or_create(&labels).set(lag);
+        let labels = replica_labels(policy, id);
+        let family = &ctx.metrics.replication_lag;
+        match lag {
+            Some(lag) => {
+                family.get_or_create(&labels).set(seconds(lag));
+            }
+            None => {
+                family.remove(&labels);
+            }
+        }
     }
+}
+
+fn replica_labels(policy: &str, id: &ServerId) -> ReplicaLabels {
+    ReplicaLabels {
+        policy: policy.to_owned(),
+        region: id.region.to_string(),
+    }
+}
+
+/// The age of the last heartbeat that a standby has replayed, by the clock that wrote it.
+fn lag_ms(facts: &Facts, writer: &str, now: Mono) -> Option<u64> {
+    let beat = facts.heartbeat.as_ref();
+    let beat = beat.filter(|beat| facts.role == Role::Standby && beat.leader == writer)?;
+    Some(now.since(beat.at))
 }
 
 /// Another server at the same address is a failure of its own.
@@ -253,7 +275,10 @@ fn labels(id: &ServerId) -> ServerLabels {
 
 #[cfg(test)]
 mod tests {
+    use domicile_core::facts::{Epoch, Heartbeat};
+
     use super::*;
+    use crate::probes::fixtures;
 
     const LIMITS: Thresholds = Thresholds { fall: 3, rise: 3 };
 
@@ -272,5 +297,23 @@ mod tests {
         assert_eq!(second.detail.as_deref(), Some("after 5001 ms"));
         let third = told(Some(&second), failed(ProbeFailure::Unreachable, "refused"));
         assert_eq!(third.detail.as_deref(), Some("refused"));
+    }
+
+    #[test]
+    fn a_lag_is_told_of_a_standby_alone_and_on_one_clock() {
+        let facts = |role, leader: &str| Facts {
+            heartbeat: Some(Heartbeat {
+                sequence: 1,
+                leader: leader.into(),
+                at: Mono(1_000),
+                epoch: Epoch(1),
+            }),
+            sampled: Mono(1_500),
+            ..fixtures::facts(role)
+        };
+        let lag = |role, leader| lag_ms(&facts(role, leader), "me", Mono(3_500));
+        assert_eq!(lag(Role::Standby, "me"), Some(2_500));
+        assert_eq!(lag(Role::Standby, "another"), None);
+        assert_eq!(lag(Role::Primary, "me"), None);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Decision {
     First(Box<Self>),
     /// Somebody else owns a field.
     Conflict {
-        /// Who.
+        /// Who, as field managers are called.
         manager: String,
         /// Which.
         field: String,
@@ -67,6 +67,11 @@ pub(crate) fn decide(
         return Decision::First(Box::new(Decision::Apply(document)));
     }
     insert::decide(live, &root, wanted)
+}
+
+/// Whether a workload carries anything of a binding.
+pub(crate) fn is_bound(live: &DynamicObject, names: &Names) -> bool {
+    owns_by_apply(live, names) || live.annotations().contains_key(&names.mark())
 }
 
 /// How to take all of a binding back; nothing when there is none. A mark that is no record counts
@@ -287,7 +292,7 @@ fn owner(live: &DynamicObject, root: &Value, clash: &Clash) -> String {
     let owners = clash.variable.as_ref();
     let owners = owners.map(|name| managers(live, root, &clash.list, name));
     let first = owners.and_then(|owners| owners.first().map(|name| (*name).to_owned()));
-    first.unwrap_or_else(|| "somebody else".to_owned())
+    clash.owner(first)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(crate) fn decide(live: &DynamicObject, root: &Value, wanted: &Wanted<'_>) ->
     };
     if let Some(clash) = project::clash(&next, &projection, &|_, _| false) {
         return Decision::Conflict {
-            manager: "somebody else".to_owned(),
+            manager: clash.owner(None),
             field: clash.field,
         };
     }

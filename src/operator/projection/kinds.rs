@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use domicile_api::TenantPlacement;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
-use kube::discovery::{Scope, pinned_kind};
+use kube::discovery::{self, Scope, pinned_kind};
 use kube::error::DiscoveryError;
-use kube::{Api, Error};
+use kube::{Api, Error, Resource};
 
 use crate::context::Ctx;
 use crate::kube::client::CallError;
@@ -50,6 +51,18 @@ impl Kind {
         Self::read(api_version, kind).ok()
     }
 
+    /// Whether both name the same objects: a version is only a way to read them.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.group == other.group && self.name == other.name
+    }
+
+    /// A placement, as this operator watches it.
+    pub(crate) fn is_placement(&self) -> bool {
+        self.group == TenantPlacement::group(&())
+            && self.version == TenantPlacement::version(&())
+            && self.name == TenantPlacement::kind(&())
+    }
+
     /// A Secret itself.
     pub(crate) fn is_secret(&self) -> bool {
         self.group.is_empty() && self.version == "v1" && self.name == "Secret"
@@ -76,7 +89,8 @@ pub(crate) enum NoKind {
     Call(CallError),
 }
 
-/// The kinds that were asked for. What a kind is called never changes while it is served.
+/// The kinds that were asked for. What a kind is called never changes while it is served; who
+/// finds that it is not any more [forgets](Kinds::forget) it.
 #[derive(Debug, Default)]
 pub(crate) struct Kinds {
     known: Mutex<BTreeMap<Kind, ApiResource>>,
@@ -110,6 +124,21 @@ impl Kinds {
         }
         known.insert(kind.clone(), resource.clone());
         Ok(resource)
+    }
+
+    /// What the API server calls a kind in the most stable version that it serves now, whichever
+    /// was asked for: each leads to the same objects.
+    pub(crate) async fn find_served(ctx: &Ctx, kind: &Kind) -> Result<ApiResource, NoKind> {
+        let group = match ctx.call(discovery::group(&ctx.client, &kind.group)).await {
+            Ok(group) => group,
+            Err(error) if is_missing(&error) => return Err(NoKind::NotServed),
+            Err(error) => return Err(NoKind::Call(error)),
+        };
+        let mut all = group.resources_by_stability().into_iter();
+        let found = all.find(|(resource, capabilities)| {
+            resource.kind == kind.name && capabilities.scope == Scope::Namespaced
+        });
+        found.map(|(resource, _)| resource).ok_or(NoKind::NotServed)
     }
 }
 
@@ -153,6 +182,28 @@ mod tests {
         }
         assert!(Kind::parse("v1/Secret").unwrap().is_secret());
         assert!(!Kind::parse("a/v1/Secret").unwrap().is_secret());
+    }
+
+    #[test]
+    fn a_version_makes_no_other_kind() {
+        let kind = |text| Kind::parse(text).unwrap();
+        let deployment = kind("apps/v1/Deployment");
+        assert!(deployment.is_same(&kind("apps/v1beta1/Deployment")));
+        assert!(!deployment.is_same(&kind("apps/v1/StatefulSet")));
+        assert!(!deployment.is_same(&kind("example.com/v1/Deployment")));
+    }
+
+    #[test]
+    fn a_placement_of_another_version_is_not_the_one_that_is_watched() {
+        let is_placement = |text| Kind::parse(text).unwrap().is_placement();
+        assert!(is_placement("domicile.dev/v1alpha1/TenantPlacement"));
+        for other in [
+            "domicile.dev/v9/TenantPlacement",
+            "domicile.dev/v1alpha1/Region",
+            "example.com/v1alpha1/TenantPlacement",
+        ] {
+            assert!(!is_placement(other), "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a binding adds to a workload, from the binding, its mapping and the workload: pure.
 
-use domicile_core::binding::{DEFAULT_ROOT, ROOT, folder};
+use domicile_core::binding::{DEFAULT_ROOT, Names, ROOT, folder};
 use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, Mount};
@@ -115,6 +115,9 @@ pub(crate) fn project(
             containers.push(bound);
         }
     }
+    if asked.containers.is_some() && containers.is_empty() {
+        return Err(none_named(live, template));
+    }
     Ok(Projection {
         annotations_at: join(&[], &template.annotations),
         annotations: annotations(wanted),
@@ -122,6 +125,23 @@ pub(crate) fn project(
         volume: (asked.mount != Mount::None).then(|| volume(asked, secret)),
         containers,
     })
+}
+
+/// That a list of containers names none that is there.
+fn none_named(live: &Value, template: &Template) -> String {
+    let mut there: Vec<String> = Vec::new();
+    for kind in &template.containers {
+        for at in places::find(live, &kind.path) {
+            there.extend(name_of(live, kind, &at));
+        }
+    }
+    if there.is_empty() {
+        return "it has no containers for `spec.workload.containers` to name".to_owned();
+    }
+    format!(
+        "`spec.workload.containers` names none of its containers; name some of {}",
+        there.join(", ")
+    )
 }
 
 /// The mount of a container, and the variable that tells where it is.
@@ -180,6 +200,19 @@ pub(crate) struct Clash {
     pub(crate) variable: Option<String>,
     /// The field, for people.
     pub(crate) field: String,
+    /// The volume that is mounted there; absent for a variable.
+    pub(crate) volume: Option<String>,
+}
+
+impl Clash {
+    /// Whose it is: `known` when that is told, else the field manager of the binding whose volume
+    /// is in the way.
+    pub(crate) fn owner(&self, known: Option<String>) -> String {
+        let volume = || Names::of_volume(self.volume.as_ref()?);
+        known
+            .or_else(|| volume().map(|names| names.manager()))
+            .unwrap_or_else(|| "somebody else".to_owned())
+    }
 }
 
 /// The first field of somebody else in the way. `ours` tells whether a variable is of this binding.
@@ -199,18 +232,21 @@ pub(crate) fn clash(
                     list: bound.env_at.clone(),
                     variable: Some(name.to_owned()),
                     field: format!("variable {name} of container {container}"),
+                    volume: None,
                 });
             }
         }
         let Some(mount) = &bound.mount else { continue };
         let path = &mount["mountPath"];
         let mut there = list(live, &bound.mounts_at).iter();
-        if there.any(|one| one["mountPath"] == *path && one["name"] != mount["name"]) {
+        let other = |one: &&Value| one["mountPath"] == *path && one["name"] != mount["name"];
+        if let Some(other) = there.find(other) {
             let path = path.as_str().unwrap_or_default();
             return Some(Clash {
                 list: bound.mounts_at.clone(),
                 variable: None,
                 field: format!("mount {path} of container {container}"),
+                volume: other["name"].as_str().map(str::to_owned),
             });
         }
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use domicile_core::admin::SCHEMA;
 use domicile_core::facts::{Authority, Epoch, Heartbeat};
-use domicile_core::names::{quote_identifier, quote_literal};
+use domicile_core::names::quote_literal;
 use tokio::time::interval;
 use tokio_postgres::SimpleQueryRow;
 
-use super::Generic;
 use super::sql::{SESSIONS, TENANTS};
+use super::{Generic, logins};
 use crate::applied::Applied;
 use crate::error::{Class, ProviderError};
 use crate::session::{HELD_UP, Session, parsed, text, truth};
@@ -281,15 +281,6 @@ pub(super) fn set_row(row: Authority) -> String {
     )
 }
 
-fn each_login<'a>(rows: &'a [SimpleQueryRow], verb: &'a str) -> impl Iterator<Item = String> + 'a {
-    let named = |row| text(row, "rolname").unwrap_or_default();
-    rows.iter().map(move |row| login_sql(named(row), verb))
-}
-
-pub(super) fn login_sql(login: &str, verb: &str) -> String {
-    format!("ALTER ROLE {} {verb}", quote_identifier(login))
-}
-
 async fn open(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError> {
     let doing = "giving the right to write";
     let wanted = Authority {
@@ -304,7 +295,7 @@ async fn open(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError>
     if found == wanted && session.rows(doing, &closed).await?.is_empty() {
         return Ok(Applied::Already);
     }
-    set(session, (doing, &closed, "LOGIN"), wanted).await
+    set(session, (doing, &closed), wanted).await
 }
 
 async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError> {
@@ -319,21 +310,23 @@ async fn shut(session: &Session, epoch: Epoch) -> Result<Applied, ProviderError>
     if found == wanted && session.rows(doing, &open).await?.is_empty() {
         return Ok(Applied::Already);
     }
-    set(session, (doing, &open, "NOLOGIN"), wanted).await
+    set(session, (doing, &open), wanted).await
 }
 
-/// Sets the row, and each of the logins, in one transaction.
+/// Sets the row, and the logins as it says, in one transaction.
 async fn set(
     session: &Session,
-    (doing, logins, verb): (&'static str, &str, &str),
+    (doing, logins): (&'static str, &str),
     wanted: Authority,
 ) -> Result<Applied, ProviderError> {
     let attempt = async {
         lock(session, wanted.epoch, Need::NotNewer).await?;
-        let mut sql = vec![set_row(wanted)];
-        sql.extend(each_login(&session.rows(doing, logins).await?, verb));
-        sql.push("COMMIT".into());
-        session.run(doing, &sql.join("; ")).await
+        session.run(doing, &set_row(wanted)).await?;
+        let rows = session.rows(doing, logins).await?;
+        let names: Vec<&str> = rows.iter().filter_map(|row| text(row, "rolname")).collect();
+        let mut left = logins::set(session, doing, &names, wanted.writable).await?;
+        left.push("COMMIT".into());
+        session.run(doing, &left.join("; ")).await
     };
     if let Err(error) = attempt.await {
         roll_back(session).await;

@@ -1,6 +1,7 @@
 //! Any PostgreSQL from version 15, by SQL alone and without superuser.
 
 mod authority;
+mod logins;
 mod probe;
 mod promotion;
 mod release;
@@ -20,10 +21,11 @@ use tokio::time::Instant;
 pub use authority::Fenced;
 pub use seat::Seat;
 pub use tenant::{
-    Adoption, Dropped, HeldTenant, Login, Obstacle, Refused, Settled, TenantPlan, Why,
+    Adoption, Dropped, HeldTenant, Login, Obstacle, Refused, Settled, Standing, TenantPlan, Why,
 };
 
 use crate::error::ProviderError;
+use crate::generic::sql::TRIGGERS_OFF;
 use crate::session::{Connector, Endpoint, Hosted, Identity, Session, text, truth};
 
 /// One PostgreSQL server. Holds no connection: each call opens its own and closes it, within the
@@ -179,8 +181,8 @@ impl Generic {
         let mut triggers_off = false;
         if major >= 17 {
             let doing = "asking whether event triggers can be turned off";
-            let sql = "SELECT has_parameter_privilege('event_triggers', 'SET') AS may";
-            let rows = guard.rows(doing, sql).await?;
+            let sql = format!("SELECT {TRIGGERS_OFF} AS may");
+            let rows = guard.rows(doing, &sql).await?;
             triggers_off = rows.first().is_some_and(|row| truth(row, "may"));
         }
         let who = Identity {

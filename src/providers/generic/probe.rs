@@ -9,6 +9,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::Generic;
 use super::authority::authority;
+use super::logins::{AT_ONCE, SLOW_SINCE};
 use super::sql::{RELAXES, SESSIONS, TENANTS};
 use crate::error::ProviderError;
 use crate::session::{Session, parsed, text, truth};
@@ -113,6 +114,7 @@ fn facts(session: &Session, row: &SimpleQueryRow, sampled: Mono) -> Result<Facts
         tenant_sessions: parsed(row, "tenant_sessions").ok_or_else(|| absent("sessions"))?,
         open_logins: parsed(row, "open_logins").ok_or_else(|| absent("logins"))?,
         missing_rights: Vec::new(),
+        slow_logins: truth(row, "slow_logins"),
         sampled,
         round_trip_ms: 0,
     })
@@ -223,6 +225,8 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
   ({relaxed}) AS relaxed,
   (SELECT count(*) FROM sessions) AS tenant_sessions,
   (SELECT count(*) FROM domicile_roles WHERE rolcanlogin) AS open_logins,
+  current_setting('server_version_num')::integer >= {SLOW_SINCE}0000 AND NOT {AT_ONCE}
+    AS slow_logins,
   (SELECT count(*) = 2 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE n.nspname = '{SCHEMA}' AND c.relname IN ('authority', 'heartbeat')
      AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))

@@ -7,6 +7,10 @@
 /// that are members of another: read-write logins of an owner, read-only ones of a reader; and
 /// `held(oid, datname, uid)`, the databases that those roles own.
 ///
+/// What a shared catalogue holds is estimated by each database for itself, and autovacuum tells it
+/// to one of them: beside thousands of databases the planner believes in a single role, and joins
+/// by comparing all with all. `OFFSET 0` keeps it from joining: it looks up by index.
+///
 /// A login without a credential carries `VALID UNTIL '-infinity'`: the catalogue hides whether a
 /// password is set, and a role that never got one must not be opened with the others.
 pub(crate) const TENANTS: &str = "
@@ -20,13 +24,28 @@ domicile_roles AS (
 ),
 held AS (
   SELECT d.oid, d.datname, d.datdba, o.uid
-  FROM pg_database d JOIN domicile_roles o ON o.oid = d.datdba
+  FROM pg_database d CROSS JOIN LATERAL (
+    SELECT substr(s.description, 10) AS uid FROM pg_shdescription s
+    WHERE s.objoid = d.datdba AND s.classoid = 'pg_authid'::regclass
+      AND starts_with(s.description, 'domicile:') OFFSET 0) o
 ),
 logins AS (
   SELECT r.* FROM domicile_roles r
-  WHERE EXISTS (SELECT FROM pg_auth_members m JOIN domicile_roles g ON g.oid = m.roleid
-                WHERE m.member = r.oid)
+  WHERE EXISTS (SELECT FROM pg_auth_members m CROSS JOIN LATERAL (
+      SELECT FROM pg_shdescription s
+      WHERE s.objoid = m.roleid AND s.classoid = 'pg_authid'::regclass
+        AND starts_with(s.description, 'domicile:') OFFSET 0) g
+    WHERE m.member = r.oid)
 )";
+
+/// Whether the login was given `SET` on `event_triggers`, as `core::admin::admin_sql` does it. Not
+/// by `has_parameter_privilege`, which looks at all roles that the login is a member of: that is
+/// two for each tenant, in each new session anew.
+pub(crate) const TRIGGERS_OFF: &str = "EXISTS (
+  SELECT FROM pg_roles u WHERE u.rolname = session_user AND (u.rolsuper OR EXISTS (
+    SELECT FROM pg_parameter_acl p CROSS JOIN LATERAL aclexplode(p.paracl) a
+    WHERE p.parname = 'event_triggers' AND a.privilege_type = 'SET'
+      AND a.grantee IN (0, u.oid))))";
 
 /// Of a row `s` of `pg_db_role_setting`: it lets a commit be acknowledged before the synchronous
 /// standby has flushed it.

@@ -204,7 +204,7 @@ fn nowhere() -> String {
     .to_string()
 }
 
-fn policy() -> Value {
+pub(super) fn policy() -> Value {
     json!({
         "apiVersion": "domicile.dev/v1alpha1", "kind": "FailoverPolicy",
         "metadata": { "name": "eu" },

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use domicile_api::FailoverPolicy;
 use domicile_api::conditions::ConditionType;
-use domicile_api::placement_status::CopyKind;
+use domicile_api::placement_status::{CopyKind, DataCopy};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::there::{CLUSTER, There, region_with};
+use super::{arrives, away};
 use crate::world::{EAST, SOON, SPACE, WEST, World, region, tenant};
 
 const ABROAD: &str = "us-east";
@@ -69,6 +70,60 @@ pub(crate) fn a_cluster_outside_the_law_is_never_reached(world: &World, there: &
     let _ = world.running.block_on(removed).unwrap();
     world.delete(SPACE, "lawful");
     world.await_gone(SPACE, "lawful");
+}
+
+/// After a failover, and its policy is gone: only a policy tells who serves.
+pub(crate) fn a_law_that_is_narrowed_then_is_answered_for(world: &World, there: &There) {
+    let law = |laws: &Value| {
+        let spec = json!({ "spec": { "allowedJurisdictions": laws } });
+        world.patch(SPACE, "moved", &spec);
+    };
+    let compliant = |status, reason| {
+        let wanted = (ConditionType::ResidencyCompliant, status, reason);
+        world.await_condition(SPACE, "moved", wanted)
+    };
+    let hub = world.secret("moved-db").unwrap();
+    let api: Api<FailoverPolicy> = Api::all(world.running.admin.clone());
+    let parameters = DeleteParams::default();
+    let removed = api.delete("eu", &parameters);
+    let _ = world.running.block_on(removed).unwrap();
+    world.await_ready(SPACE, "moved", "False", "PolicyNotFound");
+    let alone = (ConditionType::FailoverProtected, "False", "NoPolicy");
+    world.await_condition(SPACE, "moved", alone);
+    // What the law allows stays where it is.
+    law(&json!(["EU", "US"]));
+    compliant("True", "WithinJurisdiction");
+    let pause = world.running.ctx.clock.sleep(Duration::from_secs(2));
+    world.running.block_on(pause);
+    assert_eq!(there.secret(world, "moved-db").as_ref(), Some(&hub));
+
+    law(&json!(["US"]));
+    let told = compliant("False", "WouldLeaveJurisdiction");
+    assert!(told.contains("the primary in eu-central"), "{told}");
+    let kept = (ConditionType::Ready, "False", "PolicyNotFound");
+    world.await_condition(SPACE, "moved", kept);
+    world.running.until("the Secret goes", SOON, || {
+        there.secret(world, "moved-db").is_none().then_some(())
+    });
+    let copies = || {
+        let status = world.placement(SPACE, "moved").unwrap().status.unwrap();
+        assert!(status.copies.iter().all(|copy| !copy.compliant));
+        status.copies
+    };
+    world.running.until("it is listed no more", SOON, || {
+        let secret = |copy: &DataCopy| copy.kind == CopyKind::Secret && copy.region == "eu-west";
+        (!copies().iter().any(secret)).then_some(())
+    });
+    let primary = |copy: &DataCopy| copy.kind == CopyKind::Primary && copy.region == "eu-central";
+    assert!(copies().iter().any(primary));
+    // Neither what is in the hub nor the data is touched.
+    assert_eq!(world.secret("moved-db").unwrap(), hub);
+    assert!(world.can_log_in("eu-central", &hub));
+    law(&Value::Null);
+    compliant("True", "WithinJurisdiction");
+    world.apply(&away::policy());
+    arrives(world, there, "moved");
+    world.await_ready(SPACE, "moved", "True", "ClusterUnreachable");
 }
 
 fn policy() -> Value {

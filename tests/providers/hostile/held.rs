@@ -12,6 +12,8 @@ use crate::world::{World, eventually, on_both_versions, place, plan, verifiers};
 on_both_versions!(
     a_role_that_is_held_in_a_transaction_stops_no_move,
     a_role_that_is_held_in_a_prepared_transaction_stops_no_move,
+    a_database_that_is_closed_over_a_prepared_transaction_stops_no_move,
+    one_prepared_transaction_that_stays_keeps_no_other,
     what_a_tenant_locks_holds_up_nobody_else,
     what_tenants_hold_of_each_other_does_not_block_a_drop,
     full_connections_leave_some_to_the_operator_on_16_and_newer,
@@ -83,6 +85,82 @@ async fn a_role_that_is_held_in_a_prepared_transaction_stops_no_move(binaries: &
     let left = "SELECT string_agg(gid, ' ') FROM pg_prepared_xacts";
     assert_eq!(world.sql("postgres", left), "of another");
     assert!(world.as_tenant("globex_a", "globex", "SELECT 1").is_ok());
+}
+
+/// A login's role, held by a transaction that is prepared in a database.
+fn prepare(world: &World, login: &str, database: &str, gid: &str) {
+    let sql = format!(
+        "SET ROLE NONE; BEGIN; ALTER ROLE {login} PASSWORD 'held'; PREPARE TRANSACTION '{gid}'"
+    );
+    world.as_tenant(login, database, &sql).unwrap();
+}
+
+const PREPARED: &str = "SELECT coalesce(string_agg(gid, ' ' ORDER BY gid), '')
+                        FROM pg_prepared_xacts";
+
+async fn a_database_that_is_closed_over_a_prepared_transaction_stops_no_move(binaries: &Binaries) {
+    let world = World::with(binaries, &[("max_prepared_transactions", "8")]);
+    let provider = world.provider();
+    place(&provider, &plan("acme", "u1"), 0).await;
+    place(&provider, &plan("globex", "u2"), 0).await;
+    let closes = [
+        "ALTER DATABASE acme ALLOW_CONNECTIONS false",
+        "ALTER DATABASE acme CONNECTION LIMIT 0",
+        "REVOKE CONNECT ON DATABASE acme FROM acme, acme_ro, PUBLIC",
+    ];
+    for (epoch, close) in (1..).step_by(2).zip(closes) {
+        for login in ["acme_a", "acme_ro_a"] {
+            prepare(&world, login, "acme", login);
+        }
+        world.as_tenant("acme_a", "postgres", close).unwrap();
+        let said = world.as_tenant("acme_a", "acme", "SELECT 1");
+        assert!(said.is_err(), "it is closed by {close}");
+        let drained = provider.drain(Epoch(epoch)).await;
+        assert_eq!(drained.unwrap(), Applied::Done, "{close}");
+        assert_eq!(world.sql("postgres", PREPARED), "", "{close}");
+        let back = provider.take_authority(Epoch(epoch + 1)).await;
+        assert_eq!(back.unwrap(), Applied::Done, "{close}");
+        place(&provider, &plan("acme", "u1"), epoch + 1).await;
+    }
+    // A limit that is no end in itself stays.
+    world.sql("postgres", "ALTER DATABASE acme CONNECTION LIMIT 1");
+    prepare(&world, "acme_a", "acme", "limited");
+    std::thread::scope(|scope| {
+        let session = world.session(scope, ("acme_ro_a", "acme"), "SELECT pg_sleep(20)");
+        let there = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'acme_ro_a'";
+        eventually("it is in", || world.sql("postgres", there) == "1");
+        let said = world.as_tenant("acme_a", "acme", "SELECT 1");
+        assert!(said.is_err(), "the database is full");
+        let runtime = tokio::runtime::Handle::current();
+        let drained = tokio::task::block_in_place(|| runtime.block_on(provider.drain(Epoch(9))));
+        assert_eq!(drained.unwrap(), Applied::Done);
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE usename = 'acme_ro_a'";
+        world.sql("postgres", end);
+        drop(session.join());
+    });
+    let limit = "SELECT datconnlimit FROM pg_database WHERE datname = 'acme'";
+    assert_eq!(world.sql("postgres", PREPARED), "");
+    assert_eq!(world.sql("postgres", limit), "1");
+}
+
+async fn one_prepared_transaction_that_stays_keeps_no_other(binaries: &Binaries) {
+    let world = World::with(binaries, &[("max_prepared_transactions", "8")]);
+    let provider = world.provider();
+    place(&provider, &plan("acme", "u1"), 0).await;
+    place(&provider, &plan("globex", "u2"), 0).await;
+    // A database of nobody's, which Domicile must not open.
+    world.sql("postgres", "CREATE DATABASE shared");
+    prepare(&world, "acme_a", "shared", "first");
+    prepare(&world, "globex_a", "globex", "second");
+    let allow = |word| format!("ALTER DATABASE shared ALLOW_CONNECTIONS {word}");
+    world.sql("postgres", &allow("false"));
+    let error = provider.drain(Epoch(1)).await.unwrap_err();
+    assert!(error.to_string().contains("shared"), "{error}");
+    assert_eq!(world.sql("postgres", PREPARED), "first");
+    world.sql("postgres", &allow("true"));
+    assert_eq!(provider.drain(Epoch(1)).await.unwrap(), Applied::Done);
+    assert_eq!(world.sql("postgres", PREPARED), "");
 }
 
 async fn what_a_tenant_locks_holds_up_nobody_else(binaries: &Binaries) {

@@ -11,6 +11,7 @@ use crate::world::{CANARY, World, facts, on_both_versions, place, plan, verifier
 on_both_versions!(
     everything_that_is_shadowed_stays_unused,
     what_event_triggers_run_has_no_rights_to_take,
+    a_drop_runs_no_event_trigger_of_a_tenant,
 );
 
 /// A trap that tells whether Domicile's login stepped into it, beyond any rollback, and that then
@@ -85,6 +86,15 @@ fn sprung(world: &World) -> String {
         "SET search_path = pg_catalog; SELECT s.is_called, r.rolcreaterole
          FROM public.tripped s, pg_roles r WHERE r.rolname = 'acme_a'",
     )
+}
+
+/// The same of another tenant's trap, made by its login in its database.
+fn sprung_of(world: &World, tenant: &str) -> String {
+    let sql = format!(
+        "SET search_path = pg_catalog; SELECT s.is_called, r.rolcreaterole
+         FROM public.tripped s, pg_roles r WHERE r.rolname = '{tenant}_a'"
+    );
+    world.sql(tenant, &sql)
 }
 
 fn rearm(world: &World) {
@@ -262,4 +272,88 @@ async fn what_event_triggers_run_has_no_rights_to_take(binaries: &Binaries) {
     }
     let dropped = provider.drop_tenant(&acme, Epoch(2)).await.unwrap();
     assert_eq!(dropped.applied, Applied::Done);
+}
+
+/// Sets the trap in the database of a tenant.
+fn set_trap(world: &World, tenant: &str) {
+    let login = format!("{tenant}_a");
+    let of = |sql: &str| sql.replace("acme", tenant);
+    world.as_tenant(&login, tenant, &of(TRAP)).unwrap();
+    world.sql(tenant, &of(TRIGGERS));
+}
+
+/// A drop that is refused because of a trap in the database of `tenant`; what it says.
+async fn refused(provider: &Generic, acme: &TenantPlan, world: &World, tenant: &str) -> String {
+    let error = provider.drop_tenant(acme, Epoch(0)).await.unwrap_err();
+    let told = error.to_string();
+    assert_eq!(error.reason(), "DatabaseBusy", "{told}");
+    assert!(
+        told.contains(&format!("in database \"{tenant}\"")),
+        "{told}"
+    );
+    assert_eq!(sprung_of(world, tenant), "f|f");
+    told
+}
+
+const DISABLE: &str = "ALTER EVENT TRIGGER before_all DISABLE;
+    ALTER EVENT TRIGGER after_all DISABLE; ALTER EVENT TRIGGER on_drop DISABLE";
+
+/// Where Domicile's login cannot turn them off: a deletion ends a subscription in the tenant's own
+/// database, and takes rights back in those of other tenants.
+async fn a_drop_runs_no_event_trigger_of_a_tenant(binaries: &Binaries) {
+    let world = World::new(binaries);
+    let provider = world.provider();
+    let (acme, globex) = (plan("acme", "u1"), plan("globex", "u2"));
+    place(&provider, &acme, 0).await;
+    place(&provider, &globex, 0).await;
+    let version = world.sql("postgres", "SHOW server_version_num");
+    let version: u32 = version.parse().unwrap();
+    let may = "SET ON PARAMETER event_triggers";
+    if version >= 170_000 {
+        world.sql("postgres", &format!("REVOKE {may} FROM domicile_admin"));
+    }
+    if version >= 160_000 {
+        world.sql("postgres", "GRANT pg_create_subscription TO acme");
+        let create = "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 user=x password=x' \
+                      PUBLICATION p WITH (connect = false, slot_name = 'far')";
+        world.as_tenant("acme_a", "acme", create).unwrap();
+        set_trap(&world, "acme");
+        refused(&provider, &acme, &world, "acme").await;
+        world.sql("acme", DISABLE);
+    }
+    let grant = "CREATE TABLE t (); GRANT SELECT ON t TO acme_ro";
+    world.as_tenant("globex_a", "globex", grant).unwrap();
+    set_trap(&world, "globex");
+    let told = refused(&provider, &acme, &world, "globex").await;
+    for part in ["\"after_all\"", "ALTER EVENT TRIGGER it DISABLE"] {
+        assert!(told.contains(part), "{told}");
+    }
+    // What another tenant has keeps nobody's data.
+    let left = "SELECT count(*) FROM pg_database WHERE datname = 'acme'";
+    assert_eq!(world.sql("postgres", left), "0");
+    // A function of a role that the tenant is a member of, written down or not, is in its reach.
+    let sql = "CREATE ROLE developers; GRANT developers TO globex";
+    world.sql("postgres", sql);
+    for owner in ["developers", "pg_database_owner"] {
+        let give = format!("ALTER FUNCTION public.on_event() OWNER TO {owner}");
+        world.sql("globex", &give);
+        refused(&provider, &acme, &world, "globex").await;
+    }
+    world.sql("globex", DISABLE);
+    if version >= 170_000 {
+        let on_login = "CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION public.on_event();
+                        ALTER EVENT TRIGGER on_login ENABLE ALWAYS";
+        world.sql("globex", on_login);
+        let told = refused(&provider, &acme, &world, "globex").await;
+        assert!(told.contains("event triggers on login"), "{told}");
+        world.sql(
+            "globex",
+            "SET event_triggers = off; DROP EVENT TRIGGER on_login",
+        );
+        // A session that finds none left puts that down.
+        world.sql("globex", "SELECT 1");
+    }
+    let dropped = provider.drop_tenant(&acme, Epoch(0)).await.unwrap();
+    assert_eq!(dropped.applied, Applied::Done);
+    assert_eq!(sprung_of(&world, "globex"), "f|f");
 }

@@ -198,6 +198,7 @@ fn facts(at: usize, seen: &Seen, read: Mono) -> Facts {
         tenant_sessions: u32::from(server.session),
         open_logins: u32::from(row.writable),
         missing_rights: Vec::new(),
+        slow_logins: false,
         sampled: read,
         round_trip_ms: 1,
     }

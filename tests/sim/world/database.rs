@@ -227,6 +227,7 @@ impl Server {
             tenant_sessions: self.sessions.len() as u32,
             open_logins: u32::from(row.writable),
             missing_rights: Vec::new(),
+            slow_logins: false,
             sampled,
             round_trip_ms: 1,
         }

@@ -3,13 +3,13 @@
 use super::*;
 use crate::placement::Unfit;
 
-const REGION: &str = "eu-west";
+pub(super) const REGION: &str = "eu-west";
 
 fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn limited(name: &str, limit: u32) -> ServerView {
+pub(super) fn limited(name: &str, limit: u32) -> ServerView {
     ServerView {
         max_tenants: Some(limit),
         ..ServerView::open(name)
@@ -30,7 +30,7 @@ fn with_plan(plan: &str) -> Wish {
     }
 }
 
-fn of(servers: Vec<ServerView>) -> BTreeMap<RegionName, RegionView> {
+pub(super) fn of(servers: Vec<ServerView>) -> BTreeMap<RegionName, RegionView> {
     let mut regions = regions();
     if let Some(region) = regions.get_mut(&RegionName::new(REGION)) {
         region.servers = servers;
@@ -38,7 +38,7 @@ fn of(servers: Vec<ServerView>) -> BTreeMap<RegionName, RegionView> {
     regions
 }
 
-fn on(server: &str, uids: &[&str]) -> Vec<Holder> {
+pub(super) fn on(server: &str, uids: &[&str]) -> Vec<Holder> {
     let holder = |uid: &&str| Holder {
         uid: (*uid).to_owned(),
         home: Some(RegionName::new(REGION)),
@@ -47,11 +47,15 @@ fn on(server: &str, uids: &[&str]) -> Vec<Holder> {
     uids.iter().map(holder).collect()
 }
 
-fn counted(holders: &[Holder], policies: &[PolicyView]) -> Held {
+pub(super) fn counted(holders: &[Holder], policies: &[PolicyView]) -> Held {
     held(&RegionName::new(REGION), "self", holders, policies)
 }
 
-fn ask(wish: &Wish, held: &Held, servers: Vec<ServerView>) -> Result<Choice, ServerError> {
+pub(super) fn ask(
+    wish: &Wish,
+    held: &Held,
+    servers: Vec<ServerView>,
+) -> Result<Choice, ServerError> {
     let asked = Asked {
         region: &RegionName::new(REGION),
         recorded: None,
@@ -62,7 +66,7 @@ fn ask(wish: &Wish, held: &Held, servers: Vec<ServerView>) -> Result<Choice, Ser
     choose_server(&asked, &of(servers), &[])
 }
 
-fn name_of(choice: Result<Choice, ServerError>) -> Option<String> {
+pub(super) fn name_of(choice: Result<Choice, ServerError>) -> Option<String> {
     choice.ok().map(|choice| choice.server)
 }
 

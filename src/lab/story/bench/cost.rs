@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::HOME;
+use super::sites::Sites;
 use super::usage::Usage;
-use crate::error::{LabError, Result};
+use crate::error::Result;
 use crate::story::audit::calls;
 use crate::story::stage::Stage;
 
@@ -17,9 +17,9 @@ pub(super) struct Cost {
     pub(super) events: f64,
     /// Reads of the API server, with watches that ended.
     pub(super) reads: f64,
-    /// Sessions that were opened on the database server, by whomever.
+    /// Sessions that were opened on the database servers, by whomever.
     pub(super) sessions: f64,
-    /// Transactions of the database server that wrote.
+    /// Transactions of the database servers that wrote.
     pub(super) transactions: f64,
     /// Processor time of the operator's processes, in seconds.
     pub(super) cpu: f64,
@@ -38,15 +38,23 @@ pub(super) struct Mark {
 
 /// Counts what the operator calls, and reads each line of the API server's log once: with
 /// thousands of placements they are millions.
-#[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(super) struct Meter<'a> {
+    sites: &'a Sites,
     /// As far as the log was read.
     place: u64,
     /// Calls until then: writes, events, reads.
     calls: [u64; 3],
 }
 
-impl Meter {
+impl<'a> Meter<'a> {
+    pub(super) fn of(sites: &'a Sites) -> Self {
+        Self {
+            sites,
+            place: 0,
+            calls: [0; 3],
+        }
+    }
+
     /// Reads on, and answers the moments of the calls since it last did.
     pub(super) fn read(&mut self, stage: &Stage) -> Result<Vec<Timestamp>> {
         let (told, place) = calls(&stage.lab, self.place)?;
@@ -67,19 +75,14 @@ impl Meter {
     /// What was taken until now.
     pub(super) fn mark(&mut self, stage: &Stage) -> Result<Mark> {
         let moments = self.read(stage)?;
-        let number = |sql: &str| -> Result<i64> {
-            let text = stage.sql(HOME, sql)?;
-            let odd = |_| LabError::State(format!("{HOME} answers {text:?}"));
-            text.trim().parse().map_err(odd)
-        };
+        let sessions = "SELECT sum(sessions)::bigint FROM pg_stat_database";
+        let written = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+        let but_beats = format!("{written} - sequence FROM domicile.heartbeat");
         Ok(Mark {
             moments,
             calls: self.calls,
-            sessions: number("SELECT sum(sessions)::bigint FROM pg_stat_database")?,
-            transactions: number(
-                "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint - sequence \
-                 FROM domicile.heartbeat",
-            )?,
+            sessions: self.sites.sum(stage, (sessions, sessions))?,
+            transactions: self.sites.sum(stage, (&but_beats, written))?,
             cpu: Usage::now(stage.space())?.cpu,
         })
     }

@@ -26,7 +26,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// seconds.
 const LOOK_EACH: Duration = Duration::from_millis(2);
 
-/// The placements, in the region of all that is measured.
+/// The placements, in the home region unless they are spread.
 pub(super) struct Fleet {
     members: Vec<Member>,
     workloads: bool,
@@ -34,6 +34,7 @@ pub(super) struct Fleet {
 
 struct Member {
     name: String,
+    region: String,
     namespace: String,
 }
 
@@ -43,6 +44,7 @@ impl Fleet {
     pub(super) fn of(prefix: &str, number: usize, workloads: bool) -> Self {
         let member = |one: usize| Member {
             name: format!("{prefix}-{one:05}"),
+            region: HOME.to_owned(),
             namespace: if workloads {
                 format!("{NAMESPACE}-{prefix}-{:04}", one / NEIGHBOURS)
             } else {
@@ -53,6 +55,14 @@ impl Fleet {
             members: (0..number).map(member).collect(),
             workloads,
         }
+    }
+
+    /// The same, evenly over these regions.
+    pub(super) fn spread(mut self, regions: &[String]) -> Self {
+        for (member, region) in self.members.iter_mut().zip(regions.iter().cycle()) {
+            member.region.clone_from(region);
+        }
+        self
     }
 
     /// The placements' names.
@@ -158,8 +168,13 @@ impl Fleet {
         stage.objects.runtime().block_on(all.try_collect::<()>())?
     }
 
-    fn placement(&self, Member { name, namespace }: &Member) -> Value {
-        let mut placement = in_region(name, namespace, HOME);
+    fn placement(&self, member: &Member) -> Value {
+        let Member {
+            name,
+            namespace,
+            region,
+        } = member;
+        let mut placement = in_region(name, namespace, region);
         if self.workloads {
             placement["spec"]["injection"] = json!({"workloads": [{
                 "apiVersion": "apps/v1", "kind": "Deployment",
@@ -176,7 +191,11 @@ fn injected(workload: &Value) -> bool {
 }
 
 /// A Deployment whose pod only the fake node takes.
-fn workload(Member { name, namespace }: &Member) -> Value {
+fn workload(
+    Member {
+        name, namespace, ..
+    }: &Member,
+) -> Value {
     let ((label, value), (key, fake)) = (LABEL, FAKE);
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -218,6 +237,17 @@ mod tests {
         for of in [placement, &workload] {
             assert_eq!(of["metadata"]["namespace"], "bench-bench-0002");
         }
+    }
+
+    #[test]
+    fn placements_are_spread_evenly() {
+        let regions = ["one".to_owned(), "two".to_owned()];
+        let placements = Fleet::of("bench", 5, false).spread(&regions).placements();
+        let of = |region: &str| {
+            let ours = |one: &&Value| one["spec"]["region"] == region;
+            placements.iter().filter(ours).count()
+        };
+        assert_eq!((of("one"), of("two")), (3, 2));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) fn busiest(calls: &[Timestamp]) -> usize {
 /// Waits until no second was busier than `usual` for a while, and answers the burst since `from`.
 pub(super) fn await_quiet(
     stage: &Stage,
-    meter: &mut Meter,
+    meter: &mut Meter<'_>,
     (from, usual, number): (Timestamp, usize, usize),
 ) -> Result<Burst> {
     let patience = Patience::new("quiet after a restart", limit(number));

@@ -7,6 +7,7 @@ use super::cost::{Cost, Meter};
 use super::fleet::Fleet;
 use super::quiet::{self, Burst};
 use super::ready::ReadyWatch;
+use super::sites::Sites;
 use super::trouble::{self, Trouble};
 use super::usage::Usage;
 use super::{NAMESPACE, ONE_LIMIT, apply_all, each, floor, growth, limit, make_room, markdown};
@@ -57,13 +58,14 @@ struct Row {
     trouble: Trouble,
 }
 
-/// Measures each number of placements, in order, with or without workloads, and answers the tables.
+/// Measures each number of placements, in order, with or without workloads, spread over so many
+/// regions, and answers the tables.
 ///
 /// Errors: a lab cannot be had, or a placement was not ready in time; the lab is down then as well.
 pub fn run(
     options: &Options,
     parts: &Parts,
-    (numbers, workloads): (&[usize], bool),
+    (numbers, workloads, regions): (&[usize], bool, usize),
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<String>> {
     let kwok = workloads.then(|| tools::kwok(&options.places.cache, say));
@@ -72,7 +74,7 @@ pub fn run(
         let stage = Stage::begin(options, parts.clone(), &mut |text| {
             say(&format!("  {text}"));
         })?;
-        let row = measure(&stage, (number, kwok.as_ref()), say)?;
+        let row = measure(&stage, (number, kwok.as_ref(), regions), say)?;
         // Those of an hour must not be lost by what goes wrong in the next lab.
         if numbers.len() > 1 {
             for line in table(&[row]) {
@@ -206,13 +208,14 @@ fn of_trouble(row: &Row) -> (usize, Vec<f64>) {
 
 fn measure(
     stage: &Stage,
-    (number, kwok): (usize, Option<&PathBuf>),
+    (number, kwok, regions): (usize, Option<&PathBuf>, usize),
     say: &mut dyn FnMut(&str),
 ) -> Result<Row> {
     // Only what is measured shall be at work.
     stage.scale_apps(0)?;
     make_room(stage, [NAMESPACE])?;
-    let all = Fleet::of("bench", number, kwok.is_some());
+    let sites = Sites::begin(stage, regions)?;
+    let all = Fleet::of("bench", number, kwok.is_some()).spread(&sites.names());
     let few = Fleet::of("alone", ALONE, kwok.is_some());
     if let Some(kwok) = kwok {
         say("  starting kwok, and the workloads");
@@ -222,7 +225,7 @@ fn measure(
     }
     std::thread::sleep(CALM);
     let watch = ReadyWatch::begin(&stage.objects, kinds::PLACEMENT)?;
-    let mut meter = Meter::default();
+    let mut meter = Meter::of(&sites);
     say("  placing them all");
     let (start, begun) = (meter.mark(stage)?, monotonic()?);
     place(stage, &watch, &all, say)?;
@@ -255,7 +258,7 @@ fn measure(
     say("  the SQL alone");
     let floor = floor::measure(stage)?;
     say("  trouble elsewhere");
-    let trouble = trouble::measure(stage, &watch, &all)?;
+    let trouble = trouble::measure(stage, &watch, (&all, &sites))?;
     Ok(Row {
         placements: number,
         wall: seconds(begun, last),

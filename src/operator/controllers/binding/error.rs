@@ -20,6 +20,9 @@ pub(super) enum BindingError {
     /// An object changed while it was written.
     #[error("{0}: it was changed by somebody else first")]
     Again(String),
+    /// A workload that carries the binding is not let go of it.
+    #[error("taking the binding back is refused: {0}")]
+    Refused(String),
     /// The status was not written.
     #[error(transparent)]
     Status(#[from] CasError),
@@ -39,6 +42,7 @@ impl Classify for BindingError {
         match self {
             Self::Call { source, .. } => source.class(),
             Self::Again(_) => Class::Conflict,
+            Self::Refused(_) => Class::Config,
             Self::Status(error) => error.class(),
         }
     }

@@ -41,20 +41,38 @@ pub(super) fn is_foreign(meta: &ObjectMeta) -> bool {
     theirs.any(|name| name.to_lowercase().contains("servicebinding")) || others.next().is_some()
 }
 
-/// Makes sure that a deletion waits for us and knows where to look, before a workload of this kind
-/// carries the binding.
+/// The kinds that may still carry it when it is deleted: where none is recorded, because somebody
+/// took the record out, the one that it names.
+pub(super) fn last_kinds(binding: &ServiceBinding) -> Vec<Kind> {
+    let recorded = kinds(binding);
+    if !recorded.is_empty() {
+        return recorded;
+    }
+    let workload = &binding.spec.workload;
+    let named = Kind::read(&workload.api_version, &workload.kind);
+    named.into_iter().collect()
+}
+
+/// The record with a kind in the version that it is written by now.
+fn with(mut kinds: Vec<Kind>, kind: &Kind) -> Vec<Kind> {
+    kinds.retain(|known| !known.is_same(kind));
+    kinds.push(kind.clone());
+    kinds
+}
+
+/// Makes sure that a deletion waits for us and knows where to look, when a workload of this kind
+/// carries the binding or is about to. Costs nothing when it is held already; puts back what
+/// somebody took out of the binding.
 pub(super) async fn hold(
     ctx: &Ctx,
     binding: Arc<ServiceBinding>,
     kind: &Kind,
 ) -> Result<Arc<ServiceBinding>, BindingError> {
-    let mut kinds = kinds(&binding);
+    let kinds = kinds(&binding);
     if is_held(&binding) && kinds.contains(kind) {
         return Ok(binding);
     }
-    if !kinds.contains(kind) {
-        kinds.push(kind.clone());
-    }
+    let kinds = with(kinds, kind);
     let mut finalizers = binding.finalizers().to_vec();
     if !is_held(&binding) {
         finalizers.push(BINDING_FINALIZER.to_owned());
@@ -120,6 +138,40 @@ async fn write(
 mod tests {
     use super::*;
     use serde_json::Value;
+
+    #[test]
+    fn another_version_takes_the_place_of_the_one_before() {
+        let kind = |text| Kind::parse(text).unwrap();
+        let old = vec![
+            kind("example.com/v1alpha1/Thing"),
+            kind("apps/v1/Deployment"),
+        ];
+        let new = kind("example.com/v1/Thing");
+        let expected = [kind("apps/v1/Deployment"), new.clone()];
+        assert_eq!(with(old, &new), expected);
+        assert_eq!(with(expected.to_vec(), &new), expected);
+    }
+
+    #[test]
+    fn a_lost_record_leaves_the_kind_that_is_named() {
+        let binding = |annotations: Value| -> ServiceBinding {
+            serde_json::from_value(json!({
+                "metadata": { "name": "db", "annotations": annotations },
+                "spec": {
+                    "service": { "apiVersion": "v1", "kind": "Secret", "name": "s" },
+                    "workload": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "a" },
+                },
+            }))
+            .unwrap()
+        };
+        let texts = |binding| -> Vec<String> {
+            let kinds = last_kinds(&binding).into_iter();
+            kinds.map(|kind| kind.to_string()).collect()
+        };
+        let recorded = binding(json!({ BOUND_KINDS: "batch/v1/CronJob" }));
+        assert_eq!(texts(recorded), ["batch/v1/CronJob"]);
+        assert_eq!(texts(binding(json!({}))), ["apps/v1/Deployment"]);
+    }
 
     fn meta(value: Value) -> ObjectMeta {
         serde_json::from_value(value).unwrap()

@@ -19,21 +19,25 @@ use crate::settings::ServiceBindings;
 
 mod error;
 mod hold;
+mod owner;
 pub(crate) mod plan;
+mod released;
 mod report;
 mod service;
+mod table;
 mod watches;
 mod workloads;
 
 use error::BindingError;
 
 use plan::Plan;
+use released::Released;
 use report::{Finding, Verdict};
 use watches::Watches;
 
 /// Longest time for one pass: calls to the API server, one per workload.
 const DEADLINE: Duration = Duration::from_mins(2);
-/// When to look again at what is missing, or cannot be watched.
+/// When to look again at what is missing, and at the earliest at what cannot be watched.
 const LATER: Duration = Duration::from_secs(10);
 /// When to go on with what was begun.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -119,8 +123,13 @@ async fn bind(
     let before = hold::kinds(binding);
     let mut left = Vec::new();
     for kind in &before {
-        let present = *kind == plan.kind;
-        if present || !workloads::release(ctx, state, &namespace, kind, &plan.asked.names).await? {
+        // Another version of it leads to the same workloads.
+        let present = kind.is_same(&plan.kind);
+        let gone = !present && {
+            let released = workloads::release(ctx, state, &namespace, kind, &plan.asked.names);
+            released.await? == Released::All
+        };
+        if !gone {
             left.push(kind.clone());
         }
     }
@@ -147,8 +156,16 @@ fn rest(state: &State, binding: &ServiceBinding, plan: &Plan, verdict: &Verdict)
     let namespace = binding.namespace().unwrap_or_default();
     let sees = |kind| state.watches.sees(&namespace, kind);
     let settled = verdict.ready().reason == BindingReason::Projected;
-    let seen = sees(&plan.kind) && (plan.service_kind.is_secret() || sees(&plan.service_kind));
-    if settled && seen { LONGEST_WAIT } else { LATER }
+    let service = &plan.service_kind;
+    // A Secret is never watched, and a placement always.
+    let told = service.is_secret() || service.is_placement() || sees(service);
+    if !(told && sees(&plan.kind)) {
+        state.watches.rest()
+    } else if settled {
+        LONGEST_WAIT
+    } else {
+        LATER
+    }
 }
 
 /// Whether a binding is for us. One that another implementation works on is given back.
@@ -218,19 +235,37 @@ const MOST_TOLD: usize = 4096;
 async fn end(ctx: &Ctx, state: &State, binding: &ServiceBinding) -> Result<(), BindingError> {
     let namespace = binding.namespace().unwrap_or_default();
     let names = Names::of(&binding.uid().unwrap_or_default());
-    for kind in hold::kinds(binding) {
-        if !workloads::release(ctx, state, &namespace, &kind, &names).await? {
+    let warn = |reason: BindingReason, note: String| {
+        let reason = reason.as_str();
+        ctx.events
+            .publish(binding, Severity::Warning, reason, "Release", note);
+    };
+    let mut refused = Vec::new();
+    for kind in hold::last_kinds(binding) {
+        match workloads::release(ctx, state, &namespace, &kind, &names).await? {
+            Released::All => {}
+            Released::Refused(fact) => refused.push(fact),
             // The deletion of a namespace takes the operator's rights in it, too: waiting for them
             // would keep both for ever.
-            let note = format!(
-                "{kind} in {namespace} may still carry the binding, because the operator may not \
-                 change them; take volume {} out by hand",
-                names.volume()
-            );
-            let reason = BindingReason::NamespaceNotOnboarded.as_str();
-            ctx.events
-                .publish(binding, Severity::Warning, reason, "Release", note);
+            Released::NoRights => {
+                let note = format!(
+                    "{kind} in {namespace} may still carry the binding, because the operator may \
+                     not change them; take volume {} out by hand",
+                    names.volume()
+                );
+                warn(BindingReason::NamespaceNotOnboarded, note);
+            }
         }
+    }
+    if !refused.is_empty() {
+        let fact = refused.join("; ");
+        let note = format!(
+            "the deletion waits until the binding can be taken back: {fact}; let the policy or \
+             webhook admit that, or take volume {} out and the finalizer off by hand",
+            names.volume()
+        );
+        warn(BindingReason::WorkloadRefused, note);
+        return Err(BindingError::Refused(fact));
     }
     hold::release(ctx, binding).await
 }

@@ -58,7 +58,9 @@ pub(crate) fn read(binding: &ServiceBinding) -> Result<Plan, String> {
         .map_err(|fact| format!("`spec.workload.apiVersion`: {fact}"))?;
     let service_kind = Kind::read(&spec.service.api_version, &spec.service.kind)
         .map_err(|fact| format!("`spec.service.apiVersion`: {fact}"))?;
+    // An empty list names nobody to leave the others out for.
     let containers = spec.workload.containers.clone();
+    let containers = containers.filter(|names| !names.is_empty());
     Ok(Plan {
         asked: Asked {
             names: Names::of(&binding.uid().unwrap_or_default()),
@@ -165,6 +167,19 @@ mod tests {
         let plan = read(&binding(&spec)).unwrap();
         assert_eq!(plan.asked.mount, below("account"));
         assert_eq!(plan.asked.entries, [("type", "postgres".to_owned())]);
+    }
+
+    #[test]
+    fn an_empty_list_of_containers_means_all() {
+        let containers = |list: &Value| {
+            let mut workload = json!({ "apiVersion": "apps/v1", "kind": "Deployment" });
+            workload["name"] = json!("api");
+            workload["containers"] = list.clone();
+            read(&binding(&spec(&workload))).unwrap().asked.containers
+        };
+        assert_eq!(containers(&json!([])), None);
+        assert_eq!(containers(&Value::Null), None);
+        assert_eq!(containers(&json!(["a"])).unwrap().len(), 1);
     }
 
     #[test]

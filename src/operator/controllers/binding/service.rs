@@ -1,5 +1,6 @@
 //! The service of a binding: the Secret that it tells. Of a Secret only the metadata is read.
 
+use domicile_api::TenantPlacement;
 use domicile_api::meta;
 use domicile_api::service_binding::BindingReason;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,7 +11,7 @@ use super::plan::Plan;
 use super::report::Finding;
 use super::{State, not_allowed};
 use crate::context::Ctx;
-use crate::projection::kinds::{self, NoKind};
+use crate::projection::kinds::{self, Kind, NoKind};
 
 /// The Secret that a service tells.
 #[derive(Debug)]
@@ -46,6 +47,12 @@ async fn told_by(
     plan: &Plan,
 ) -> Result<Result<String, Finding>, BindingError> {
     let (kind, name) = (&plan.service_kind, &plan.service.name);
+    if kind.is_placement()
+        && let Some(placement) = ctx.stores.placements.get_in(namespace, name)
+    {
+        // Its changes wake the bindings of its namespace, so a cache that is behind does no harm.
+        return Ok(secret_of(kind, namespace, name, told(&placement)));
+    }
     let missing = |message| Ok(Err(Finding::bad(BindingReason::ServiceNotFound, message)));
     let resource = match state.kinds.find(ctx, kind).await {
         Ok(resource) => resource,
@@ -61,7 +68,9 @@ async fn told_by(
             return Err(BindingError::call(format!("looking {kind} up"), error));
         }
     };
-    state.watches.want(namespace, kind, &resource);
+    if !kind.is_placement() {
+        state.watches.want(namespace, kind, &resource);
+    }
     let api = kinds::api(ctx, namespace, &resource);
     let service = match ctx.call(api.get_opt(name)).await {
         Ok(Some(service)) => service,
@@ -77,13 +86,28 @@ async fn told_by(
         Err(error) => return Err(BindingError::call(format!("reading {kind} {name}"), error)),
     };
     let told = service.data["status"]["binding"]["name"].as_str();
+    Ok(secret_of(kind, namespace, name, told))
+}
+
+/// The Secret that a placement tells.
+fn told(placement: &TenantPlacement) -> Option<&str> {
+    let binding = placement.status.as_ref()?.binding.as_ref()?;
+    Some(binding.name.as_str())
+}
+
+fn secret_of(
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+    told: Option<&str>,
+) -> Result<String, Finding> {
     let told = told.filter(|secret| !secret.is_empty());
-    Ok(told.map(str::to_owned).ok_or_else(|| {
+    told.map(str::to_owned).ok_or_else(|| {
         let message = format!(
             "{kind} {namespace}/{name} tells no Secret yet: its `status.binding.name` is empty"
         );
         Finding::unknown(BindingReason::ServiceMissingBinding, message)
-    }))
+    })
 }
 
 async fn read(
@@ -118,4 +142,27 @@ async fn read(
     };
     let hash = metadata.annotations().get(meta::SECRET_HASH).cloned();
     Ok(Ok(Found { secret, hash }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_placement_tells_its_secret_once_it_has_one() {
+        let kind = Kind::read("domicile.dev/v1alpha1", "TenantPlacement").unwrap();
+        let secret = |status: Value| {
+            let placement: TenantPlacement = serde_json::from_value(json!({
+                "metadata": { "name": "acme" }, "spec": { "tenantID": "acme" }, "status": status,
+            }))
+            .unwrap();
+            secret_of(&kind, "a", "acme", told(&placement)).map_err(|finding| finding.reason)
+        };
+        let named = json!({ "binding": { "name": "acme-db" } });
+        assert_eq!(secret(named).as_deref(), Ok("acme-db"));
+        for status in [Value::Null, json!({})] {
+            assert_eq!(secret(status), Err(BindingReason::ServiceMissingBinding));
+        }
+    }
 }

@@ -11,14 +11,15 @@ use tracing::info;
 
 use super::error::BindingError;
 use super::plan::{Plan, Selection};
+use super::released::Released;
 use super::report::Finding;
 use super::service::Found;
-use super::{State, hold, not_allowed};
+use super::{State, hold, not_allowed, owner};
 use crate::context::Ctx;
 use crate::kube::apply::{self, Ownership};
 use crate::kube::pages;
 use crate::projection::decide::{self, Decision};
-use crate::projection::kinds::{self, Kind, NoKind};
+use crate::projection::kinds::{self, Kind, Kinds, NoKind};
 use crate::projection::mapping::{self, Template};
 use crate::projection::project::Wanted;
 
@@ -56,22 +57,27 @@ pub(super) async fn bind(
         Err(outcome) => return Ok(outcome),
     };
     let api = kinds::api(ctx, &namespace, &resource);
-    let live = match pages::list(ctx, &api).await {
+    let live = match list(ctx, state, kind, &api).await? {
         Ok(live) => live,
-        Err(error) if error.is_forbidden() => {
+        Err(Unlisted::NotServed) => return Ok(not_served(kind)),
+        Err(Unlisted::Forbidden) => {
             let message = not_allowed("list", &kind.to_string(), &namespace);
             return Ok(Outcome::bad(BindingReason::WorkloadForbidden, message));
         }
-        Err(error) => return Err(BindingError::call(format!("listing {kind}"), error)),
     };
+    let names = &plan.asked.names;
     let mut round = Round {
         ctx,
         api: &api,
         resource: &resource,
-        names: &plan.asked.names,
+        names,
         tally: Tally::default(),
     };
     for one in present(&live) {
+        // Also where nothing is to be written: a finalizer that somebody took out comes back.
+        if decide::is_bound(one, names) {
+            *binding = hold::hold(ctx, Arc::clone(binding), kind).await?;
+        }
         if !plan.selection.selects(one) {
             round.give_back(one).await?;
             continue;
@@ -104,16 +110,12 @@ async fn places_of(
     namespace: &str,
     kind: &Kind,
 ) -> Result<Result<(ApiResource, Template), Outcome>, BindingError> {
-    let missing = |message| Ok(Err(Outcome::bad(BindingReason::WorkloadNotFound, message)));
     let resource = match state.kinds.find(ctx, kind).await {
         Ok(resource) => resource,
-        Err(NoKind::NotServed) => {
-            return missing(format!("the API server does not serve {kind}; install it"));
-        }
+        Err(NoKind::NotServed) => return Ok(Err(not_served(kind))),
         Err(NoKind::ClusterScoped) => {
-            return missing(format!(
-                "{kind} is in no namespace; name one of {namespace}"
-            ));
+            let message = format!("{kind} is in no namespace; name one of {namespace}");
+            return Ok(Err(Outcome::bad(BindingReason::WorkloadNotFound, message)));
         }
         Err(NoKind::Call(error)) => {
             return Err(BindingError::call(format!("looking {kind} up"), error));
@@ -131,46 +133,101 @@ async fn places_of(
         }))
 }
 
-/// Takes a binding back from all workloads of a kind. False when the operator may not.
+fn not_served(kind: &Kind) -> Outcome {
+    let message = format!("the API server does not serve {kind}; install it");
+    Outcome::bad(BindingReason::WorkloadNotFound, message)
+}
+
+/// Why the workloads of a kind cannot be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unlisted {
+    /// The API server does not serve the kind any more.
+    NotServed,
+    /// The operator may not.
+    Forbidden,
+}
+
+/// The workloads of a kind. Where they cannot be listed the kind is looked up anew next time:
+/// whoever takes a definition away often takes the right with it.
+async fn list(
+    ctx: &Ctx,
+    state: &State,
+    kind: &Kind,
+    api: &Api<DynamicObject>,
+) -> Result<Result<Vec<DynamicObject>, Unlisted>, BindingError> {
+    let error = match pages::list(ctx, api).await {
+        Ok(live) => return Ok(Ok(live)),
+        Err(error) => error,
+    };
+    let why = if error.is_not_found() {
+        Unlisted::NotServed
+    } else if error.is_forbidden() {
+        Unlisted::Forbidden
+    } else {
+        return Err(BindingError::call(format!("listing {kind}"), error));
+    };
+    state.kinds.forget(kind);
+    Ok(Err(why))
+}
+
+/// Takes a binding back from all workloads of a kind, in whichever version it is served by now.
 pub(super) async fn release(
     ctx: &Ctx,
     state: &State,
     namespace: &str,
     kind: &Kind,
     names: &Names,
-) -> Result<bool, BindingError> {
-    let resource = match state.kinds.find(ctx, kind).await {
-        Ok(resource) => resource,
-        // Without the kind there is no workload of it.
-        Err(NoKind::NotServed | NoKind::ClusterScoped) => return Ok(true),
-        Err(NoKind::Call(error)) => {
-            return Err(BindingError::call(format!("looking {kind} up"), error));
+) -> Result<Released, BindingError> {
+    for recorded in [true, false] {
+        let found = if recorded {
+            state.kinds.find(ctx, kind).await
+        } else {
+            // What was bound in a version that is gone is served in another one.
+            Kinds::find_served(ctx, kind).await
+        };
+        let resource = match found {
+            Ok(resource) => resource,
+            Err(NoKind::NotServed | NoKind::ClusterScoped) => continue,
+            Err(NoKind::Call(error)) => {
+                return Err(BindingError::call(format!("looking {kind} up"), error));
+            }
+        };
+        let api = kinds::api(ctx, namespace, &resource);
+        match list(ctx, state, kind, &api).await? {
+            Ok(live) => return take_back(ctx, &api, &resource, names, &live).await,
+            Err(Unlisted::Forbidden) => return Ok(Released::NoRights),
+            Err(Unlisted::NotServed) => {}
         }
-    };
-    let api = kinds::api(ctx, namespace, &resource);
-    let live = match pages::list(ctx, &api).await {
-        Ok(live) => live,
-        Err(error) if error.is_forbidden() => return Ok(false),
-        Err(error) => return Err(BindingError::call(format!("listing {kind}"), error)),
-    };
+    }
+    // Without the kind there is no workload of it.
+    Ok(Released::All)
+}
+
+async fn take_back(
+    ctx: &Ctx,
+    api: &Api<DynamicObject>,
+    resource: &ApiResource,
+    names: &Names,
+    live: &[DynamicObject],
+) -> Result<Released, BindingError> {
     let mut round = Round {
         ctx,
-        api: &api,
-        resource: &resource,
+        api,
+        resource,
         names,
         tally: Tally::default(),
     };
-    for one in present(&live) {
+    for one in present(live) {
         round.give_back(one).await?;
     }
     let Tally {
         problems, again, ..
     } = round.tally;
     if again {
-        let doing = format!("releasing {kind}");
+        let doing = format!("releasing {}", resource.kind);
         return Err(BindingError::Again(doing));
     }
-    Ok(problems.is_empty())
+    Ok(Released::of(problems))
 }
 
 /// One round over the workloads of a kind.
@@ -197,7 +254,7 @@ impl Round<'_> {
         match decision {
             Decision::Settled => self.tally.bound += 1,
             Decision::Conflict { manager, field } => {
-                let message = format!("{name}: {field} belongs to {manager}; take it out there");
+                let message = format!("{name}: {}", self.tell(live, &field, &manager));
                 self.tally
                     .problems
                     .push((BindingReason::FieldConflict, message));
@@ -229,6 +286,14 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// Whose a field is, and what to do about it.
+    fn tell(&self, live: &DynamicObject, field: &str, manager: &str) -> String {
+        let namespace = live.namespace().unwrap_or_default();
+        owner::tell(field, manager, |uid| {
+            owner::named(self.ctx, &namespace, uid)
+        })
+    }
+
     /// Writes to a workload. True when it is as it was decided.
     async fn write(
         &mut self,
@@ -255,16 +320,16 @@ impl Round<'_> {
         let conflicts = apply::conflicts(&error);
         let code = error.status().map_or(0, |status| status.code);
         let problem = if let Some(first) = conflicts.first() {
-            let message = format!(
-                "{kind} {name}: {} belongs to {}; take it out there",
-                first.field, first.manager
-            );
-            (BindingReason::FieldConflict, message)
-        } else if error.is_forbidden() {
+            let told = self.tell(live, &first.field, &first.manager);
+            (
+                BindingReason::FieldConflict,
+                format!("{kind} {name}: {told}"),
+            )
+        } else if error.lacks_right() {
             let namespace = live.namespace().unwrap_or_default();
             let message = not_allowed("change", kind, &namespace);
             (BindingReason::WorkloadForbidden, message)
-        } else if code == 400 || code == 422 {
+        } else if error.is_denial() || matches!(code, 400 | 403 | 422) {
             (
                 BindingReason::WorkloadRefused,
                 format!("{kind} {name}: {error}"),

@@ -95,27 +95,32 @@ fn primary(seen: &Observation, next: &Stored) -> (Status, Reason, String) {
     }
 }
 
-/// Ready when every guard holds but the one that asks whether there is an outage at all.
+/// Ready when every guard holds but the one that asks whether there is an outage at all. That the
+/// policy moves nobody by itself is told last: all else is in a person's way, too.
 fn failover_ready(decision: &Decision) -> (Status, Reason, String) {
-    let mut objections = decision
-        .guards
-        .iter()
-        .filter(|g| !g.ok && g.name != GuardName::SecondVantage);
-    match (&decision.candidate, objections.next()) {
-        (None, _) => (
+    let Some(target) = &decision.candidate else {
+        let message = "there is no standby".to_owned();
+        return (Status::False, Reason::NoEligibleStandby, message);
+    };
+    let guards = || decision.guards.iter().filter(|guard| !guard.ok);
+    let ours = [GuardName::Armed, GuardName::SecondVantage];
+    if let Some(guard) = guards().find(|guard| !ours.contains(&guard.name)) {
+        let message = guard.message.clone();
+        return (Status::False, Reason::NoEligibleStandby, message);
+    }
+    match guards().find(|guard| guard.name == GuardName::Armed) {
+        Some(guard) => (
             Status::False,
-            Reason::NoEligibleStandby,
-            "there is no standby".to_owned(),
+            Reason::NotArmed,
+            format!(
+                "{target} could take over, but not by itself: {}",
+                guard.message
+            ),
         ),
-        (Some(target), None) => (
+        None => (
             Status::True,
             Reason::StandbyEligible,
             format!("{target} could take over"),
-        ),
-        (Some(_), Some(guard)) => (
-            Status::False,
-            Reason::NoEligibleStandby,
-            guard.message.clone(),
         ),
     }
 }

@@ -260,13 +260,18 @@ fn replication(seen: &Observation, next: &Stored) -> Vec<ReplicationStatus> {
         .collect()
 }
 
+/// A guard's message within what the schema takes: names of regions may be long.
+fn short(message: &str) -> &str {
+    &message[..message.floor_char_boundary(512)]
+}
+
 fn guards(decision: &Decision) -> Vec<GuardStatus> {
     let guards = decision.guards.iter();
     guards
         .map(|guard| GuardStatus {
             name: guard.name.as_str().to_owned(),
             ok: guard.ok,
-            message: guard.message.clone(),
+            message: short(&guard.message).to_owned(),
         })
         .collect()
 }

@@ -2,13 +2,14 @@
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::database::AdoptionPolicy;
+use domicile_api::meta::MAKE_DATABASE_UNTIL;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::placement;
 use domicile_providers::{Adoption, Generic, ProviderError, TenantPlan};
 use kube::ResourceExt;
 use tracing::info;
 
-use super::database::{denied, stop_for};
+use super::database::denied;
 use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::serve::namespace;
@@ -53,34 +54,39 @@ pub(super) async fn adopt(
     }
 }
 
-/// There is none of the name. What this placement had and somebody dropped is never made anew
-/// empty: the tenant's data would seem to be there.
-pub(super) fn absent(
-    tenant: &TenantPlacement,
-    seat: &Seat,
-    error: &ProviderError,
-    progress: &mut Progress,
-) -> Stop {
+/// There is none of the name. What this placement had and somebody dropped is not made anew empty
+/// before a person asks for that: the tenant's data would seem to be there.
+pub(super) fn absent(tenant: &TenantPlacement, seat: &Seat, progress: &mut Progress) -> Stop {
     progress.heard = Some(true);
     let named = format!("database {} on {}", seat.database, seat.active);
     let served = tenant.credentials().is_some();
-    let message = if served {
-        format!(
+    let (reason, message) = if served {
+        let message = format!(
             "{named}, which this placement had, is gone, and none was made in its place: restore \
-             it from a backup, or set `spec.adoption.policy` to Never to begin with an empty one"
-        )
+             it from a backup, or annotate the placement with `{MAKE_DATABASE_UNTIL}` and a time \
+             within a day (RFC 3339) to begin with an empty one"
+        );
+        (Reason::DatabaseMissing, message)
     } else {
-        format!(
+        let message = format!(
             "there is no {named} to adopt, and none was made: correct `spec.database.name` in a \
              new placement, bring the database there, or set `spec.adoption.policy` to Never to \
              have an empty one made"
-        )
+        );
+        (Reason::NothingToAdopt, message)
     };
-    let stop = Stop {
-        message,
-        ..stop_for(error)
-    };
+    let stop = Stop::new(Until::Person, reason, message);
     progress.deny(ConditionType::DatabaseReady, stop)
+}
+
+/// A tenant that was served has an empty database now: a move lost the one before, or a person
+/// asked for it.
+pub(super) fn begun_anew(seat: &Seat, progress: &mut Progress) {
+    let note = format!(
+        "database {} was not on {}, and an empty one was made in its place",
+        seat.database, seat.active
+    );
+    progress.tell(Severity::Warning, Reason::DatabaseMissing, note);
 }
 
 /// How it differs from the plan, if the placement asks for that.
@@ -92,7 +98,19 @@ pub(super) async fn observed(
 ) -> Stop {
     let message = match tenant.spec.adoption.policy {
         AdoptionPolicy::Never => {
-            format!("{error}; set `spec.adoption.policy` to Observe to see how it differs")
+            let is_database = matches!(
+                error,
+                ProviderError::NameTaken {
+                    kind: "database",
+                    ..
+                }
+            );
+            let over = if is_database {
+                ", and to Adopt to take it over"
+            } else {
+                ""
+            };
+            format!("{error}, or set `spec.adoption.policy` to Observe to see how it differs{over}")
         }
         // It was adopted, and a role of the tenant's names is another's since.
         AdoptionPolicy::Adopt => error.to_string(),

@@ -133,8 +133,8 @@ impl<'a> Map<'a> {
             };
             placement::choose_server(&asked, &self.regions, &self.policies)
         };
-        let chosen = match room.filter(|_| holds.is_none() && has_limits(region)) {
-            Some(room) => room.choose(self.ctx, tenant, name, &self.policies, choose),
+        let chosen = match room.filter(|room| holds.is_none() && room.is_needed(region)) {
+            Some(room) => room.choose(self.ctx, tenant, (name, region), &self.policies, choose),
             None => choose(&Held::default()),
         };
         let Choice { server, why } = chosen.map_err(|error| unseated(&error, name, progress))?;
@@ -296,6 +296,10 @@ pub(super) fn unseated(error: &ServerError, home: &RegionName, progress: &mut Pr
         ServerError::NotKnown { .. } => {
             let type_ = Some(ConditionType::ServerFits);
             (type_, Until::Mended, Reason::RegionNotReady)
+        }
+        ServerError::NamedOnSeveral(_) => {
+            let type_ = Some(ConditionType::DatabaseReady);
+            (type_, Until::Person, Reason::AdoptionWaits)
         }
     };
     let stop = Stop::new(until, reason, message);

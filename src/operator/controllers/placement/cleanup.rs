@@ -16,6 +16,7 @@ use tracing::info;
 use super::error::{Halt, PlacementError};
 use super::memory::Memory;
 use super::observe::{Seat, answers, recorded, seat};
+use super::parting::{Kept, is_right};
 use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::serve::{Visit, enter, namespace, turn};
@@ -100,41 +101,48 @@ pub(super) async fn drop_all<'a>(
     match undo((ctx, memory), tenant, progress).await {
         // The deletion of a namespace takes the operator's rights in it, too: waiting for them
         // would keep both for ever. The login that the Secret tells is gone already.
-        Err(Halt::Stop(stop)) if stop.reason == Reason::NamespaceNotOnboarded => {
-            info!("Leaving the Secret and the workloads: no rights in the namespace");
-            let note = "the database is dropped; the Secret and the variables of workloads stay, \
-                        because the operator has no rights in the namespace";
-            let reason = Reason::NamespaceNotOnboarded.as_str();
+        Err(Halt::Stop(stop)) if is_right(stop.reason) => {
+            info!("Leaving what there are no rights to");
+            let note = format!(
+                "the database is dropped; what else the placement made stays where the \
+                 operator has no rights: {}",
+                stop.message
+            );
+            let reason = stop.reason.as_str();
             ctx.events
                 .publish(tenant, Severity::Warning, reason, "Release", note);
             Ok(())
+        }
+        // What the namespace's deletion removes, or takes the rights to, is waited for no more.
+        Err(Halt::Stop(stop)) => {
+            let skip = meta::SKIP_CLEANUP;
+            let message = format!(
+                "the database is dropped, and the deletion waits (the annotation {skip}=true ends \
+                 that, and leaves the rest as it is): {}",
+                stop.message
+            );
+            Err(Stop { message, ..stop }.into())
         }
         other => other,
     }
 }
 
-/// Takes back, in the hub, all that leads to the database.
+/// Takes back, in the hub, all that leads to the database. What is refused keeps nothing from the
+/// rest.
 async fn undo(
     (ctx, memory): (&Ctx, &Memory),
     tenant: &TenantPlacement,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
     let hub = Place::hub(ctx, tenant);
-    match workloads::release_others(&hub, memory, progress).await {
-        // Its rights go with a namespace that is deleted, and nobody can give them again.
-        Err(Halt::Stop(stop)) if stop.reason == Reason::WorkloadForbidden => {
-            let note = format!("workloads keep what was injected: {}", stop.message);
-            let reason = Reason::WorkloadForbidden.as_str();
-            ctx.events
-                .publish(tenant, Severity::Warning, reason, "Release", note);
-        }
-        other => other?,
-    }
-    withdraw(&hub, progress).await?;
+    let mut kept = Kept::default();
+    kept.take(workloads::release_others(&hub, memory, progress).await)?;
+    kept.take(withdraw(&hub, progress).await)?;
     for name in tenant.other_secrets(None) {
-        former::delete(&hub, &name).await?;
+        kept.take(former::delete(&hub, &name).await)?;
     }
-    endpoint::release(&hub).await
+    kept.take(endpoint::release(&hub).await)?;
+    kept.end()
 }
 
 /// Closes the logins before a rotation, which were to be closed at the end of their overlap.
@@ -226,22 +234,23 @@ async fn reach<'a>(
     Ok((server, seat, turn))
 }
 
-/// Takes the variables back and deletes the Secret, in one cluster.
+/// Takes the variables back and deletes the Secret, in one cluster. A workload that refuses keeps
+/// the Secret no more than the others: what it leads to is gone, or may not be known there.
 pub(super) async fn withdraw(at: &Place<'_>, progress: &mut Progress) -> Result<(), Halt> {
-    workloads::release_all(at, progress).await?;
-    progress.wrote |= delete_secret(at).await?;
-    Ok(())
+    let mut kept = Kept::default();
+    kept.take(workloads::release_all(at, progress).await)?;
+    let deleted = delete_secret(at).await;
+    kept.take(deleted.map(|was_there| progress.wrote |= was_there))?;
+    kept.end()
 }
 
 /// Deletes the Secret, if it is the placement's own. True when it was there.
 pub(super) async fn delete_secret(at: &Place<'_>) -> Result<bool, Halt> {
     let Place { ctx, tenant, .. } = *at;
     let (name, api) = (tenant.secret_name(), at.secrets());
-    let refused = |error: CallError| -> Halt {
-        if error.is_forbidden() {
-            return at.not_onboarded().into();
-        }
-        PlacementError::call(format!("deleting {}", at.secret()), error).into()
+    let refused = |error: CallError| {
+        let doing = format!("deleting {}", at.secret());
+        workloads::halt(at, &doing, error, || at.not_onboarded())
     };
     let Some(secret) = ctx.call(api.get_opt(&name)).await.map_err(refused)? else {
         return Ok(false);

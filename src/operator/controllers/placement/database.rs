@@ -18,6 +18,7 @@ use super::observe::Seat;
 use super::progress::{Progress, Stop, Until};
 use super::secret::{Chosen, Passwords, Usernames};
 use crate::context::Ctx;
+use crate::holders::is_gone;
 use crate::orphans;
 use crate::turns;
 
@@ -25,6 +26,8 @@ use crate::turns;
 pub(super) const MAKE: Duration = Duration::from_secs(30);
 /// Longest time for one login.
 const LOGIN: Duration = Duration::from_secs(10);
+/// Logins that are tried before a full server is believed.
+const TRIES: u32 = 3;
 /// The tenant as it must be on its server; `idle` logins hold no password.
 pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat, idle: Option<Slot>) -> TenantPlan {
     let roles = tenant.spec.roles.iter();
@@ -41,8 +44,14 @@ pub(super) fn plan(tenant: &TenantPlacement, seat: &Seat, idle: Option<Slot>) ->
         schemas: tenant.schemas().to_vec(),
         extensions: tenant.extensions().to_vec(),
         unlisted: unlisted(tenant, seat),
-        keeps: tenant.spec.adoption.policy == AdoptionPolicy::Adopt,
+        keeps: adopts(tenant),
+        makes: false,
     }
+}
+
+/// Whether the tenant has a database that somebody else made.
+pub(super) fn adopts(tenant: &TenantPlacement) -> bool {
+    tenant.spec.adoption.policy == AdoptionPolicy::Adopt
 }
 
 /// The extensions that the tenant asks for and its server does not list.
@@ -88,15 +97,8 @@ pub(super) async fn make(
             .map_err(|error| denied(&error, progress))?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
-    let foreign = matches!(
-        &made,
-        Err(ProviderError::NameTaken {
-            marker: None,
-            kind: "database",
-            ..
-        })
-    );
-    if foreign && plan.keeps {
+    let adoptable = |error: &ProviderError| database_of_nobody(ctx, error);
+    if plan.keeps && made.as_ref().err().is_some_and(adoptable) {
         adoption::adopt(&server, (tenant, plan), seat, progress).await?;
         made = server.ensure_tenant(plan, seat.epoch, &none).await;
     }
@@ -105,8 +107,8 @@ pub(super) async fn make(
             progress.heard = Some(true);
             settled
         }
-        Err(error @ ProviderError::NothingToAdopt { .. }) => {
-            return Err(adoption::absent(tenant, seat, &error, progress));
+        Err(ProviderError::NoDatabase { .. }) => {
+            return Err(adoption::absent(tenant, seat, progress));
         }
         Err(error) => return Err(taken(ctx, &server, (tenant, plan), &error, progress).await),
     };
@@ -223,7 +225,7 @@ pub(super) fn stop_for(error: &ProviderError) -> Stop {
         | ProviderError::NotFenced { .. }
         | ProviderError::NotPrimary { .. } => (Until::Moved, Reason::StaleEpoch),
         ProviderError::NameTaken { .. } => (Until::Person, Reason::DatabaseNameTaken),
-        ProviderError::NothingToAdopt { .. } => (Until::Person, Reason::NothingToAdopt),
+        ProviderError::NoDatabase { .. } => (Until::Person, Reason::DatabaseMissing),
         ProviderError::Missing { .. } => (Until::Mended, Reason::Provisioning),
         ProviderError::HalfDropped { .. } => (Until::Person, Reason::ProvisioningFailed),
         ProviderError::DropBlocked { .. } => (Until::Person, Reason::CleanupBlocked),
@@ -249,6 +251,15 @@ pub(super) fn denied(error: &ProviderError, progress: &mut Progress) -> Stop {
     progress.deny(ConditionType::DatabaseReady, stop_for(error))
 }
 
+/// Whether it is a database that is in the way, and no placement's: it never had one, or that is
+/// gone for good.
+fn database_of_nobody(ctx: &Ctx, error: &ProviderError) -> bool {
+    let ProviderError::NameTaken { marker, kind, .. } = error else {
+        return false;
+    };
+    *kind == "database" && marker.as_ref().is_none_or(|uid| is_gone(ctx, uid))
+}
+
 /// A failed effect. A name that a deleted placement holds is free after its cleanup; one that no
 /// placement holds may be looked at.
 async fn taken(
@@ -261,10 +272,11 @@ async fn taken(
     let ProviderError::NameTaken { marker, .. } = error else {
         return denied(error, progress);
     };
-    let Some(uid) = marker else {
+    if marker.is_none() || database_of_nobody(ctx, error) {
         return adoption::observed(server, (tenant, plan), error, progress).await;
-    };
-    let Some((region, orphan)) = orphans::find(ctx, uid) else {
+    }
+    let found = marker.as_ref().and_then(|uid| orphans::drops(ctx, uid));
+    let Some((region, orphan)) = found else {
         return denied(error, progress);
     };
     let Orphan {
@@ -305,7 +317,8 @@ pub(super) fn refused(error: &ProviderError) -> bool {
     )
 }
 
-/// Logs in, and wants a server that takes writes.
+/// Logs in, and wants a server that takes writes. A login whose tenant holds as many sessions as it
+/// may works all the same.
 pub(super) async fn log_in(
     server: &Generic,
     seat: &Seat,
@@ -314,14 +327,38 @@ pub(super) async fn log_in(
 ) -> Result<(), ProviderError> {
     let username = seat.database.login(access, slot);
     let server = server.with_deadline(LOGIN);
-    let login = server
-        .can_log_in(&seat.database, &username, password)
-        .await?;
-    if login.writable {
-        return Ok(());
+    let mut tries = 1;
+    loop {
+        let tried = server.can_log_in(&seat.database, &username, password);
+        match tried.await {
+            Ok(login) if login.writable => return Ok(()),
+            Ok(_) => {
+                let (server, doing) = (server.server().to_owned(), "serving a tenant");
+                return Err(ProviderError::NotPrimary { server, doing });
+            }
+            Err(error) if is_full(&error) => {
+                if server.is_full(&username).await? {
+                    return Ok(());
+                }
+                // One of its sessions ended in between, or the whole server is full.
+                if tries == TRIES {
+                    return Err(error);
+                }
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
     }
-    let (server, doing) = (server.server().to_owned(), "serving a tenant");
-    Err(ProviderError::NotPrimary { server, doing })
+}
+
+fn is_full(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::Connect {
+            failure: ProbeFailure::TooManyConnections,
+            ..
+        }
+    )
 }
 
 fn access(privileges: Privileges) -> Access {

@@ -25,6 +25,8 @@ pub(super) fn tell(
         mended,
         left,
         refused,
+        made: _,
+        shut: _,
     } = looked;
     let before = tenant.status.as_ref();
     let before = before.and_then(|s| conditions::find(&s.conditions, ConditionType::Drifted));
@@ -41,6 +43,20 @@ pub(super) fn tell(
     let type_ = ConditionType::DatabaseReady;
     progress.found(type_, Status::False, reason, message.clone());
     Some((reason, message))
+}
+
+/// Records what the spec made in the database, and tells what it made once and lists no more.
+pub(super) fn made(tenant: &TenantPlacement, progress: &mut Progress) {
+    let now = DatabaseStatus {
+        schemas: tenant.schemas().to_vec(),
+        extensions: tenant.extensions().to_vec(),
+    };
+    let status = tenant.status.as_ref();
+    let before = status.and_then(|status| status.database.as_ref());
+    stays(before, &now, progress);
+    if before.is_some() || now != DatabaseStatus::default() {
+        progress.made = Some(now);
+    }
 }
 
 fn drifted(seat: &Seat, before: Option<&Condition>, drift: Drift, progress: &mut Progress) {

@@ -13,7 +13,7 @@ use domicile_core::time::Mono;
 
 use super::regional::Regional;
 use super::room::Promises;
-use super::workloads::{Settled, WorkloadInputs};
+use super::workloads::{Patience, Settled, WorkloadInputs};
 use crate::projection::kinds::Kinds;
 
 /// Most tenants that are remembered; beyond it everything is looked at anew.
@@ -30,7 +30,7 @@ pub(super) struct Inputs {
     pub(super) server: ServerId,
     pub(super) epoch: Epoch,
     pub(super) secret_hash: String,
-    /// The logins that must be closed.
+    /// The logins that must be closed, or were found closed.
     pub(super) idle: Option<Slot>,
     /// The extensions that are asked for and may not be made.
     pub(super) unlisted: BTreeSet<String>,
@@ -58,6 +58,8 @@ pub(super) struct Memory {
     pub(super) regional: Regional,
     /// What kinds are called.
     pub(super) kinds: Kinds,
+    /// The workloads that were not written, and when each is tried again.
+    pub(super) patience: Patience,
     tenants: Mutex<BTreeMap<String, Remembered>>,
 }
 
@@ -241,6 +243,7 @@ impl Memory {
     pub(super) fn forget(&self, uid: &str) {
         self.promises.settle(uid);
         self.regional.forget(uid);
+        self.patience.forget(uid);
         self.lock().remove(uid);
     }
 

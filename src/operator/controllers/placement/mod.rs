@@ -85,6 +85,7 @@ async fn reconcile(
     if let Some(visit) = &mut visit {
         let failed = done.as_ref().err();
         let silent = failed.is_some_and(|error| error.class() == Class::Transient);
+        let silent = silent || progress.silent;
         visit.heard((silent || progress.wrote).then_some(!silent));
     }
     done
@@ -112,6 +113,7 @@ async fn pass<'a>(
     if progress.held {
         memory.regional.hold(&tenant.uid().unwrap_or_default());
     }
+    report::tell(ctx, &tenant, progress);
     // A failed write may have stored the choice all the same; then its place is kept.
     if !matches!(ended, Err(Halt::Failed(_))) {
         memory.promises.settle(&tenant.uid().unwrap_or_default());

@@ -13,13 +13,15 @@ use domicile_core::health::Verdict;
 use domicile_core::names::{DatabaseName, Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{self, Hold, PolicyView, Recorded, RegionState, Route};
 
-use super::choose::{Map, no_region, unseated};
+use super::choose::{Map, Residence, no_region, unseated};
 use super::error::Halt;
 use super::progress::{Progress, Stop, Until};
 use super::regional;
 use super::room::Room;
 use crate::context::Ctx;
 use crate::kube::cache::Unreadable;
+
+mod unplaced;
 
 /// Where a tenant is and must be.
 #[derive(Debug, Clone)]
@@ -76,17 +78,12 @@ pub(super) fn seat(
         );
         Stop::new(Until::Person, Reason::InvalidName, message)
     })?;
+    let unreadable = ctx.stores.policies.unreadable();
     let map = Map::read(ctx);
     let recorded = recorded(tenant);
-    if recorded.is_none() {
-        let unreadable = ctx.stores.policies.unreadable();
-        unreadable
-            .first()
-            .map_or(Ok(()), |policy| Err(obscured(policy)))?;
-    }
-    let (residence, server) = map.place(tenant, room, progress)?;
-    let policy = placement::policy_of(&server, &map.policies)
-        .map_err(|error| unseated(&error, &server.region, progress))?;
+    let placed = placed(&map, tenant, (room, unreadable), progress);
+    let (residence, server, policy) =
+        placed.inspect_err(|stop| unplaced::answer(&map, tenant, stop, progress))?;
     protection(ctx, policy, progress);
     // The law is answered for also while nothing may be changed.
     let allowed = &residence.allowed;
@@ -130,6 +127,34 @@ pub(super) fn seat(
         steady,
         guard: policy.and_then(guard),
     })
+}
+
+/// Where a tenant belongs, the server that it has its place on, and the policy of that.
+type Placed<'m> = (Residence<'m>, ServerId, Option<&'m PolicyView>);
+
+/// Finds the tenant's place. `before` are the policies that could not be read before the map was.
+fn placed<'m>(
+    map: &'m Map<'_>,
+    tenant: &TenantPlacement,
+    (room, before): (Option<&Room<'_>>, Vec<Unreadable>),
+    progress: &mut Progress,
+) -> Result<Placed<'m>, Stop> {
+    // One that has become unreadable since is in neither of the two.
+    let after = map.ctx.stores.policies.unreadable();
+    let mut unreadable = before.into_iter().chain(after);
+    if recorded(tenant).is_none()
+        && let Some(policy) = unreadable.next()
+    {
+        return Err(obscured(&policy));
+    }
+    if let Some(policy) = unplaced::obscuring(map, tenant, unreadable) {
+        progress.held = true;
+        return Err(obscured(&policy));
+    }
+    let (residence, server) = map.place(tenant, room, progress)?;
+    let policy = placement::policy_of(&server, &map.policies)
+        .map_err(|error| unseated(&error, &server.region, progress))?;
+    Ok((residence, server, policy))
 }
 
 /// The policy that may move the tenants of its server, and its epoch.

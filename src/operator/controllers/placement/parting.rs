@@ -1,6 +1,6 @@
 //! A deletion whose server cannot be worked on: how long it waits, and what it writes down then.
 
-use domicile_api::conditions::Reason;
+use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::meta;
 use domicile_api::orphan::{Cleanup, MAX_ORPHANS, Orphan};
 use domicile_api::placement::TenantPlacement;
@@ -11,11 +11,66 @@ use tracing::info;
 
 use super::error::Halt;
 use super::observe::recorded;
-use super::progress::{Stop, Until};
+use super::progress::{Progress, Stop, Until};
 use super::serve::namespace;
 use crate::context::Ctx;
 use crate::kube::events::Severity;
 use crate::orphans::{self, Recorded};
+
+/// What a deletion could not take back, and why. It goes on with the rest all the same.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    no_rights: Vec<Stop>,
+    refused: Vec<Stop>,
+}
+
+impl Kept {
+    /// Takes in what became of one part. An error where the rest would fare no better.
+    pub(super) fn take(&mut self, done: Result<(), Halt>) -> Result<(), Halt> {
+        match done {
+            Err(Halt::Stop(stop)) if is_right(stop.reason) => self.no_rights.push(stop),
+            Err(Halt::Stop(stop)) => self.refused.push(stop),
+            other => return other,
+        }
+        Ok(())
+    }
+
+    /// What there is to be waited for; else what is given up for want of rights.
+    pub(super) fn end(self) -> Result<(), Halt> {
+        let stop = joined(self.refused).or_else(|| joined(self.no_rights));
+        stop.map_or(Ok(()), |stop| Err(stop.into()))
+    }
+
+    /// The same, which is also what a condition says.
+    pub(super) fn deny(self, type_: ConditionType, progress: &mut Progress) -> Result<(), Halt> {
+        let ended = self.end();
+        if let Err(Halt::Stop(stop)) = &ended {
+            progress.deny(type_, stop.clone());
+        }
+        ended
+    }
+}
+
+/// Whether it says that the operator has no rights. They go with a namespace that is deleted, and
+/// then nobody can give them again.
+pub(super) fn is_right(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NamespaceNotOnboarded | Reason::ClusterNotOnboarded | Reason::WorkloadForbidden
+    )
+}
+
+/// One for all, with what each says, once.
+fn joined(stops: Vec<Stop>) -> Option<Stop> {
+    let mut stops = stops.into_iter();
+    let mut whole = stops.next()?;
+    for stop in stops {
+        if !whole.message.contains(&stop.message) {
+            whole.message = format!("{}; {}", whole.message, stop.message);
+        }
+    }
+    Some(whole)
+}
 
 /// Waits a while for the server, and then hands the database over to its Region, which drops it
 /// when the server is back. An error while it waits.
@@ -133,4 +188,46 @@ fn told(
 
 fn unreachable(message: String) -> Stop {
     Stop::new(Until::Mended, Reason::RegionUnreachable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(reason: Reason, message: &str) -> Result<(), Halt> {
+        Err(Stop::new(Until::Person, reason, message).into())
+    }
+
+    fn end(parts: Vec<Result<(), Halt>>) -> Option<Stop> {
+        let mut kept = Kept::default();
+        for part in parts {
+            kept.take(part).unwrap();
+        }
+        match kept.end() {
+            Err(Halt::Stop(stop)) => Some(stop),
+            Err(other) => unreachable!("{other:?}"),
+            Ok(()) => None,
+        }
+    }
+
+    /// A right that went with the namespace is no reason to wait; a denial is.
+    #[test]
+    fn what_is_refused_is_waited_for_before_what_there_is_no_right_to() {
+        assert_eq!(end(vec![Ok(())]), None);
+        let rights = || stop(Reason::NamespaceNotOnboarded, "no rights");
+        let left = end(vec![rights(), Ok(()), rights()]).unwrap();
+        assert!(is_right(left.reason));
+        assert_eq!(left.message, "no rights", "the same is said once");
+        let denied = |name: &str| stop(Reason::ApiServerError, name);
+        let left = end(vec![rights(), denied("a"), denied("b")]).unwrap();
+        assert!(!is_right(left.reason));
+        assert_eq!(left.message, "a; b");
+    }
+
+    #[test]
+    fn what_would_befall_the_rest_too_ends_it() {
+        let later = Err(Halt::Later(std::time::Duration::ZERO));
+        let ended = Kept::default().take(later);
+        assert!(matches!(ended, Err(Halt::Later(_))), "{ended:?}");
+    }
 }

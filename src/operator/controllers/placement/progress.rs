@@ -97,7 +97,7 @@ pub(super) struct Progress {
     pub(super) workloads: Option<Vec<WorkloadStatus>>,
     pub(super) other_workloads: Option<Vec<OtherWorkload>>,
     pub(super) findings: BTreeMap<ConditionType, Finding>,
-    /// Why the pass ended early.
+    /// Why the pass ended early, or goes on soon.
     pub(super) stop: Option<Stop>,
     /// All is in place, but for a password that somebody changed on the server.
     pub(super) locked_out: Option<Stop>,
@@ -125,6 +125,8 @@ pub(super) struct Progress {
     pub(super) heard: Option<bool>,
     /// A write to the namespace was answered: reads say nothing of webhooks.
     pub(super) wrote: bool,
+    /// A write to the namespace was not answered, and yet the pass went on.
+    pub(super) silent: bool,
     /// What happened, to be told once the status is stored.
     pub(super) told: Vec<(Severity, Reason, String)>,
 }

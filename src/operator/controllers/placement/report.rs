@@ -9,6 +9,7 @@ use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{
     Binding, CopyKind, DataCopy, ReadTarget, TenantPlacementStatus,
 };
+use domicile_core::names::{Jurisdiction, RegionName};
 use domicile_core::placement::{self, Copies};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -102,12 +103,22 @@ pub(super) fn status(
     status
 }
 
-/// Writes the status when it changed, and tells the edges.
+/// Tells what was done, once. A pass that ends early, or whose status is not stored, did it, and
+/// the next one does not do it again.
+pub(super) fn tell(ctx: &Ctx, tenant: &TenantPlacement, progress: &mut Progress) {
+    for (severity, reason, note) in std::mem::take(&mut progress.told) {
+        ctx.events
+            .publish(tenant, severity, reason.as_str(), "Place", note);
+    }
+}
+
+/// Writes the status when it changed, and tells the edges and what was done.
 pub(super) async fn write(
     ctx: &Ctx,
     tenant: &Arc<TenantPlacement>,
-    progress: &Progress,
+    progress: &mut Progress,
 ) -> Result<Arc<TenantPlacement>, CasError> {
+    tell(ctx, tenant, progress);
     let next = status(tenant, progress, ctx.clock.now().wall);
     let before = tenant.status.clone().unwrap_or_default();
     let cache = &ctx.stores.placements;
@@ -115,11 +126,6 @@ pub(super) async fn write(
     for (severity, reason, note) in edges(&before, &next) {
         ctx.events
             .publish(written.as_ref(), severity, &reason, "Place", note);
-    }
-    for (severity, reason, note) in &progress.told {
-        let reason = reason.as_str();
-        ctx.events
-            .publish(written.as_ref(), *severity, reason, "Place", note);
     }
     Ok(written)
 }
@@ -326,6 +332,9 @@ fn kept(condition: &Condition) -> Option<(Status, Reason, String)> {
     ))
 }
 
+/// The law of a region that does not exist.
+const UNKNOWN: &str = "Unknown";
+
 fn data_copies(copies: &[placement::Copy]) -> Vec<DataCopy> {
     let copy = |copy: &placement::Copy| {
         let placement::Copy {
@@ -345,11 +354,37 @@ fn data_copies(copies: &[placement::Copy]) -> Vec<DataCopy> {
             region: region.to_string(),
             jurisdiction: jurisdiction
                 .as_ref()
-                .map_or_else(|| "Unknown".to_owned(), ToString::to_string),
+                .map_or_else(|| UNKNOWN.to_owned(), ToString::to_string),
             compliant: *compliant,
         }
     };
     copies.iter().map(copy).collect()
+}
+
+/// The copies that the status records, as they were told.
+pub(super) fn recorded_copies(tenant: &TenantPlacement) -> Vec<placement::Copy> {
+    let copy = |copy: &DataCopy| {
+        let DataCopy {
+            kind,
+            region,
+            jurisdiction,
+            compliant,
+        } = copy;
+        placement::Copy {
+            kind: match kind {
+                CopyKind::Primary => placement::CopyKind::Primary,
+                CopyKind::Standby => placement::CopyKind::Standby,
+                CopyKind::ReadReplica => placement::CopyKind::ReadReplica,
+                CopyKind::Backup => placement::CopyKind::Backup,
+                CopyKind::Secret => placement::CopyKind::Secret,
+            },
+            region: RegionName::new(region),
+            jurisdiction: (jurisdiction != UNKNOWN).then(|| Jurisdiction::new(jurisdiction)),
+            compliant: *compliant,
+        }
+    };
+    let copies = tenant.status.iter().flat_map(|status| &status.copies);
+    copies.map(copy).collect()
 }
 
 #[cfg(test)]

@@ -44,6 +44,24 @@ pub(super) fn has_old_pods(live: &DynamicObject, kind: WorkloadKind) -> bool {
     !current || all.as_i64().unwrap_or(0) > updated.as_i64().unwrap_or(0)
 }
 
+/// Whether its controller leaves pods of an older template until somebody says otherwise.
+pub(super) fn is_held(live: &DynamicObject, kind: WorkloadKind) -> bool {
+    let spec = &live.data["spec"];
+    let strategy = &spec["updateStrategy"];
+    let on_delete = strategy["type"] == "OnDelete";
+    match kind {
+        WorkloadKind::Deployment => spec["paused"] == true,
+        WorkloadKind::StatefulSet => {
+            let partition = strategy["rollingUpdate"]["partition"].as_i64();
+            let (updated, total) = rollout(live, kind);
+            // Those above it roll.
+            let done = |from: i64| from > 0 && i64::from(updated) + from >= i64::from(total);
+            on_delete || partition.is_some_and(done)
+        }
+        WorkloadKind::DaemonSet => on_delete,
+    }
+}
+
 /// Whether all pods that are wanted run the present template and are available.
 pub(super) fn is_done(live: &DynamicObject, kind: WorkloadKind) -> bool {
     let available = match kind {
@@ -104,6 +122,29 @@ mod tests {
         assert!(has_old_pods(surge));
         let stale = json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 });
         assert!(has_old_pods(stale));
+    }
+
+    #[test]
+    fn who_waits_for_somebody_is_told_from_who_rolls() {
+        let held = |kind, spec: serde_json::Value| {
+            let mut live = plain();
+            live.data["spec"] = spec;
+            is_held(&live, kind)
+        };
+        let (set, daemon) = (WorkloadKind::StatefulSet, WorkloadKind::DaemonSet);
+        let on_delete = json!({ "updateStrategy": { "type": "OnDelete" } });
+        let from = |partition: i64| {
+            let rolling = json!({ "partition": partition });
+            let strategy = json!({ "type": "RollingUpdate", "rollingUpdate": rolling });
+            json!({ "replicas": 2, "updateStrategy": strategy })
+        };
+        assert!(held(KIND, json!({ "paused": true })) && !held(KIND, json!({ "replicas": 2 })));
+        assert!(held(set, on_delete.clone()) && held(daemon, on_delete));
+        // One of two is updated.
+        assert!(held(set, from(1)) && !held(set, from(0)) && !held(set, json!({})));
+        let mut more = from(1);
+        more["replicas"] = json!(3);
+        assert!(!held(set, more), "the pods above the partition roll");
     }
 
     #[test]

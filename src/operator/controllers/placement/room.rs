@@ -5,17 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use domicile_api::database::AdoptionPolicy;
 use domicile_api::placement::TenantPlacement;
-use domicile_core::names::{RegionName, ServerId};
-use domicile_core::placement::{self, Choice, Held, Holder, PolicyView, ServerError};
-use futures::future::join_all;
+use domicile_core::names::{DatabaseName, RegionName, ServerId};
+use domicile_core::placement::{
+    self, Choice, Held, Holder, PolicyView, RegionView, ServerError, ServerView,
+};
+use domicile_providers::{Generic, ProviderError, Standing};
+use futures::future::try_join_all;
 use kube::ResourceExt;
 use tracing::debug;
 
+use super::SOON;
 use super::choose::{Map, has_limits};
+use super::error::Halt;
 use super::observe::{answers, recorded};
 use crate::context::Ctx;
+use crate::controllers::LONGEST_WAIT;
 use crate::holders::{holders, live};
+use crate::kube::wake::Key;
+use crate::orphans;
+use crate::turns::heard;
 
 /// Longest time for asking one server whom it holds.
 const LOOK: Duration = Duration::from_secs(5);
@@ -65,39 +75,77 @@ impl Promises {
 /// What was found of the servers that a tenant might get.
 pub(super) struct Room<'a> {
     promises: &'a Promises,
-    /// The UIDs that the databases of each server are marked with; none when it was not told.
-    marked: BTreeMap<String, Option<BTreeSet<String>>>,
+    /// What each server told; none when it did not.
+    told: BTreeMap<String, Option<Told>>,
+    /// What the tenant does with a database of its name.
+    adoption: AdoptionPolicy,
+}
+
+/// What a server tells of the databases on it.
+struct Told {
+    /// The UIDs that they are marked with, where that counts.
+    marked: BTreeSet<String>,
+    /// What there is of the tenant's name.
+    named: Standing,
 }
 
 impl<'a> Room<'a> {
-    /// Asks each server of the tenant's home region whom it holds, when one of them has a limit
-    /// and the tenant has no server yet. A server whose tenants were moved is asked where they are.
-    pub(super) async fn look(ctx: &Ctx, tenant: &TenantPlacement, promises: &'a Promises) -> Self {
+    /// Asks each server of the tenant's home region whom it holds and whether it has a database of
+    /// the tenant's name, unless the tenant has a server or it does not matter. A server whose
+    /// tenants were moved is asked where they are.
+    ///
+    /// # Errors
+    /// The placement has no turn at one of them, and is woken when it has; or one was not
+    /// probed yet.
+    pub(super) async fn look(
+        ctx: &Ctx,
+        tenant: &TenantPlacement,
+        promises: &'a Promises,
+    ) -> Result<Self, Halt> {
         let mut room = Self {
             promises,
-            marked: BTreeMap::new(),
+            told: BTreeMap::new(),
+            adoption: tenant.spec.adoption.policy,
         };
         if recorded(tenant).is_some() {
-            return room;
+            return Ok(room);
         }
         let map = Map::read(ctx);
-        let Ok(residence) = map.residence(tenant) else {
-            return room;
+        let (Ok(residence), Ok(database)) = (map.residence(tenant), tenant.database_name()) else {
+            return Ok(room);
         };
         let name = residence.region;
-        let Some(region) = map.regions.get(&name).filter(|region| has_limits(region)) else {
-            return room;
+        let region = map.regions.get(&name);
+        let Some(region) = region.filter(|region| room.is_needed(region)) else {
+            return Ok(room);
         };
-        let asked = region.servers.iter().map(|server| {
-            let id = ServerId {
-                region: name.clone(),
-                server: server.name.clone(),
-            };
+        let wanted = (&database, has_limits(region));
+        let id = |server: &ServerView| ServerId {
+            region: name.clone(),
+            server: server.name.clone(),
+        };
+        let servers = region.servers.iter().map(id);
+        let own = servers.filter(|server| !placement::is_standby(server, &map.policies));
+        let asked = own.map(|id| {
             let serving = placement::serving_server(&id, &map.policies);
-            async move { (id.server, marked(ctx, &serving).await) }
+            let key = Key::of(tenant);
+            async move {
+                let told = told(ctx, &serving, key, wanted).await?;
+                Ok::<_, Halt>((id.server, told))
+            }
         });
-        room.marked = join_all(asked).await.into_iter().collect();
-        room
+        room.told = try_join_all(asked).await?.into_iter().collect();
+        Ok(room)
+    }
+
+    /// Whether it matters what is on the servers of the region: they are counted, or the tenant's
+    /// database may be on one of several.
+    pub(super) fn is_needed(&self, region: &RegionView) -> bool {
+        self.adopts() || has_limits(region) || region.servers.len() > 1
+    }
+
+    fn adopts(&self) -> bool {
+        self.adoption == AdoptionPolicy::Adopt
     }
 
     /// Chooses a server for the tenant and keeps its place.
@@ -105,44 +153,99 @@ impl<'a> Room<'a> {
         &self,
         ctx: &Ctx,
         tenant: &TenantPlacement,
-        region: &RegionName,
+        (name, region): (&RegionName, &RegionView),
         policies: &[PolicyView],
         choose: impl FnOnce(&Held) -> Result<Choice, ServerError>,
     ) -> Result<Choice, ServerError> {
         let uid = tenant.uid().unwrap_or_default();
         let stored = || (holders(ctx), live(ctx));
         let decide = |holders: &[Holder], live: &BTreeSet<String>| {
-            let mut held = placement::held(region, &uid, holders, policies);
-            for (server, marked) in &self.marked {
-                match marked {
-                    Some(marked) => held.found(server, &uid, marked, live),
+            let mut held = placement::held(name, &uid, holders, policies);
+            for (server, told) in &self.told {
+                match told {
+                    Some(told) => held.found(server, &uid, &told.marked, live),
                     None => held.unseen(server),
                 }
             }
+            // Listed since they were asked.
+            for server in region.servers.iter().map(|server| &server.name) {
+                if !self.told.contains_key(server) {
+                    held.unseen(server);
+                }
+            }
+            held.named(self.named(ctx, live), self.adopts());
             choose(&held)
         };
-        self.promises.choose((&uid, region), stored, decide)
+        self.promises.choose((&uid, name), stored, decide)
+    }
+
+    /// The servers that have a database of the tenant's name, which nobody holds: the placement is
+    /// gone for which it was made, or Domicile did not make it and the tenant is about such a one.
+    fn named(&self, ctx: &Ctx, live: &BTreeSet<String>) -> BTreeSet<String> {
+        let free = |told: &Told| match &told.named {
+            Standing::Absent => false,
+            Standing::Unmarked => match self.adoption {
+                AdoptionPolicy::Never => false,
+                AdoptionPolicy::Observe | AdoptionPolicy::Adopt => true,
+            },
+            Standing::Marked(uid) => !live.contains(uid) && orphans::drops(ctx, uid).is_none(),
+        };
+        let told = self.told.iter();
+        let free = told.filter(|(_, told)| told.as_ref().is_some_and(free));
+        free.map(|(server, _)| server.clone()).collect()
     }
 }
 
-/// The UIDs that the databases of a server are marked with.
-async fn marked(ctx: &Ctx, server: &ServerId) -> Option<BTreeSet<String>> {
-    if answers(ctx, server)?.is_err() {
-        return None;
+/// What a server tells, if it does: of all its databases only where they are `counted`.
+///
+/// # Errors
+/// The placement has no turn there, or the server was not probed yet.
+async fn told(
+    ctx: &Ctx,
+    server: &ServerId,
+    key: Key,
+    wanted: (&DatabaseName, bool),
+) -> Result<Option<Told>, Halt> {
+    match answers(ctx, server) {
+        Some(Ok(())) => {}
+        Some(Err(_)) => return Ok(None),
+        None => return Err(Halt::Later(SOON)),
     }
-    let open = ctx.open(server, LOOK).await;
-    let open = open.map_err(|error| error.to_string());
-    let told = match open {
-        Ok(open) => open.tenants().await.map_err(|error| error.to_string()),
-        Err(error) => Err(error),
+    let turn = ctx.turn(server, key);
+    let mut turn = turn.ok_or(Halt::Later(LONGEST_WAIT))?;
+    let open = match ctx.open(server, LOOK).await {
+        Ok(open) => open,
+        Err(error) => return Ok(untold(server, &error.to_string())),
     };
-    match told {
-        Ok(tenants) => Some(tenants.into_iter().map(|tenant| tenant.uid).collect()),
-        Err(error) => {
-            debug!(%server, error, "A server does not tell whom it holds");
-            None
-        }
+    let told = ask(&open, wanted).await;
+    turn.heard(match &told {
+        Ok(_) => Some(true),
+        Err(error) => heard(error),
+    });
+    Ok(told.map_or_else(|error| untold(server, &error.to_string()), Some))
+}
+
+fn untold(server: &ServerId, error: &str) -> Option<Told> {
+    debug!(%server, error, "A server does not tell whom it holds");
+    None
+}
+
+async fn ask(
+    server: &Generic,
+    (database, counted): (&DatabaseName, bool),
+) -> Result<Told, ProviderError> {
+    let tenants = if counted {
+        server.tenants().await?
+    } else {
+        Vec::new()
+    };
+    let mut marked: BTreeSet<String> = tenants.into_iter().map(|tenant| tenant.uid).collect();
+    let named = server.standing(database).await?;
+    // It may be the tenant's own, of which its status tells nothing any more.
+    if let Standing::Marked(uid) = &named {
+        marked.insert(uid.clone());
     }
+    Ok(Told { marked, named })
 }
 
 #[cfg(test)]

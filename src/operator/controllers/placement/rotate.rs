@@ -146,7 +146,8 @@ pub(super) async fn close(
         }
     }
     info!(?slot, "Closing the logins before");
-    database::make(ctx, &server, (tenant, &plan), seat, progress).await?;
+    let closed = server.close_logins(&plan, slot, seat.epoch).await;
+    closed.map_err(|error| database::denied(&error, progress))?;
     progress.retired = true;
     let why = if if_unused {
         "every selected workload has taken up the new ones, and no session uses them"

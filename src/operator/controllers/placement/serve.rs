@@ -42,7 +42,7 @@ pub(super) async fn serve<'a>(
     visit: &mut Visit<'a>,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    let room = Room::look(ctx, tenant, &memory.promises).await;
+    let room = Room::look(ctx, tenant, &memory.promises).await?;
     let seat = seat(ctx, tenant, Some(&room), progress)?;
     ready(ctx, tenant, &seat, progress)?;
     let server = ctx.endpoint(&seat.active).await;
@@ -192,7 +192,12 @@ async fn settle(
     if due || differs {
         memory.doubt(&uid);
         match target.settle(store, chosen, write, progress).await {
-            Ok(Look::All(missing)) => memory.looked(&uid, inputs, missing, ctx.clock.mono()),
+            Ok(Look::All { missing, shut }) => {
+                // A new tenant's other logins were made closed: no second look closes them.
+                let idle = inputs.idle.or(shut);
+                let inputs = Inputs { idle, ..inputs };
+                memory.looked(&uid, inputs, missing, ctx.clock.mono());
+            }
             Ok(Look::Logins) => memory.repointed(&uid, inputs),
             Err(halt) => {
                 progress.served = None;

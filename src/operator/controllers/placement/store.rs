@@ -87,7 +87,7 @@ pub(super) fn admit(at: &Place<'_>, epoch: Epoch, live: Option<&Secret>) -> Resu
                 |uid| {
                     format!(
                         "belongs to the TenantPlacement with UID {uid} (if that is gone, it left \
-                         its database, too, and no other placement takes them over)"
+                         its database, too, which `spec.adoption.policy: Adopt` takes over)"
                     )
                 },
             );
@@ -128,13 +128,23 @@ pub(super) fn secret_call(
     error: CallError,
     progress: &mut Progress,
 ) -> Halt {
-    if error.is_forbidden() {
+    if error.lacks_right() {
         let stop = at.not_onboarded();
         return progress
             .deny(ConditionType::CredentialsCurrent, stop)
             .into();
     }
     let object = at.secret();
+    if error.is_forbidden() {
+        let message = format!(
+            "{doing} {object} is refused at admission: {error}; change the policy or the quota \
+             that keeps it"
+        );
+        let stop = Stop::new(Until::Person, Reason::ApiServerError, message);
+        return progress
+            .deny(ConditionType::CredentialsCurrent, stop)
+            .into();
+    }
     if error.status().is_some_and(|status| status.code == 422) {
         let message = format!(
             "the API server refuses {doing} {object}: {error}; delete it if it is immutable, and \

@@ -3,15 +3,16 @@
 use domicile_api::conditions::{self, ConditionType, Reason};
 use domicile_api::meta;
 use domicile_api::placement::{Include, Privileges, TenantPlacement};
-use domicile_api::placement_status::{ConnectionStatus, DatabaseStatus, HostStatus};
+use domicile_api::placement_status::{ConnectionStatus, HostStatus};
 use domicile_core::connection::{self, Connection, Home, Login, RenderError, Rendered};
 use domicile_core::names::Slot;
-use domicile_core::placement::Reads;
+use domicile_core::placement::{Missing, Reads};
 use domicile_core::replica::{Address, Awaited};
 use domicile_core::rotation;
-use domicile_providers::{Endpoint, Generic};
+use domicile_providers::{Endpoint, Generic, TenantPlan};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::endpoint::{Published, watch};
@@ -25,14 +26,19 @@ use super::secret::{self, Chosen, Identity, Passwords, Source, Write};
 use super::serve::namespace;
 use super::store::Store;
 use super::verify::{Evidence, Known};
-use super::{database, inside, reads, verify};
+use super::{adoption, database, inside, reads, verify};
 
 /// How much of the database was looked at.
 pub(super) enum Look {
     /// The published logins.
     Logins,
-    /// All of it, and what is missing for a person to see to.
-    All(Option<(Reason, String)>),
+    /// All of it.
+    All {
+        /// What is missing, for a person to see to.
+        missing: Option<(Reason, String)>,
+        /// The logins that are not published, if they were found closed.
+        shut: Option<Slot>,
+    },
 }
 
 /// All that the content of the Secret comes from.
@@ -115,31 +121,36 @@ impl Target<'_> {
     /// Whether the tenant is served as its status records it: what differs on the server then was
     /// changed there.
     fn as_recorded(&self) -> bool {
-        let status = self.tenant.status.as_ref();
-        let here = recorded(self.tenant) == Some((self.seat.active.clone(), self.seat.epoch));
-        here && self.seat.steady && status.is_some_and(|status| status.credentials.is_some())
+        self.is_here() && self.seat.steady && self.tenant.credentials().is_some()
+    }
+
+    /// Whether the status records this server, under this epoch.
+    fn is_here(&self) -> bool {
+        recorded(self.tenant) == Some((self.seat.active.clone(), self.seat.epoch))
     }
 
     /// What is known of the published passwords.
     fn known(&self, store: &Store<'_>, chosen: &Chosen) -> Known {
         let status = self.tenant.status.as_ref();
         let recorded_hash = status.and_then(|status| status.secret_hash.as_deref());
-        let here = recorded(self.tenant) == Some((self.seat.active.clone(), self.seat.epoch));
         Known::of(Evidence {
             fresh: chosen.fresh,
             as_recorded: store.live_hash.is_some() && store.live_hash == recorded_hash,
             untouched: chosen.source == Source::Vouched,
-            moved: !here,
+            moved: !self.is_here(),
         })
+    }
+
+    /// What was said of the database last.
+    fn database_ready(&self) -> Option<&Condition> {
+        let status = self.tenant.status.as_ref()?;
+        conditions::find(&status.conditions, ConditionType::DatabaseReady)
     }
 
     /// Whether the database was found as planned before, by the plan that holds now: what differs
     /// then was changed on the server.
     fn was_settled(&self) -> bool {
-        let status = self.tenant.status.as_ref();
-        let ready = status
-            .and_then(|status| conditions::find(&status.conditions, ConditionType::DatabaseReady));
-        let by_this_plan = ready.is_some_and(|ready| {
+        let by_this_plan = self.database_ready().is_some_and(|ready| {
             ready.status == "True" && ready.observed_generation == self.tenant.metadata.generation
         });
         by_this_plan && self.as_recorded()
@@ -160,23 +171,6 @@ impl Target<'_> {
         placed && same && inputs.asked.is_none() && self.was_settled()
     }
 
-    /// Records what the spec made in the database, and tells what it made once and lists no more.
-    fn made(&self, progress: &mut Progress) {
-        let now = DatabaseStatus {
-            schemas: self.tenant.schemas().to_vec(),
-            extensions: self.tenant.extensions().to_vec(),
-        };
-        let before = self
-            .tenant
-            .status
-            .as_ref()
-            .and_then(|s| s.database.as_ref());
-        inside::stays(before, &now, progress);
-        if before.is_some() || now != DatabaseStatus::default() {
-            progress.made = Some(now);
-        }
-    }
-
     /// All that a look at the database depends on.
     pub(super) fn inputs(&self, chosen: &Chosen, rendered: &Rendered) -> Inputs {
         let tenant = self.tenant;
@@ -188,6 +182,24 @@ impl Target<'_> {
             secret_hash: secret::hash(rendered),
             idle: self.idle(chosen),
             unlisted: database::unlisted(tenant, self.seat),
+        }
+    }
+
+    /// The tenant as it must be.
+    fn plan(&self, chosen: &Chosen, now: Timestamp) -> TenantPlan {
+        let told = Reason::DatabaseMissing.as_str();
+        let missing = Missing {
+            adopts: database::adopts(self.tenant),
+            had: self.tenant.credentials().is_some(),
+            here: self.is_here(),
+            told: self
+                .database_ready()
+                .is_some_and(|ready| ready.reason == told),
+            asked: self.tenant.asks_for_database(now),
+        };
+        TenantPlan {
+            makes: missing.is_made(),
+            ..database::plan(self.tenant, self.seat, self.idle(chosen))
         }
     }
 
@@ -220,11 +232,16 @@ impl Target<'_> {
             store.write(write, progress).await?;
             return Ok(Look::Logins);
         }
-        let plan = database::plan(tenant, seat, self.idle(chosen));
+        let plan = self.plan(chosen, store.at.ctx.clock.now().wall);
         let looked = database::make(store.at.ctx, &server, (tenant, &plan), seat, progress).await?;
+        if looked.made && tenant.credentials().is_some() {
+            adoption::begun_anew(seat, progress);
+        }
+        let other = chosen.slot.other();
+        let shut = looked.shut.contains(&other).then_some(other);
         let missing = inside::tell((tenant, seat), looked, self.was_settled(), progress);
         if missing.is_none() {
-            self.made(progress);
+            inside::made(tenant, progress);
         }
         // A new password is kept before the server learns it, else it would be lost with us. A
         // known one is published only once it works on the server that it is published for, and so
@@ -253,7 +270,8 @@ impl Target<'_> {
         store.turn(progress).await?;
         store.write(after, progress).await?;
         let names = watch(store.at.ctx, seat, (*endpoint, *published), progress).await;
-        Ok(Look::All(missing.or(names)))
+        let missing = missing.or(names);
+        Ok(Look::All { missing, shut })
     }
 
     /// What the Secret holds when these logins are published.

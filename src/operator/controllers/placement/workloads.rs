@@ -3,15 +3,18 @@
 
 mod conclude;
 mod others;
+mod patience;
 mod pods;
+mod refusal;
 mod settled;
+mod undone;
 mod waves;
+mod write;
 
 use std::collections::BTreeSet;
 
 use domicile_api::conditions::{ConditionType, Reason};
 use domicile_api::injection::{InjectionMode, WorkloadKind, WorkloadSelector};
-use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_core::connection::Rendered;
 use domicile_core::injection::Origin;
@@ -19,8 +22,6 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use kube::core::{Selector, SelectorExt};
-use serde_json::Value;
-use tracing::info;
 
 use super::error::{Halt, PlacementError};
 use super::inject::{self, Content, Decision, Wanted};
@@ -29,15 +30,18 @@ use super::place::Place;
 use super::progress::{Progress, Stop, Until};
 use super::serve::namespace;
 use super::{pace, rollout, secret};
-use crate::kube::apply::{self, Ownership};
 use crate::kube::client::CallError;
 use crate::kube::pages;
 use crate::kube::wake::Key;
 use conclude::Seen;
 use others::Gift;
+pub(super) use patience::Patience;
+use patience::Tries;
+pub(super) use refusal::{Refusal, halt};
 pub(super) use settled::{Inputs as WorkloadInputs, Settled};
 use waves::Selected;
 pub(super) use waves::origin;
+pub(super) use write::release_all;
 
 /// Gives every selected workload what it must carry, and takes it back from the others.
 pub(super) async fn inject(
@@ -48,8 +52,7 @@ pub(super) async fn inject(
 ) -> Result<(), Halt> {
     let Place { ctx, tenant, .. } = *at;
     let selections = selections(tenant).map_err(|stop| progress.deny(INJECTED, stop))?;
-    let uid = tenant.uid().unwrap_or_default();
-    let generation = tenant.metadata.generation;
+    let (uid, generation) = (tenant.uid().unwrap_or_default(), tenant.metadata.generation);
     let everything = memory.must_scan(&uid, at.region, generation);
     let hash = secret::hash(rendered);
     let inputs = settled::inputs(at, &hash, origin);
@@ -63,6 +66,7 @@ pub(super) async fn inject(
     let (secret, folder) = (tenant.secret_name(), tenant.mount_path());
     let content = content(tenant, rendered, &folder);
     let mut seen = Seen::new(at, &hash, published, ctx.clock.now().wall);
+    let tries = Tries::of(&memory.patience, &ctx.clock, tenant);
     let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
@@ -71,8 +75,9 @@ pub(super) async fn inject(
         for workload in list(at, kind, progress).await? {
             let selected = selected(&selections, kind, &workload);
             let (Some(containers), Some(content)) = (&selected, content) else {
-                let left = give_back(at, kind, &workload, progress).await?;
-                if selected.is_some() && seen.has_room() {
+                let one = (kind, &workload);
+                let left = write::take_back((at, &tries), one, &mut seen, progress).await?;
+                if selected.is_some() && seen.admits() {
                     seen.show(left.as_ref().unwrap_or(&workload), kind);
                 }
                 continue;
@@ -89,15 +94,17 @@ pub(super) async fn inject(
             selected_ones.extend(compare(at, (kind, workload), &wanted, &mut seen));
         }
     }
-    memory.scanned(&uid, at.region, generation);
-    give(at, selected_ones, origin, &mut seen, progress).await?;
+    if !seen.unreleased {
+        memory.scanned(&uid, at.region, generation);
+    }
+    write::give((at, &tries), selected_ones, origin, &mut seen, progress).await?;
     if at.region.is_none() {
         let gift = Gift {
             secret: &secret,
             hash: &hash,
             content,
         };
-        others::inject((ctx, memory), tenant, &selections, &gift, &mut seen).await;
+        others::inject((ctx, memory, &tries), tenant, &selections, &gift, &mut seen).await;
     }
     conclude::conclude(tenant, seen, progress);
     let now = ctx.clock.mono();
@@ -119,16 +126,6 @@ fn content<'a>(
         InjectionMode::Volume => Some(Content::Files(folder)),
         InjectionMode::None => None,
     }
-}
-
-/// Takes back all that was injected for the placement into workloads of `apps/v1`.
-pub(super) async fn release_all(at: &Place<'_>, progress: &mut Progress) -> Result<(), Halt> {
-    for kind in KINDS {
-        for workload in list(at, kind, progress).await? {
-            give_back(at, kind, &workload, progress).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Takes back all that was injected into workloads of other kinds, which are looked for in the hub
@@ -226,7 +223,7 @@ fn compare(
     wanted: &Wanted<'_>,
     seen: &mut Seen<'_>,
 ) -> Option<Selected> {
-    if !seen.has_room() {
+    if !seen.admits() {
         return None;
     }
     let name = called(kind, &live);
@@ -258,114 +255,8 @@ fn compare(
     })
 }
 
-/// Writes to the workloads whose turn it is, and shows all.
-async fn give(
-    at: &Place<'_>,
-    mut workloads: Vec<Selected>,
-    origin: &Origin,
-    seen: &mut Seen<'_>,
-    progress: &mut Progress,
-) -> Result<(), Halt> {
-    let Place { ctx, tenant, .. } = *at;
-    workloads.sort_by_key(|one| (one.kind, one.live.name_any()));
-    let now = ctx.clock.now().wall;
-    let turn = waves::turn(tenant, &workloads, origin, seen, now);
-    for (index, one) in workloads.iter().enumerate() {
-        let Selected {
-            kind,
-            live,
-            containers,
-            document,
-            rolls,
-        } = one;
-        if let Some(published) = seen.published.filter(|_| pods::must_be_asked(tenant)) {
-            let older = pods::older(at, live, containers, published, progress).await?;
-            seen.older(live, *kind, older);
-        }
-        let Some(document) = document else {
-            seen.show(live, *kind);
-            continue;
-        };
-        if *rolls && !turn.go.contains(&index) {
-            seen.wait(live, *kind);
-            continue;
-        }
-        let name = called(*kind, live);
-        let written = write(at, *kind, live, document).await;
-        let shown = written.as_ref().unwrap_or(live);
-        if *rolls {
-            seen.show_rolling(shown, *kind);
-        } else {
-            seen.show(shown, *kind);
-        }
-        let Err(error) = written else {
-            progress.wrote = true;
-            continue;
-        };
-        let conflicts = apply::conflicts(&error);
-        // Without a field it was changed, deleted or made anew meanwhile.
-        progress.rolling |= error.is_conflict() && conflicts.is_empty();
-        for conflict in conflicts {
-            seen.conflict(&name, &conflict.field, &conflict.manager);
-        }
-        if invalid(&error) {
-            seen.refused.push(format!("{name}: {error}"));
-        } else if !error.is_conflict() {
-            return Err(refused(at, &format!("writing {name}"), error, progress));
-        }
-    }
-    seen.pause_until = turn.pause_until;
-    Ok(())
-}
-
 fn called(kind: WorkloadKind, live: &DynamicObject) -> String {
     format!("{} {}", kind.as_str(), live.name_any())
-}
-
-/// Takes back what was injected for the placement. Answers the workload as it is then.
-async fn give_back(
-    at: &Place<'_>,
-    kind: WorkloadKind,
-    live: &DynamicObject,
-    progress: &mut Progress,
-) -> Result<Option<DynamicObject>, Halt> {
-    if inject::injected_by(live) != Some(at.tenant.name_any().as_str()) {
-        return Ok(None);
-    }
-    match write(at, kind, live, &inject::release(live, kind)).await {
-        Ok(left) => {
-            progress.wrote = true;
-            Ok(Some(left))
-        }
-        Err(error) if error.is_conflict() => Ok(None),
-        Err(error) => {
-            let doing = format!("releasing {} {}", kind.as_str(), live.name_any());
-            Err(refused(at, &doing, error, progress))
-        }
-    }
-}
-
-async fn write(
-    at: &Place<'_>,
-    kind: WorkloadKind,
-    live: &DynamicObject,
-    document: &Value,
-) -> Result<DynamicObject, CallError> {
-    let name = live.name_any();
-    info!(
-        kind = kind.as_str(),
-        workload = name,
-        "Applying to a workload"
-    );
-    apply::apply(
-        at.ctx,
-        &at.workloads(kind),
-        &name,
-        manager::INJECT,
-        Ownership::Respect,
-        document,
-    )
-    .await
 }
 
 /// What a failed call about workloads means: the tenant is served all the same.
@@ -374,9 +265,4 @@ fn refused(at: &Place<'_>, doing: &str, error: CallError, progress: &mut Progres
         return progress.deny(INJECTED, at.not_onboarded()).into();
     }
     PlacementError::call(format!("{doing} in {}", at.namespace()), error).into()
-}
-
-/// The API server refuses what the workload would become (422).
-fn invalid(error: &CallError) -> bool {
-    error.status().is_some_and(|status| status.code == 422)
 }

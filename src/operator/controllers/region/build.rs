@@ -11,10 +11,11 @@ use domicile_core::facts::Role;
 use domicile_core::health::Verdict;
 use kube::ResourceExt;
 
+use super::rights::rights;
 use super::{orphans, replicas};
 use crate::controllers::region::observe::Observation;
 use crate::probes::engine::EngineReport;
-use crate::probes::{Sample, reason};
+use crate::probes::reason;
 use crate::servers::patroni;
 
 /// Why a Region is as it is.
@@ -146,7 +147,7 @@ fn server(
 }
 
 /// What holds of all servers together.
-enum Joint {
+pub(super) enum Joint {
     Holds { reason: Reason, message: String },
     Fails { reason: Reason, message: String },
     Open { reason: Reason, message: String },
@@ -220,46 +221,6 @@ fn told(seen: &Observation, server: &DatabaseServerStatus) -> String {
         (Some(detail), _) => format!("{name}/{}: {detail}", server.name),
         (None, Some(reason)) => format!("{name}/{}: {reason}", server.name),
         (None, None) => format!("{name}/{}: not probed yet", server.name),
-    }
-}
-
-fn rights(seen: &Observation) -> Joint {
-    let name = seen.region.name_any();
-    let facts = |sample: &Sample| sample.facts.clone();
-    let known: Vec<_> = seen
-        .samples
-        .iter()
-        .filter_map(|(server, s)| Some((server, facts(s)?)))
-        .collect();
-    if known.is_empty() {
-        let message = "No database server was read yet".to_owned();
-        return Joint::Open {
-            reason: Reason::NotObserved,
-            message,
-        };
-    }
-    let lacking: Vec<_> = known
-        .iter()
-        .filter(|(_, facts)| !facts.missing_rights.is_empty())
-        .map(|(server, facts)| {
-            let rights = facts.missing_rights.join(", ");
-            format!(
-                "{name}/{server}: the login lacks {rights}; run the output of `kubectl domicile \
-                 admin-sql {name}/{server}` as a superuser"
-            )
-        })
-        .collect();
-    if lacking.is_empty() {
-        let message = "The login has the rights that it needs".to_owned();
-        Joint::Holds {
-            reason: Reason::PrivilegesSufficient,
-            message,
-        }
-    } else {
-        Joint::Fails {
-            reason: Reason::PrivilegesMissing,
-            message: lacking.join("; "),
-        }
     }
 }
 

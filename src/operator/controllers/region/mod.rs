@@ -19,6 +19,7 @@ pub mod observe;
 mod orphans;
 mod replicas;
 pub mod report;
+mod rights;
 
 /// Longest time for one pass: it is one call to the API server.
 const DEADLINE: Duration = Duration::from_secs(30);

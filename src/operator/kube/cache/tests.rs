@@ -57,6 +57,29 @@ fn who_read_before_the_watch_showed_our_write_is_not_led_back_behind_it() {
     assert_eq!(version(&cache.freshest(&before)), Some("10"));
 }
 
+/// Faults: 30.
+#[test]
+fn all_are_sorted_and_as_new_as_each_by_itself() {
+    let (cache, mut writer) = Cache::<ConfigMap>::new();
+    for name in ["c", "a", "b"] {
+        let shown = Seen::Valid(named(name, "u", "9"));
+        writer.apply_watcher_event(&watcher::Event::Apply(shown));
+    }
+    cache.wrote(named("b", "u", "10"));
+    cache.wrote(named("c", "u", "8"));
+    cache.wrote(named("d", "u", "1"));
+    let all = cache.all();
+    let told = all
+        .iter()
+        .map(|one| (one.metadata.name.as_deref(), version(one)));
+    let wanted = [("a", "9"), ("b", "10"), ("c", "9")].map(|(n, v)| (Some(n), Some(v)));
+    assert_eq!(told.collect::<Vec<_>>(), wanted);
+    // What the watch shows need not be remembered any more.
+    let left = cache.written.lock().unwrap();
+    let left: Vec<&str> = left.keys().map(|key| &*key.name).collect();
+    assert_eq!(left, ["b", "d"]);
+}
+
 /// Faults: 34.
 #[test]
 fn a_recreated_object_is_never_hidden_by_a_write_to_the_one_before() {

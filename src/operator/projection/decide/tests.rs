@@ -171,6 +171,23 @@ fn only_named_containers_are_bound() {
 }
 
 #[test]
+fn a_list_that_names_no_container_is_told_and_not_taken_for_bound() {
+    let workload = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "name": "api", "containers": ["ap"],
+    });
+    let (plan, template) = (plan(&json!({ "workload": workload })), template());
+    let live = live(&json!([{ "name": "app" }]));
+    for resource in [deployments(), resource("example.com", "Thing")] {
+        let decision = decide(&live, &resource, &wanted(&plan, &template));
+        let Decision::Refused(fact) = &decision else {
+            panic!("{decision:?}");
+        };
+        assert!(fact.contains("`spec.workload.containers`"), "{fact}");
+        assert!(fact.ends_with("name some of app, init"), "{fact}");
+    }
+}
+
+#[test]
 fn type_and_provider_take_the_place_of_the_secrets_own() {
     let env = json!([
         { "name": "TYPE", "key": "type" }, { "name": "HOST", "key": "host" },
@@ -228,6 +245,27 @@ fn a_variable_of_somebody_else_is_a_conflict_and_an_equal_one_is_not() {
     );
 }
 
+#[test]
+fn a_mount_in_the_way_tells_whose_binding_it_is() {
+    let (plan, template) = (plan(&json!({})), template());
+    let with = |volume: &str, resource: &ApiResource| {
+        let mount = json!([{ "name": volume, "mountPath": "/bindings/db" }]);
+        let live = live(&json!([{ "name": "app", "volumeMounts": mount }]));
+        let decision = decide(&live, resource, &wanted(&plan, &template));
+        let Decision::Conflict { manager, .. } = decision else {
+            panic!("{decision:?}");
+        };
+        manager
+    };
+    let uid = "0a1b2c3d-0000-4000-8000-0123456789ab";
+    for resource in [deployments(), resource("example.com", "Thing")] {
+        let volume = format!("binding-{uid}");
+        let expected = format!("domicile-binding-{uid}");
+        assert_eq!(with(&volume, &resource), expected);
+        assert_eq!(with("binding-cache", &resource), "somebody else");
+    }
+}
+
 /// What the API server makes of an apply: the fields, their owner, and defaults.
 fn applied(live: &DynamicObject, document: &Value) -> DynamicObject {
     let mut after = owned(live.clone(), MANAGER, "Apply", &["SERVICE_BINDING_ROOT"]);
@@ -250,9 +288,11 @@ fn what_is_carried_is_not_written_again_and_is_taken_back_whole() {
     let wanted = wanted(&plan, &template);
     let before = live(&json!([{ "name": "app" }]));
     assert_eq!(release(&before, &deployments(), &plan.names), None);
+    assert!(!is_bound(&before, &plan.names));
     let document = document(&decide(&before, &deployments(), &wanted));
     let after = applied(&before, &document);
     assert_eq!(decide(&after, &deployments(), &wanted), Decision::Settled);
+    assert!(is_bound(&after, &plan.names));
     let nothing = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "api", "uid": "w1" },

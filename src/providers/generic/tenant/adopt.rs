@@ -5,12 +5,13 @@ use domicile_core::facts::Epoch;
 use domicile_core::names::{quote_identifier, quote_literal};
 use tokio_postgres::SimpleQueryRow;
 
+use super::beyond::RIGHTS;
 use super::{TenantPlan, logins};
 use crate::error::ProviderError;
 use crate::generic::Generic;
 use crate::generic::authority::{Need, check, confirm, lock, roll_back};
 use crate::generic::release::joined;
-use crate::session::{Session, text, truth};
+use crate::session::{Session, parsed, text, truth};
 
 const DOING: &str = "adopting a database";
 
@@ -73,6 +74,9 @@ pub(super) struct Found {
     pub(super) left: Vec<String>,
     /// Roles under those names that are somebody else's.
     pub(super) foreign: Vec<String>,
+    /// How many other databases the owner owns, and in how many databases something else.
+    pub(super) databases: u32,
+    pub(super) places: u32,
     /// Domicile's own login.
     pub(super) myself: String,
 }
@@ -185,6 +189,40 @@ fn obstacles(plan: &TenantPlan, consent: &str, found: &Found) -> Vec<Obstacle> {
         );
     }
     obstacles.extend(others(&database, found));
+    obstacles.extend(beyond(&database, found));
+    obstacles
+}
+
+/// What the owner owns beyond the database: its mark would make it part of the tenant, which a
+/// fence and a drop reach. Counted like logins: who asks is not told what else is there.
+fn beyond(database: &str, found: &Found) -> Vec<Obstacle> {
+    let owner = quote_identifier(&found.owner);
+    // The name of a role as text, which may itself be quoted.
+    let role = quote_literal(&owner);
+    let mut obstacles = Vec::new();
+    if found.databases > 0 {
+        let count = found.databases;
+        let fact = format!("its owner owns other databases, too ({count}), which a fence closes");
+        let step = format!(
+            "ALTER DATABASE it OWNER TO another role, for each that SELECT datname FROM \
+             pg_database WHERE datdba = {role}::regrole names besides"
+        );
+        obstacles.push(Obstacle::of(fact, step));
+    }
+    if found.places > 0 {
+        let count = found.places;
+        let fact = format!(
+            "its owner owns objects in other databases, too ({count}), which would go with it"
+        );
+        // It takes databases along, and this one must keep its owner.
+        let step = format!(
+            "BEGIN; REASSIGN OWNED BY {owner} TO another role; ALTER DATABASE {database} OWNER TO \
+             {owner}; COMMIT, in each other that SELECT DISTINCT datname FROM pg_shdepend s JOIN \
+             pg_database d ON d.oid = s.dbid WHERE deptype = 'o' AND refobjid = {role}::regrole \
+             names"
+        );
+        obstacles.push(Obstacle::of(fact, step));
+    }
     obstacles
 }
 
@@ -286,6 +324,8 @@ async fn look(session: &Session, plan: &TenantPlan) -> Result<Found, ProviderErr
         half_dropped: truth(row, "half_dropped"),
         left: roles(&names, |row| truth(row, "left_over")),
         foreign: roles(&names, |row| !truth(row, "left_over")),
+        databases: parsed(row, "databases").unwrap_or_default(),
+        places: parsed(row, "places").unwrap_or_default(),
         myself: named("myself"),
     })
 }
@@ -303,6 +343,14 @@ pub(super) fn found_sql(plan: &TenantPlan, major: u32) -> String {
     };
     let connects = "aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
           WHERE a.privilege_type = 'CONNECT'";
+    // A superuser owns what nobody else may, and is no tenant anyway.
+    let beyond = format!(
+        "(SELECT count(*) FROM pg_database x
+   WHERE x.datdba = o.oid AND x.oid <> d.oid AND NOT o.rolsuper) AS databases,
+  (SELECT count(DISTINCT s.dbid) FROM pg_shdepend s
+   WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid AND s.deptype = 'o'
+     AND s.dbid NOT IN (0, d.oid) AND NOT {RIGHTS} AND NOT o.rolsuper) AS places"
+    );
     format!(
         "SELECT o.rolname AS owner, o.rolcanlogin,
   shobj_description(o.oid, 'pg_authid') AS owner_comment,
@@ -313,7 +361,7 @@ pub(super) fn found_sql(plan: &TenantPlan, major: u32) -> String {
     CASE WHEN o.rolreplication THEN 'REPLICATION' END,
     CASE WHEN o.rolbypassrls THEN 'BYPASSRLS' END) AS powers,
   {administered} AS administered,
-  EXISTS (SELECT FROM {connects} AND a.grantee = 0) AS public_connects
+  EXISTS (SELECT FROM {connects} AND a.grantee = 0) AS public_connects, {beyond}
 FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba WHERE d.datname = {database};
 SELECT r.rolname FROM pg_database d CROSS JOIN pg_roles r
 WHERE d.datname = {database} AND r.rolcanlogin AND NOT r.rolsuper AND r.oid <> d.datdba

@@ -4,6 +4,7 @@ use domicile_core::facts::Epoch;
 use domicile_core::names::{quote_identifier, quote_literal};
 use tokio::time::Instant;
 
+use super::beyond::Leaving;
 use super::blockers::{Blocker, Kind, LOOK_AGAIN, freed, listed, look};
 use super::state::{State, read};
 use super::{Dropped, TenantPlan, logins};
@@ -12,15 +13,12 @@ use crate::error::ProviderError;
 use crate::generic::Generic;
 use crate::generic::authority::{Need, check, confirm, held_up, lock, roll_back};
 use crate::generic::release::joined;
-use crate::session::{HELD_UP, Session, text};
+use crate::session::{HELD_UP, Session};
 
 const DOING: &str = "dropping a tenant";
 
 /// Looks at what is in the way until it must be gone, some seconds.
 const MAX_LOOKS: u32 = 50;
-
-/// Most databases of others in which rights of the tenant's roles are taken back at once.
-const MAX_ELSEWHERE: u32 = 64;
 
 /// Looks that a session of a superuser gets to end by itself.
 const PATIENT_LOOKS: u32 = 10;
@@ -28,12 +26,16 @@ const PATIENT_LOOKS: u32 = 10;
 impl Generic {
     /// Drops the tenant's database, with whoever is in it, and its roles. What carries another
     /// marker, or none, is left alone. Its prepared transactions are rolled back and its
-    /// subscriptions dropped before, as far as roles of the tenant hold them.
+    /// subscriptions dropped before, as far as roles of the tenant hold them. In other databases
+    /// its roles lose their rights and large objects; what else they own there is left alone.
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `DropBlocked`
-    /// when something of others is in the way. When that was so from the beginning, nothing was
-    /// changed.
+    /// when something of others is in the way, the roles own something beyond the database, or an
+    /// event trigger could run a tenant's code in a session of Domicile's. What is in the way of
+    /// the database from the beginning is found before anything is changed; an event trigger that
+    /// only a subscription in it makes matter, when its logins are closed; what is in the way of
+    /// taking rights back in other databases, when the database is gone and the logins are closed.
     pub async fn drop_tenant(
         &self,
         plan: &TenantPlan,
@@ -70,8 +72,16 @@ impl Generic {
         let state = read(guard, plan).await?;
         let marker = Some(plan.marker());
         let database = state.database.as_ref();
+        let database = database.filter(|found| found.owner_marker == marker);
+        let roles: Vec<&str> = ours(plan, &state).collect();
+        let leaving = Leaving {
+            roles: &roles,
+            own: database.map(|_| &plan.database),
+        };
+        let by = self.beyond(guard, &leaving, false, deadline).await?;
+        unblocked(guard, plan, &by)?;
         let mut left = Vec::new();
-        if let Some(found) = database.filter(|found| found.owner_marker == marker) {
+        if let Some(found) = database {
             if found.half_dropped {
                 self.shut(guard, plan, &state, deadline).await?;
             } else {
@@ -81,9 +91,14 @@ impl Generic {
         } else {
             self.shut(guard, plan, &state, deadline).await?;
         }
-        self.disown(guard, plan, &state, deadline).await?;
-        // What a tenant made in the maintenance database, such as a large object, goes with it.
-        let mut sql = gone(&ours(plan, &state).collect::<Vec<_>>());
+        // While anything names a role anywhere, it cannot be dropped.
+        let leaving = Leaving {
+            own: None,
+            ..leaving
+        };
+        let by = self.beyond(guard, &leaving, true, deadline).await?;
+        unblocked(guard, plan, &by)?;
+        let mut sql = gone(&roles);
         sql.push("COMMIT".into());
         guard.run(DOING, &sql.join("; ")).await?;
         Ok(left)
@@ -106,8 +121,11 @@ impl Generic {
                 return Err(error);
             }
             end_sessions(guard, plan, state).await?;
-            self.release_roles(guard, deadline).await?;
-            self.alone(DOING, &sql, deadline).await?;
+            let released = self.release_roles(guard, deadline).await;
+            // What stays may be in nobody's way but another tenant's.
+            if let Err(error) = self.alone(DOING, &sql, deadline).await {
+                return released.and(Err(error));
+            }
         }
         end_sessions(guard, plan, state).await
     }
@@ -153,7 +171,7 @@ impl Generic {
             opened = closed;
             for blocker in &held {
                 left.extend(blocker.slot.clone());
-                self.free(guard, blocker, deadline).await?;
+                self.free(guard, plan, blocker, deadline).await?;
             }
             if held.len() < found.len() {
                 pace.tick().await;
@@ -168,11 +186,18 @@ impl Generic {
     async fn free(
         &self,
         guard: &Session,
+        plan: &TenantPlan,
         blocker: &Blocker,
         deadline: Instant,
     ) -> Result<(), ProviderError> {
-        let (database, role) = (&blocker.database, &blocker.holder);
-        let session = self.hosted(guard, database, role, deadline).await?;
+        let within = (blocker.database.as_str(), blocker.holder.as_str());
+        let session = if blocker.kind == Kind::Subscription {
+            let entered = self.untrapped(guard, within, deadline).await?;
+            entered.map_err(|trapped| blocked(guard, plan, &[trapped]))?
+        } else {
+            // No event trigger runs at the end of a prepared transaction.
+            self.hosted(guard, within.0, within.1, deadline).await?
+        };
         // One by one: they refuse to be part of a transaction.
         for sql in freed(blocker) {
             session.run(DOING, &sql).await?;
@@ -180,52 +205,6 @@ impl Generic {
         session.close().await;
         Ok(())
     }
-
-    /// Takes back what others granted to the tenant's roles in their databases, and drops what
-    /// those roles own there, such as large objects: while any of it is there, no role can be
-    /// dropped.
-    async fn disown(
-        &self,
-        guard: &Session,
-        plan: &TenantPlan,
-        state: &State,
-        deadline: Instant,
-    ) -> Result<(), ProviderError> {
-        let roles: Vec<&str> = ours(plan, state).collect();
-        for row in guard.rows(DOING, &elsewhere(plan, &roles)).await? {
-            let database = text(&row, "datname").unwrap_or_default();
-            // As the login itself: it takes a grant back with the rights of who gave it.
-            let attempt = async {
-                let session = self.hosted(guard, database, "none", deadline).await?;
-                session.run(DOING, &disowned(&roles)).await?;
-                session.close().await;
-                Ok(())
-            };
-            attempt.await.map_err(|error: ProviderError| {
-                let by = format!("rights and objects of its roles in database {database:?}");
-                blocked(guard, plan, &[format!("{by} ({error})")])
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// The databases beside the tenant's own and the maintenance database in which its roles hold
-/// rights or objects.
-pub(super) fn elsewhere(plan: &TenantPlan, roles: &[&str]) -> String {
-    let (own, roles) = (quote_literal(plan.database.as_str()), listed(roles));
-    format!(
-        "SELECT DISTINCT d.datname FROM pg_shdepend s
-         JOIN pg_database d ON d.oid = s.dbid JOIN pg_roles r ON r.oid = s.refobjid
-         WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = ANY ({roles})
-           AND d.datname <> current_database() AND d.datname <> {own}
-         ORDER BY d.datname LIMIT {MAX_ELSEWHERE}"
-    )
-}
-
-pub(super) fn disowned(roles: &[&str]) -> String {
-    let roles: Vec<String> = roles.iter().map(|name| quote_identifier(name)).collect();
-    format!("DROP OWNED BY {}", roles.join(", "))
 }
 
 /// The tenant's roles that are there and carry its marker; logins first.
@@ -257,12 +236,10 @@ pub(super) fn dropped(plan: &TenantPlan) -> String {
     format!("DROP DATABASE {database} WITH (FORCE)")
 }
 
-/// Ends the tenant's roles, with what they have in the maintenance database.
+/// Ends the tenant's roles, which nothing names any more.
 pub(super) fn gone(roles: &[&str]) -> Vec<String> {
     let roles = roles.iter().map(|name| quote_identifier(name));
-    roles
-        .flat_map(|role| [format!("DROP OWNED BY {role}"), format!("DROP ROLE {role}")])
-        .collect()
+    roles.map(|role| format!("DROP ROLE {role}")).collect()
 }
 
 /// Undoes the settings of the database that keep it from being dropped, and opens it for
@@ -310,6 +287,14 @@ fn foreign(found: &[Blocker], plan: &TenantPlan, state: &State) -> Vec<String> {
     };
     let others = found.iter().filter(|blocker| !mine(blocker));
     others.map(ToString::to_string).collect()
+}
+
+/// An error when anything is in the way.
+fn unblocked(guard: &Session, plan: &TenantPlan, by: &[String]) -> Result<(), ProviderError> {
+    if by.is_empty() {
+        return Ok(());
+    }
+    Err(blocked(guard, plan, by))
 }
 
 fn blocked(guard: &Session, plan: &TenantPlan, by: &[String]) -> ProviderError {

@@ -12,7 +12,7 @@ use super::extensions::{missing, read_offers};
 use super::inside::{inside, read_inside};
 use super::plan::{Next, closed, kept, opened, outside, set_password};
 use super::state::{State, read};
-use super::{HeldTenant, Login, Settled, TenantPlan, logins};
+use super::{HeldTenant, Login, Settled, Standing, TenantPlan, logins};
 use crate::applied::Applied;
 use crate::error::ProviderError;
 use crate::generic::Generic;
@@ -32,8 +32,8 @@ impl Generic {
     ///
     /// # Errors
     /// `Stale` or `NotWritable` unless the server is writable under exactly `epoch`; `NameTaken`
-    /// when the database or a role of its names has another marker or none; `NothingToAdopt` when
-    /// there is no database and the plan `keeps` what is there.
+    /// when the database or a role of its names has another marker or none; `NoDatabase` when
+    /// there is no database and the plan `makes` none.
     pub async fn ensure_tenant(
         &self,
         plan: &TenantPlan,
@@ -49,12 +49,19 @@ impl Generic {
             .await?;
         self.settle_inside(&session, (plan, epoch), deadline, &mut settled)
             .await?;
-        if !opened(plan, &read(&session, plan).await?, verifiers).is_empty() {
+        let state = read(&session, plan).await?;
+        let shut = [Slot::A, Slot::B].into_iter();
+        settled.shut = shut
+            .filter(|slot| closed(plan, *slot, &state).is_empty())
+            .collect();
+        if !opened(plan, &state, verifiers).is_empty() {
             let doing = "opening a tenant's logins";
             lock(&session, epoch, Need::Writable).await?;
             let changes = opened(plan, &read(&session, plan).await?, verifiers);
             session.run(doing, &committed(&changes)).await?;
             settled.mend(told(&changes));
+            let given = |shut: &Slot| verifiers.keys().any(|(_, slot)| slot == shut);
+            settled.shut.retain(|slot| !given(slot));
         }
         session.close().await;
         Ok(settled)
@@ -158,6 +165,19 @@ impl Generic {
         Ok(Login { writable })
     }
 
+    /// Whether a login holds as many sessions as it may, and the server takes writes: a further one
+    /// is refused, though only after its password was accepted.
+    ///
+    /// # Errors
+    /// What keeps the server from answering.
+    pub async fn is_full(&self, login: &str) -> Result<bool, ProviderError> {
+        let doing = "counting a login's sessions";
+        let session = self.effects(self.deadline()).await?;
+        let rows = session.rows(doing, &full_sql(login)).await?;
+        session.close().await;
+        Ok(rows.first().is_some_and(|row| truth(row, "is_full")))
+    }
+
     /// The databases that Domicile made on this server, with the UIDs of their placements.
     pub async fn tenants(&self) -> Result<Vec<HeldTenant>, ProviderError> {
         let doing = "listing tenants";
@@ -172,6 +192,23 @@ impl Generic {
         let held = held.collect();
         session.close().await;
         Ok(held)
+    }
+
+    /// What stands on this server under the name of a database, whoever made it.
+    ///
+    /// # Errors
+    /// What keeps the server from answering.
+    pub async fn standing(&self, database: &DatabaseName) -> Result<Standing, ProviderError> {
+        let doing = "looking for a database";
+        let session = self.effects(self.deadline()).await?;
+        let rows = session.rows(doing, &standing_sql(database)).await?;
+        session.close().await;
+        Ok(match rows.first() {
+            None => Standing::Absent,
+            Some(row) => {
+                text(row, "uid").map_or(Standing::Unmarked, |uid| Standing::Marked(uid.to_owned()))
+            }
+        })
     }
 
     async fn settle_outside(
@@ -200,6 +237,7 @@ impl Generic {
                     self.alone(doing, &script(std::slice::from_ref(&change)), deadline)
                         .await?;
                     settled.mend([change.what]);
+                    settled.made = true;
                 }
                 Ok(Next::Nothing) => settled.applied = Applied::Done,
                 Err(error) => {
@@ -257,7 +295,7 @@ impl Generic {
 
     /// Runs a statement that refuses to be in a transaction, in a session of its own, while the
     /// caller's session holds the authority row.
-    pub(super) async fn alone(
+    pub(in crate::generic) async fn alone(
         &self,
         doing: &'static str,
         sql: &str,
@@ -301,6 +339,23 @@ pub(super) fn sessions_sql(plan: &TenantPlan, slot: Slot) -> String {
     format!(
         "SELECT count(*) AS held FROM pg_stat_activity WHERE usename IN ({})",
         names.join(", ")
+    )
+}
+
+pub(super) fn standing_sql(database: &DatabaseName) -> String {
+    format!(
+        "WITH {TENANTS} SELECT h.uid FROM pg_database d LEFT JOIN held h ON h.oid = d.oid \
+         WHERE d.datname = {}",
+        quote_literal(database.as_str())
+    )
+}
+
+pub(super) fn full_sql(login: &str) -> String {
+    format!(
+        "SELECT rolconnlimit >= 0 AND NOT pg_is_in_recovery() AND rolconnlimit <= \
+         (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid) AS is_full \
+         FROM pg_roles r WHERE rolname = {}",
+        quote_literal(login)
     )
 }
 

@@ -182,6 +182,7 @@ mod tests {
             extensions: extensions.iter().map(|name| (*name).to_owned()).collect(),
             unlisted: unlisted.iter().map(|name| (*name).to_owned()).collect(),
             keeps: false,
+            makes: true,
         }
     }
 

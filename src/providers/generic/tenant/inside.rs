@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use domicile_core::names::{quote_identifier, quote_literal};
+use tokio_postgres::SimpleQueryRow;
 
+use super::TenantPlan;
 use super::change::{Change, Changes};
-use super::{TenantPlan, logins};
 use crate::error::ProviderError;
 use crate::session::{Session, text, truth};
 
@@ -16,6 +17,9 @@ pub(super) struct Inside {
     pub(super) public_has_rights: bool,
     /// Schema `public` exists and the reader may not use it.
     pub(super) reader_locked_out: bool,
+    /// The owner of schema `public`, where its rights are not the database owner's too: what that
+    /// one grants there is passed over with a warning, or refused.
+    pub(super) public_of: Option<String>,
     /// What the owner makes from now on is readable by the reader.
     pub(super) defaults: bool,
     /// Tables, views and sequences of the owner that the reader cannot read: schema and name.
@@ -23,7 +27,7 @@ pub(super) struct Inside {
     pub(super) unreadable: Vec<(String, String)>,
     /// The planned schemas that are there.
     pub(super) schemas: BTreeMap<String, SchemaState>,
-    /// Event triggers whose function a role of the tenant can replace, and that would run it with
+    /// Event triggers whose function a role of a tenant can replace, and that would run it with
     /// the rights of Domicile's login.
     pub(super) traps: Vec<String>,
 }
@@ -50,23 +54,11 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
     }
     let name = plan.database.reader();
     let reader = quote_identifier(&name);
-    let mut changes = Vec::new();
+    let Changes {
+        mut changes,
+        mut left,
+    } = public(plan, found);
     let mut differs = |what: String, sql: Vec<String>| changes.push(Change::several(what, sql));
-    let mut left = Vec::new();
-    if found.public_has_rights && plan.keeps {
-        left.push("PUBLIC has rights on schema public".to_owned());
-    } else if found.public_has_rights {
-        differs(
-            "PUBLIC had rights on schema public".into(),
-            vec!["REVOKE ALL ON SCHEMA public FROM PUBLIC".into()],
-        );
-    }
-    if found.reader_locked_out {
-        differs(
-            format!("role {name} had no USAGE on schema public"),
-            vec![format!("GRANT USAGE ON SCHEMA public TO {reader}")],
-        );
-    }
     if !found.defaults {
         let defaults = [
             ("SELECT", "TABLES"),
@@ -111,9 +103,43 @@ pub(super) fn inside(plan: &TenantPlan, found: &Inside) -> Changes {
     Changes { changes, left }
 }
 
+/// Schema `public`, which in a database that was begun before PostgreSQL 15 is a superuser's.
+fn public(plan: &TenantPlan, found: &Inside) -> Changes {
+    let mut all = Changes::default();
+    let may = found.public_of.is_none();
+    if found.public_has_rights && (may || plan.keeps) {
+        all.takes(
+            plan.keeps,
+            (
+                "PUBLIC has rights on schema public".into(),
+                "PUBLIC had rights on schema public".into(),
+            ),
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC".into(),
+        );
+    }
+    if found.reader_locked_out && may {
+        let name = plan.database.reader();
+        let reader = quote_identifier(&name);
+        all.adds(
+            format!("role {name} had no USAGE on schema public"),
+            format!("GRANT USAGE ON SCHEMA public TO {reader}"),
+        );
+    }
+    if let Some(owner) = &found.public_of
+        && (found.public_has_rights || found.reader_locked_out)
+    {
+        all.left.push(format!(
+            "schema public belongs to role {owner}, so its rights stay as they are: in database \
+             {}, as a superuser, ALTER SCHEMA public OWNER TO pg_database_owner",
+            quote_identifier(plan.database.as_str())
+        ));
+    }
+    all
+}
+
 fn trap(trigger: &String) -> String {
     format!(
-        "event trigger {trigger:?} runs a function that the tenant can replace, so nothing was \
+        "event trigger {trigger:?} runs a function that a tenant can replace, so nothing was \
          changed in the database"
     )
 }
@@ -140,10 +166,11 @@ pub(super) async fn read_inside(
     let mut inside = Inside {
         public_has_rights: truth(row, "public_has_rights"),
         reader_locked_out: truth(row, "reader_locked_out"),
+        public_of: text(row, "public_of").map(str::to_owned),
         defaults: truth(row, "defaults"),
         unreadable: Vec::new(),
         schemas: schemas.collect(),
-        traps: traps.iter().map(|row| named(row, "evtname")).collect(),
+        traps: triggers(&traps),
     };
     if !inside.defaults {
         let reader = quote_literal(&plan.database.reader());
@@ -177,10 +204,6 @@ pub(super) fn inside_sql(plan: &TenantPlan) -> String {
     };
     let (tables, sequences) = (granted('r', "SELECT"), granted('S', "SELECT"));
     let schemas = granted('n', "USAGE");
-    let mut tenant = vec![plan.database.owner(), plan.database.reader()];
-    tenant.extend(logins(&plan.database).map(|(_, _, login)| login));
-    let tenant: Vec<String> = tenant.iter().map(|name| quote_literal(name)).collect();
-    let tenant = tenant.join(", ");
     let planned: Vec<String> = plan
         .schemas
         .iter()
@@ -193,13 +216,15 @@ pub(super) fn inside_sql(plan: &TenantPlan) -> String {
     };
     format!(
         "WITH reader AS (SELECT oid FROM pg_roles WHERE rolname = {reader}),
-public AS (SELECT coalesce(nspacl, acldefault('n', nspowner)) AS acl
+public AS (SELECT nspowner, coalesce(nspacl, acldefault('n', nspowner)) AS acl
            FROM pg_namespace WHERE nspname = 'public')
 SELECT EXISTS (SELECT FROM public, aclexplode(acl) a WHERE a.grantee = 0) AS public_has_rights,
   EXISTS (SELECT FROM public WHERE NOT EXISTS (
     SELECT FROM aclexplode(acl) a
     WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE'))
     AS reader_locked_out,
+  (SELECT pg_get_userbyid(nspowner) FROM public WHERE NOT pg_has_role(nspowner, 'USAGE'))
+    AS public_of,
   {tables} AND {sequences} AND {schemas} AS defaults;
 WITH reader AS (SELECT oid FROM pg_roles WHERE rolname = {reader})
 SELECT n.nspname, pg_get_userbyid(n.nspowner) AS owner,
@@ -207,10 +232,92 @@ SELECT n.nspname, pg_get_userbyid(n.nspowner) AS owner,
           WHERE a.grantee = (SELECT oid FROM reader) AND a.privilege_type = 'USAGE')
     AS reader_uses
 FROM pg_namespace n WHERE n.nspname IN ({planned});
-SELECT e.evtname
-FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_roles r ON r.oid = p.proowner
-WHERE e.evtenabled <> 'D' AND r.rolname IN ({tenant})
-  AND current_setting('event_triggers', true) IS DISTINCT FROM 'off'
+{traps}",
+        traps = traps_sql()
+    )
+}
+
+/// Event triggers that would run a tenant's code in a session like this one.
+pub(super) async fn traps(session: &Session) -> Result<Vec<String>, ProviderError> {
+    let doing = "looking for event triggers";
+    Ok(triggers(&session.rows(doing, &traps_sql()).await?))
+}
+
+fn triggers(rows: &[SimpleQueryRow]) -> Vec<String> {
+    let names = rows.iter().filter_map(|row| text(row, "evtname"));
+    names.map(str::to_owned).collect()
+}
+
+/// A function is replaced by whoever is its owner or a member of it, which may be another tenant
+/// than the one whose database this is. Read from the few functions on: roles there are many. The
+/// one member of `pg_database_owner` is written down nowhere.
+pub(super) fn traps_sql() -> String {
+    format!(
+        "SELECT e.evtname FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid
+WHERE e.evtenabled <> 'D' AND current_setting('event_triggers', true) IS DISTINCT FROM 'off'
+  AND EXISTS (WITH RECURSIVE m(oid) AS (
+    SELECT CASE WHEN p.proowner = 'pg_database_owner'::regrole THEN (
+      SELECT datdba FROM pg_database WHERE datname = current_database()) ELSE p.proowner END
+    UNION SELECT a.member FROM m JOIN pg_auth_members a ON a.roleid = m.oid)
+  SELECT FROM m JOIN pg_shdescription d
+    ON d.objoid = m.oid AND d.classoid = 'pg_authid'::regclass
+  WHERE starts_with(d.description, 'domicile:'))
 ORDER BY e.evtname LIMIT {MAX_TRAPS}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use domicile_core::names::DatabaseName;
+
+    use super::*;
+
+    fn plan(keeps: bool) -> TenantPlan {
+        let name = DatabaseName::parse("acme").unwrap();
+        TenantPlan {
+            keeps,
+            ..TenantPlan::bare("u1".into(), name)
+        }
+    }
+
+    fn open() -> Inside {
+        Inside {
+            public_has_rights: true,
+            reader_locked_out: true,
+            defaults: true,
+            ..Inside::default()
+        }
+    }
+
+    /// A grant by who is not its owner succeeds and changes nothing: each look would mend it.
+    #[test]
+    fn nothing_is_tried_on_a_schema_public_of_somebody_else() {
+        let found = Inside {
+            public_of: Some("postgres".into()),
+            ..open()
+        };
+        for keeps in [false, true] {
+            let Changes { changes, left } = inside(&plan(keeps), &found);
+            assert_eq!(changes, []);
+            let step = "ALTER SCHEMA public OWNER TO pg_database_owner";
+            let told = left.iter().filter(|line| line.contains(step)).count();
+            assert_eq!(told, 1, "{left:?}");
+            assert_eq!(left.len(), 1 + usize::from(keeps), "{left:?}");
+        }
+        let fine = Inside {
+            public_has_rights: false,
+            reader_locked_out: false,
+            ..found
+        };
+        assert_eq!(inside(&plan(false), &fine).left, [] as [String; 0]);
+    }
+
+    #[test]
+    fn what_may_be_put_right_in_schema_public_is() {
+        let Changes { changes, left } = inside(&plan(false), &open());
+        assert_eq!((changes.len(), left.len()), (2, 0));
+        let Changes { changes, left } = inside(&plan(true), &open());
+        assert_eq!(left, ["PUBLIC has rights on schema public"]);
+        assert_eq!(changes.len(), 1);
+    }
 }

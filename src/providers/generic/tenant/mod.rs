@@ -1,6 +1,7 @@
 //! A tenant on a server: database, owner, reader group and logins.
 
 mod adopt;
+mod beyond;
 mod blockers;
 mod change;
 mod drop;
@@ -41,9 +42,10 @@ pub struct TenantPlan {
     pub extensions: Vec<String>,
     /// Of those, the ones that may not be made on this server.
     pub unlisted: BTreeSet<String>,
-    /// The database is one that was there before: what it has beyond the plan is told and stays,
-    /// and none is made where there is none.
+    /// The database is one that was there before: what it has beyond the plan is told and stays.
     pub keeps: bool,
+    /// Whether an empty database is made where there is none.
+    pub makes: bool,
 }
 
 impl TenantPlan {
@@ -76,6 +78,10 @@ pub struct Settled {
     pub left: Vec<String>,
     /// The extensions that are planned and not there.
     pub refused: Vec<Refused>,
+    /// Whether there was no database, and an empty one was made.
+    pub made: bool,
+    /// The slots whose logins were all closed and without a password.
+    pub shut: BTreeSet<Slot>,
 }
 
 impl Settled {
@@ -92,6 +98,8 @@ impl Default for Settled {
             mended: Vec::new(),
             left: Vec::new(),
             refused: Vec::new(),
+            made: false,
+            shut: BTreeSet::new(),
         }
     }
 }
@@ -108,6 +116,7 @@ impl TenantPlan {
             extensions: Vec::new(),
             unlisted: BTreeSet::new(),
             keeps: false,
+            makes: true,
         }
     }
 }
@@ -119,6 +128,17 @@ pub struct HeldTenant {
     pub database: String,
     /// The UID of its placement, from the marker on its owner role.
     pub uid: String,
+}
+
+/// What a server has under the name of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// None of the name.
+    Absent,
+    /// One that Domicile did not make.
+    Unmarked,
+    /// One whose owner carries the mark of the placement with this UID.
+    Marked(String),
 }
 
 /// What became of a tenant that was to be dropped.

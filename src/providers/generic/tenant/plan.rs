@@ -31,10 +31,10 @@ pub(super) fn outside(
     plan: &TenantPlan,
     state: &State,
 ) -> Result<Next, ProviderError> {
-    // What was to be taken over is not there: an empty one in its place would hide that.
-    if plan.keeps && state.database.is_none() {
+    // What was to be there is not: an empty one in its place would hide that.
+    if !plan.makes && state.database.is_none() {
         let (server, database) = (server.to_owned(), plan.database.to_string());
-        return Err(ProviderError::NothingToAdopt { server, database });
+        return Err(ProviderError::NoDatabase { server, database });
     }
     refuse_foreign(server, plan, state)?;
     let roles = roles(plan, state);

@@ -126,11 +126,12 @@ pub(super) fn outside_sql(plan: &TenantPlan, major: u32) -> String {
     let names: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
     let (names, reader) = (names.join(", "), quote_literal(reader));
     let relaxed = relaxed::sql(&names, &database);
-    // Before 16, a member may always act as the role.
-    let set = if major >= 16 {
-        "AND pg_has_role(r.oid, 'SET')"
+    // Before 16, a member may always act as the role. Not by `pg_has_role`, which looks at all
+    // roles that the login is a member of: that is two for each tenant, in each new session anew.
+    let usable = if major >= 16 {
+        "m.inherit_option AND m.set_option"
     } else {
-        ""
+        "u.rolinherit"
     };
     let ours = if major >= 16 {
         "AND pg_get_userbyid(m.grantor) = session_user"
@@ -154,7 +155,9 @@ pub(super) fn outside_sql(plan: &TenantPlan, major: u32) -> String {
   EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
           WHERE s.setrole = r.oid AND d.datname = {database} AND {setting} = ANY (s.setconfig))
     AS acts_as_owner,
-  pg_has_role(r.oid, 'USAGE') {set} AS ours_to_use
+  EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND (u.rolsuper OR EXISTS (
+    SELECT FROM pg_auth_members m WHERE m.roleid = r.oid AND m.member = u.oid AND {usable})))
+    AS ours_to_use
 FROM pg_roles r WHERE r.rolname IN ({names});
 SELECT o.rolname AS owner, shobj_description(d.datdba, 'pg_authid') AS owner_marker,
   shobj_description(d.oid, 'pg_database') AS comment, d.datallowconn, d.datconnlimit,

@@ -1,11 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domicile_api::conditions::{ConditionType, Status, find, is_true};
-use domicile_core::facts::{
-    Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role, Synchrony,
-};
+use domicile_core::facts::{Authority, Engine, Epoch, Facts, Heartbeat, Lsn, Receiver, Role};
 use domicile_core::failover::{
-    Ages, DumpLook, DumpView, Fork, Rejoin, Returned, ServerView, Settings, Watched, decide,
+    Ages, DumpLook, DumpView, Fork, Mode, Rejoin, Returned, ServerView, Settings, Watched, decide,
 };
 use domicile_core::lease::{Pledge, WriteLease};
 use domicile_core::names::{RegionName, ServerId};
@@ -13,6 +11,7 @@ use domicile_core::time::{Mono, Now};
 use serde_json::json;
 
 use super::*;
+use crate::probes::fixtures;
 
 const NOW: u64 = 100_000;
 
@@ -38,13 +37,8 @@ fn policy() -> FailoverPolicy {
 fn facts(role: Role) -> Facts {
     let standby = role == Role::Standby;
     Facts {
-        system_identifier: "7".into(),
-        major_version: 18,
-        version: "18.4".into(),
-        role,
         timeline: 3,
         position: Lsn(100),
-        recovered: None,
         received: standby.then_some(Lsn(100)),
         receiver: standby.then(|| Receiver {
             name: "central".into(),
@@ -52,8 +46,6 @@ fn facts(role: Role) -> Facts {
             patience_ms: 1_000,
             timeline: 3,
         }),
-        senders: Vec::new(),
-        synchrony: Synchrony::default(),
         authority: Some(Authority {
             epoch: Epoch(4),
             writable: true,
@@ -64,11 +56,9 @@ fn facts(role: Role) -> Facts {
             at: Mono(NOW - 1_000),
             epoch: Epoch(4),
         }),
-        tenant_sessions: 0,
         open_logins: 1,
-        missing_rights: Vec::new(),
         sampled: Mono(NOW - 1_000),
-        round_trip_ms: 1,
+        ..fixtures::facts(role)
     }
 }
 
@@ -282,6 +272,39 @@ fn a_policy_whose_standby_is_lost_is_not_ready_to_fail_over() {
         );
     }
     says(&seen, ConditionType::PrimaryHealthy, "False", "PrimaryLost");
+}
+
+/// A policy that waits for a person is as its user ordered it, unless something else is in the way.
+#[test]
+fn a_policy_that_moves_nobody_by_itself_says_so_after_all_else_that_forbids() {
+    let disarm: [fn(&mut Settings); 2] = [
+        |settings| settings.mode = Mode::Manual,
+        |settings| settings.paused = true,
+    ];
+    let ready = ConditionType::FailoverReady;
+    for (disarm, why) in disarm.into_iter().zip(["is Manual", "resume eu"]) {
+        let mut seen = calm();
+        disarm(&mut seen.settings);
+        says(&seen, ready, "False", "NotArmed");
+        let message = told(&seen, ready).2;
+        assert!(message.starts_with("central could take over, but not by itself"));
+        assert!(message.contains(why), "{message}");
+        let central = server(&mut seen, "central");
+        (central.verdict, central.live) = (Verdict::Down, false);
+        says(&seen, ready, "False", "NoEligibleStandby");
+        assert_eq!(told(&seen, ready).2, "central does not answer");
+    }
+}
+
+#[test]
+fn a_guard_s_message_fits_the_schema() {
+    let mut seen = calm();
+    seen.settings.minimum_proof = Proof::SynchronousReplication;
+    let central = server(&mut seen, "central").facts.as_mut().unwrap();
+    central.receiver.as_mut().unwrap().name = "ä".repeat(400);
+    let status = status(&policy(), &seen, &seen.stored, &decide(&seen));
+    let longest = status.guards.iter().map(|guard| guard.message.len()).max();
+    assert!(longest.is_some_and(|bytes| (500..=512).contains(&bytes)));
 }
 
 /// The servers are fenced and reported; one of them left the common timeline nobody knows where.

@@ -13,6 +13,7 @@ use crate::controllers::placement::error::{Halt, PlacementError};
 use crate::controllers::placement::place::Place;
 use crate::controllers::placement::progress::{Progress, Stop, Until};
 use crate::controllers::placement::serve::namespace;
+use crate::controllers::placement::workloads;
 use crate::kube::client::CallError;
 
 /// What there is of that name in one cluster.
@@ -91,7 +92,7 @@ pub(super) fn failed(
     error: CallError,
     progress: &mut Progress,
 ) -> Halt {
-    if error.is_forbidden() {
+    if error.lacks_right() {
         let mut stop = at.no_rights("Services and EndpointSlices");
         stop.message
             .push_str(", and upgrade the chart if it is older than this operator");
@@ -106,7 +107,8 @@ pub(super) fn failed(
         namespace(at.tenant),
         at.there()
     );
-    if error.status().is_some_and(|status| status.code == 422) {
+    let refusal = workloads::Refusal::of(&error);
+    if let Some(workloads::Refusal::Denied | workloads::Refusal::Invalid) = refusal {
         let message = format!("the API server refuses {object}: {error}");
         let stop = Stop::new(Until::Person, Reason::ApiServerError, message);
         return progress.deny(CURRENT, stop).into();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use domicile_api::conditions::{ConditionType, Reason, Status};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::WorkloadStatus;
-use domicile_core::names::{RegionName, ServerId};
+use domicile_core::names::{Jurisdiction, RegionName, ServerId};
 use domicile_core::placement::{self, Copy, Errand, Errands, PolicyView, Reach};
 use jiff::SignedDuration;
 use kube::ResourceExt;
@@ -71,6 +71,18 @@ pub(in crate::controllers::placement) fn plan(
         copies: placement::secret_copies(errands.of.keys(), &residence.allowed, &map.regions),
         errands,
     }
+}
+
+/// Decides what there is to be done while it is not known who serves the tenant: what its law
+/// forbids is taken back. `copies` are the Secrets that are recorded.
+pub(in crate::controllers::placement) fn withdrawals(
+    map: &Map<'_>,
+    tenant: &TenantPlacement,
+    allowed: &BTreeSet<Jurisdiction>,
+    copies: Vec<Copy>,
+) -> Plan {
+    let errands = placement::withdrawals(&recorded(tenant), allowed, &map.regions);
+    Plan { errands, copies }
 }
 
 /// Takes into `progress` what became of the errands that it names.
@@ -209,14 +221,18 @@ fn residency(held: &[Copy], refused: &[RegionName], progress: &mut Progress) {
     let outside = held.iter().filter(|copy| !copy.compliant);
     let outside: Vec<&str> = outside.map(|copy| copy.region.as_str()).collect();
     if !outside.is_empty() {
-        finding.status = Status::False;
-        finding.reason = Reason::WouldLeaveJurisdiction;
         let told = format!(
-            "; the Secret may still be in the clusters of {}, and is taken back as soon as they \
-             let it be",
+            "the Secret may still be in the clusters of {}, outside `spec.allowedJurisdictions`, \
+             and is taken back as soon as they let it be",
             outside.join(", ")
         );
-        finding.message.push_str(&told);
+        // That all copies are inside, or that nobody knows, is true no more.
+        finding.message = match finding.status {
+            Status::False => format!("{}; {told}", finding.message),
+            Status::True | Status::Unknown => told,
+        };
+        finding.status = Status::False;
+        finding.reason = Reason::WouldLeaveJurisdiction;
         let (reason, message) = (finding.reason, finding.message.clone());
         progress.notice(reason, message);
     }

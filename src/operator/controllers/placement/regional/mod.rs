@@ -35,7 +35,7 @@ use crate::turns;
 use memory::{Job, Outcome};
 use work::Done;
 
-pub(super) use fold::{Plan, fold, plan, taken_up};
+pub(super) use fold::{Plan, fold, plan, taken_up, withdrawals};
 pub(super) use leftovers::run as run_leftovers;
 pub(super) use memory::{Order, Regional};
 pub(super) use part::{has_cluster, part};

@@ -346,3 +346,25 @@ fn a_secret_stays_listed_until_a_pass_knows_better() {
     let gone = status(&tenant(Some(first)), &progress, at(20));
     assert_eq!(gone.copies, []);
 }
+
+#[test]
+fn the_copies_that_are_read_back_are_those_that_were_told() {
+    use placement::CopyKind::{Backup, Primary, ReadReplica, Secret, Standby};
+    let copy = |kind, law: Option<&str>| placement::Copy {
+        kind,
+        region: RegionName::new("eu-west"),
+        jurisdiction: law.map(Into::into),
+        compliant: law.is_some(),
+    };
+    let mut told: Vec<_> = [Primary, Standby, ReadReplica, Secret]
+        .map(|kind| copy(kind, Some("EU")))
+        .into();
+    let secret = told.pop();
+    told.push(copy(Backup, None));
+    let mut progress = served("eu-west", 3, false);
+    progress.copies = Some(Copies(told.clone()));
+    progress.secrets = secret.clone().map(|secret| vec![secret]);
+    told.extend(secret);
+    let after = status(&tenant(None), &progress, at(10));
+    assert_eq!(recorded_copies(&tenant(Some(after))), told);
+}

@@ -7,18 +7,26 @@ use domicile_api::injection::{InjectionMode, ReloadStrategy, WorkloadKind};
 use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{MAX_WORKLOADS as LIMIT, OtherWorkload, WorkloadStatus};
 use domicile_core::names::RegionName;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
+use super::refusal::{Problem, Refused};
+use super::{called, undone};
 use crate::controllers::placement::place::Place;
-use crate::controllers::placement::progress::Progress;
+use crate::controllers::placement::progress::{Progress, Stop, Until};
 use crate::controllers::placement::{inject, rollout};
+
+mod problems;
 
 /// Most pods that a message names.
 const SHOWN: usize = 8;
 
 /// What became of the selected workloads.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent findings, not states"
+)]
 pub(super) struct Seen<'a> {
     tenant: &'a TenantPlacement,
     /// The region whose own cluster they are in; absent for the hub.
@@ -29,22 +37,34 @@ pub(super) struct Seen<'a> {
     now: Timestamp,
     statuses: Vec<WorkloadStatus>,
     rolling: Vec<String>,
+    /// Those whose pods somebody must let be replaced.
+    held: Vec<String>,
     waiting: Vec<String>,
     /// Pods that started before the Secret changed, by workload.
     older: BTreeMap<(WorkloadKind, String), Vec<String>>,
     /// When the pause ends that the next wave waits for.
     pub(super) pause_until: Option<Timestamp>,
     conflicts: Vec<String>,
+    /// Those from which somebody takes it again.
+    undone: Vec<String>,
     /// Containers that are asked for and not there.
     pub(super) missing: Vec<String>,
-    /// What the API server refused.
-    pub(super) refused: Vec<String>,
+    /// Those that were not written.
+    pub(super) refused: Vec<Refused>,
+    /// No other write is tried in this pass: there was no answer to one, or it takes too long.
+    pub(super) silent: bool,
+    /// How many were not tried for that.
+    pub(super) untried: usize,
+    /// Some still carry what is to be taken back.
+    pub(super) unreleased: bool,
     /// Workloads of other kinds.
     pub(super) others: Vec<OtherWorkload>,
     /// What keeps the Secret from those.
     pub(super) troubles: Vec<(Reason, String)>,
     /// Some of those are to be written to in the next pass.
     pub(super) others_begin: bool,
+    /// How many of `apps/v1` were admitted.
+    admitted: usize,
     over: usize,
     /// Pods of an older template still run.
     pub(super) old_pods: bool,
@@ -62,7 +82,7 @@ impl<'a> Seen<'a> {
         Self::in_cluster((at.tenant, cluster), hash, published, now)
     }
 
-    fn in_cluster(
+    pub(super) fn in_cluster(
         (tenant, cluster): (&'a TenantPlacement, Option<&'a str>),
         hash: &'a str,
         published: Option<Timestamp>,
@@ -76,23 +96,37 @@ impl<'a> Seen<'a> {
             now,
             statuses: Vec::new(),
             rolling: Vec::new(),
+            held: Vec::new(),
             older: BTreeMap::new(),
             waiting: Vec::new(),
             pause_until: None,
             conflicts: Vec::new(),
+            undone: Vec::new(),
             missing: Vec::new(),
             refused: Vec::new(),
+            silent: false,
+            untried: 0,
+            unreleased: false,
             others: Vec::new(),
             troubles: Vec::new(),
             others_begin: false,
+            admitted: 0,
             over: 0,
             old_pods: false,
         }
     }
 
-    /// Whether one more workload can be shown. Counts it as left out when not.
+    /// Whether one more workload of `apps/v1` can be shown, which is admitted then, before it is.
+    /// Counts it as left out when not.
+    pub(super) fn admits(&mut self) -> bool {
+        let room = self.has_room();
+        self.admitted += usize::from(room);
+        room
+    }
+
+    /// Whether one more workload of another kind can be shown. Counts it as left out when not.
     pub(super) fn has_room(&mut self) -> bool {
-        let room = self.statuses.len().max(self.others.len()) < LIMIT;
+        let room = self.admitted.max(self.others.len()) < LIMIT;
         self.over += usize::from(!room);
         room
     }
@@ -144,15 +178,20 @@ impl<'a> Seen<'a> {
         let (mut updated, total) = rollout::rollout(live, kind);
         let mut observed = inject::observed_hash(live);
         let mut rolls = updated < total;
+        let mut held = rollout::is_held(live, kind);
         if restarts(self.tenant) {
-            rolls |= observed != Some(self.hash);
+            let carries = observed == Some(self.hash);
+            rolls |= !carries;
+            held &= carries;
         } else if let Some(pods) = self.older.get(&(kind, name.clone())) {
             let old = i32::try_from(pods.len()).unwrap_or(i32::MAX);
             updated = updated.min(total.saturating_sub(old)).max(0);
             observed = Some(self.hash).filter(|_| pods.is_empty());
         }
-        if rolls {
+        if rolls && !held {
             self.rolling.push(name.clone());
+        } else if rolls {
+            self.held.push(called(kind, live));
         }
         self.statuses.push(WorkloadStatus {
             cluster: self.cluster.map(str::to_owned),
@@ -163,6 +202,23 @@ impl<'a> Seen<'a> {
             total,
             since: since.filter(|_| restarts(self.tenant)),
         });
+    }
+
+    /// Whether no pod has an older Secret. Times of other clocks, and files that nobody need have
+    /// read, end no login early.
+    fn taken_up(&self) -> bool {
+        let all_new = !self.old_pods && self.held.is_empty();
+        all_new && restarts(self.tenant) && self.others.is_empty()
+    }
+
+    /// What is said of those that no pass can wait for.
+    fn held_told(&self) -> Option<String> {
+        let names = self.held.join(", ");
+        let message = format!(
+            "pods of an older template are not replaced by themselves: {names}; resume what is \
+             paused, delete the pods (`OnDelete`), or lower the partition"
+        );
+        (!names.is_empty()).then_some(message)
     }
 
     /// What the pods say that started before the Secret changed.
@@ -189,38 +245,26 @@ impl<'a> Seen<'a> {
         self.conflicts.push(text);
     }
 
+    /// What was given to a workload so often was taken out again by somebody.
+    pub(super) fn undo(&mut self, workload: &str, live: &DynamicObject, times: u32) {
+        let owner = undone::controller(live);
+        let owner = owner.map_or(String::new(), |owner| format!(", it belongs to {owner}"));
+        self.undone
+            .push(format!("{workload} ({times} times{owner})"));
+    }
+
+    /// How long it is until the next wave.
+    fn pause(&self) -> Option<SignedDuration> {
+        let until = self.pause_until?;
+        Some(until.duration_since(self.now))
+    }
+
     /// The workloads that others wait for.
     fn unfinished(&self) -> String {
         let waits = |name: &String| self.waiting.contains(name);
         let unfinished = self.statuses.iter().filter(|one| one.since.is_none());
         let names = unfinished.map(|one| &one.name).filter(|name| !waits(name));
         names.cloned().collect::<Vec<_>>().join(", ")
-    }
-
-    /// What a person must see to.
-    fn problem(&self) -> Option<(Reason, String)> {
-        if !self.conflicts.is_empty() {
-            let fields = self.conflicts.join("; ");
-            let message = format!("left alone: {fields}; take the field out there");
-            return Some((Reason::FieldConflict, message));
-        }
-        if let Some((reason, _)) = self.troubles.first() {
-            let texts: Vec<&str> = self.troubles.iter().map(|(_, text)| &**text).collect();
-            return Some((*reason, texts.join("; ")));
-        }
-        let message = if !self.missing.is_empty() {
-            let names = self.missing.join("; ");
-            format!("these containers do not exist: {names}")
-        } else if !self.refused.is_empty() {
-            let texts = self.refused.join("; ");
-            format!("the API server refused what is injected: {texts}")
-        } else if self.over > 0 {
-            let over = self.over;
-            format!("{over} workloads above the limit of {LIMIT} were left out")
-        } else {
-            return None;
-        };
-        Some((Reason::InvalidSpec, message))
     }
 }
 
@@ -250,9 +294,22 @@ pub(super) fn conclude(tenant: &TenantPlacement, mut seen: Seen<'_>, progress: &
     let mut answer = |status, reason, message: &str| {
         progress.found(ConditionType::Injected, status, reason, message);
     };
-    if let Some((reason, message)) = seen.problem() {
+    if let Some(Problem {
+        reason,
+        message,
+        lasts,
+    }) = problems::whole(&seen)
+    {
         answer(Status::False, reason, &message);
-        progress.notice(reason, message);
+        if lasts {
+            progress.notice(reason, message);
+        } else {
+            progress.stop = Some(Stop::new(Until::Mended, reason, message));
+        }
+        progress.silent |= seen.silent;
+        // The others go on.
+        progress.rolling |= seen.others_begin || !seen.waiting.is_empty();
+        progress.pause = seen.pause();
     } else if tenant.workloads().is_empty() {
         answer(
             Status::True,
@@ -273,11 +330,14 @@ pub(super) fn conclude(tenant: &TenantPlacement, mut seen: Seen<'_>, progress: &
         };
         answer(Status::False, Reason::RollingOut, &message);
         progress.rolling = true;
-        progress.pause = seen.pause_until.map(|until| until.duration_since(seen.now));
+        progress.pause = seen.pause();
     } else if seen.rolling.is_empty() {
         let unknown = untold(&seen);
-        match seen.old_pods_told() {
-            Some(message) => answer(Status::False, Reason::RestartPending, &message),
+        match seen.old_pods_told().or_else(|| seen.held_told()) {
+            Some(message) => {
+                answer(Status::False, Reason::RestartPending, &message);
+                progress.rolling = seen.others_begin;
+            }
             None if seen.others_begin => {
                 answer(Status::False, Reason::RollingOut, "the next pass writes");
                 progress.rolling = true;
@@ -287,8 +347,7 @@ pub(super) fn conclude(tenant: &TenantPlacement, mut seen: Seen<'_>, progress: &
             }
             None => answer(Status::True, Reason::InjectionComplete, complete(tenant)),
         }
-        // Times of other clocks, and files that nobody need have read, end no login early.
-        progress.taken_up = !seen.old_pods && restarts(tenant) && seen.others.is_empty();
+        progress.taken_up = seen.taken_up();
     } else {
         let message = format!("rolling: {}", seen.rolling.join(", "));
         answer(Status::False, Reason::RollingOut, &message);
@@ -311,88 +370,4 @@ fn untold(seen: &Seen<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use domicile_api::meta::SECRET_HASH;
-    use domicile_api::placement_status::TenantPlacementStatus;
-    use serde_json::json;
-
-    use super::*;
-
-    const KIND: WorkloadKind = WorkloadKind::Deployment;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn workload(hash: &str, updated: i32, available: i32) -> DynamicObject {
-        serde_json::from_value(json!({
-            "metadata": { "name": "api", "generation": 1 },
-            "spec": { "replicas": 2, "template": { "metadata": { "annotations": {
-                SECRET_HASH: hash,
-            }}}},
-            "status": {
-                "observedGeneration": 1, "replicas": 2,
-                "updatedReplicas": updated, "availableReplicas": available,
-            },
-        }))
-        .unwrap()
-    }
-
-    fn tenant(since: Option<Timestamp>) -> TenantPlacement {
-        let selector = json!({ "matchLabels": { "a": "b" } });
-        let workload = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
-            "selector": selector });
-        let spec = json!({ "tenantID": "acme", "injection": { "workloads": [workload] } });
-        let mut tenant: TenantPlacement =
-            serde_json::from_value(json!({ "metadata": { "name": "acme" }, "spec": spec }))
-                .unwrap();
-        let shown = WorkloadStatus {
-            cluster: None,
-            kind: KIND,
-            name: "api".into(),
-            observed_hash: Some("h1".into()),
-            updated: 2,
-            total: 2,
-            since,
-        };
-        tenant.status = Some(TenantPlacementStatus {
-            workloads: vec![shown],
-            ..TenantPlacementStatus::default()
-        });
-        tenant
-    }
-
-    fn since(tenant: &TenantPlacement, live: &DynamicObject) -> Option<Timestamp> {
-        Seen::in_cluster((tenant, None), "h1", None, at(9)).since(live, KIND)
-    }
-
-    #[test]
-    fn a_workload_is_done_when_its_pods_were_available_once() {
-        let new = tenant(None);
-        assert_eq!(since(&new, &workload("h1", 2, 1)), None);
-        assert_eq!(since(&new, &workload("h1", 2, 2)), Some(at(9)));
-        let known = tenant(Some(at(3)));
-        assert_eq!(since(&known, &workload("h1", 2, 1)), Some(at(3)));
-        assert_eq!(since(&known, &workload("h1", 1, 2)), None, "it rolls again");
-        assert_eq!(since(&known, &workload("h0", 2, 2)), None, "the old Secret");
-        let elsewhere = Seen::in_cluster((&known, Some("eu-west")), "h1", None, at(9));
-        let since = elsewhere.since(&workload("h1", 2, 2), KIND);
-        assert_eq!(since, Some(at(9)), "one of that name in another cluster");
-    }
-
-    #[test]
-    fn who_waits_is_told_with_whom_he_waits_for() {
-        let tenant = tenant(None);
-        let mut seen = Seen::in_cluster((&tenant, None), "h1", None, at(9));
-        seen.show_rolling(&workload("h1", 0, 0), KIND);
-        let mut next = workload("h0", 2, 2);
-        next.metadata.name = Some("next".into());
-        seen.wait(&next, KIND);
-        let mut progress = Progress::default();
-        conclude(&tenant, seen, &mut progress);
-        let told = &progress.findings[&ConditionType::Injected];
-        assert_eq!(told.reason, Reason::RollingOut);
-        assert_eq!(told.message, "rolling: api; then: next");
-        assert!(progress.rolling && progress.pause.is_none() && !progress.taken_up);
-    }
-}
+mod tests;

@@ -9,14 +9,17 @@ use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::{MAX_WORKLOADS as LIMIT, OtherWorkload};
 
 use super::conclude::Seen;
+use super::patience::Tries;
 use super::{INJECTED, Selection};
 use crate::context::Ctx;
 use crate::controllers::placement::error::Halt;
 use crate::controllers::placement::inject::Content;
 use crate::controllers::placement::memory::Memory;
+use crate::controllers::placement::parting::Kept;
 use crate::controllers::placement::progress::{Progress, Stop, Until};
 use crate::projection::kinds::Kind;
 
+mod found;
 mod round;
 
 use round::Round;
@@ -35,7 +38,7 @@ type Trouble = (Reason, String);
 /// Gives every selected workload of other kinds what it must carry, and takes it back from the
 /// rest.
 pub(super) async fn inject(
-    (ctx, memory): (&Ctx, &Memory),
+    (ctx, memory, tries): (&Ctx, &Memory, &Tries<'_>),
     tenant: &TenantPlacement,
     selections: &[Selection<'_>],
     gift: &Gift<'_>,
@@ -44,14 +47,19 @@ pub(super) async fn inject(
     for (kind, meant) in kinds_of(tenant, seen) {
         let round = Round::begin((ctx, memory), tenant, &kind, meant).await;
         let done = match round {
-            Ok(Ok(Some(round))) => round.inject(selections, gift, seen).await,
-            Ok(Ok(None)) => Ok(Ok(())),
+            Ok(Ok(Some(round))) => Ok(round.inject(tries, selections, gift, seen).await),
+            Ok(Ok(None)) => Ok(Ok(true)),
             Ok(Err(trouble)) => Ok(Err(trouble)),
             Err(halt) => Err(halt),
         };
         // Whatever is wrong with a foreign kind, the tenant is served, and its move goes on.
         let trouble = match done {
-            Ok(Ok(())) => continue,
+            Ok(Ok(true)) => continue,
+            // What is still to be taken back is found again, and what keeps it is told by itself.
+            Ok(Ok(false)) => {
+                keep(tenant, &kind, seen);
+                continue;
+            }
             Ok(Err(trouble)) => Some(trouble),
             Err(Halt::Later(_)) => None,
             Err(Halt::Failed(error)) => Some((Reason::ApiServerError, error.to_string())),
@@ -63,28 +71,32 @@ pub(super) async fn inject(
     }
 }
 
-/// Takes back all that was injected for a placement into workloads of other kinds.
+/// Takes back, for a deletion, all that was injected for a placement into workloads of other kinds.
+/// The error tells of all that were not written, once the others were.
 pub(super) async fn release_all(
     (ctx, memory): (&Ctx, &Memory),
     tenant: &TenantPlacement,
     progress: &mut Progress,
 ) -> Result<(), Halt> {
-    let stop = |(reason, message): Trouble, progress: &mut Progress| {
-        progress.deny(INJECTED, Stop::new(Until::Person, reason, message))
-    };
+    let mut kept = Kept::default();
     for kind in recorded(tenant) {
-        let round = match Round::begin((ctx, memory), tenant, &kind, false).await? {
-            Ok(Some(round)) => round,
-            Ok(None) => continue,
-            Err(trouble) => return Err(stop(trouble, progress).into()),
+        let round = match Round::begin((ctx, memory), tenant, &kind, false).await {
+            Ok(Ok(Some(round))) => round,
+            Ok(Ok(None)) => continue,
+            Ok(Err((reason, message))) => {
+                kept.take(Err(Stop::new(Until::Person, reason, message).into()))?;
+                continue;
+            }
+            Err(halt) => {
+                kept.take(Err(halt))?;
+                continue;
+            }
         };
         for live in &round.live {
-            if let Err(trouble) = round.give_back(live).await? {
-                return Err(stop(trouble, progress).into());
-            }
+            kept.take(round.release(live).await)?;
         }
     }
-    Ok(())
+    kept.deny(INJECTED, progress)
 }
 
 /// The kinds whose workloads carry the Secret, or are about to.
@@ -95,44 +107,55 @@ fn recorded(tenant: &TenantPlacement) -> BTreeSet<Kind> {
     shown.filter_map(read).collect()
 }
 
-/// All kinds to look at, and whether the spec names them.
+/// All kinds to look at, and whether the spec names them. Several versions of a kind lead to the
+/// same objects, so one is looked at: the first that the spec names, else one that is recorded.
 fn kinds_of(tenant: &TenantPlacement, seen: &mut Seen<'_>) -> Vec<(Kind, bool)> {
-    let mut meant = BTreeSet::new();
+    let mut kinds: Vec<(Kind, bool)> = Vec::new();
+    let mut add = |kind: Kind, meant| {
+        if !kinds.iter().any(|(known, _)| is_alike(known, &kind)) {
+            kinds.push((kind, meant));
+        }
+    };
     for (index, selection) in tenant.workloads().iter().enumerate() {
         if selection.known().is_some() {
             continue;
         }
         match Kind::read(&selection.api_version, &selection.kind) {
-            Ok(kind) => {
-                meant.insert(kind);
-            }
+            Ok(kind) => add(kind, true),
             Err(fact) => {
                 let field = format!("`spec.injection.workloads[{index}].apiVersion`: {fact}");
                 seen.troubles.push((Reason::InvalidSpec, field));
             }
         }
     }
-    let before = recorded(tenant);
-    let all = meant.union(&before).cloned();
-    all.map(|kind| (kind.clone(), meant.contains(&kind)))
-        .collect()
+    for kind in recorded(tenant) {
+        add(kind, false);
+    }
+    kinds.sort();
+    kinds
+}
+
+/// Whether two are one kind, in whatever version.
+fn is_alike(one: &Kind, other: &Kind) -> bool {
+    (&one.group, &one.name) == (&other.group, &other.name)
 }
 
 /// What could not be looked at stays recorded.
 fn keep(tenant: &TenantPlacement, kind: &Kind, seen: &mut Seen<'_>) {
     let shown = tenant.status.iter();
     let shown = shown.flat_map(|status| &status.other_workloads);
-    let same = |one: &&OtherWorkload| Kind::read(&one.api_version, &one.kind).as_ref() == Ok(kind);
-    for one in shown.filter(same) {
-        if seen.others.iter().any(|other| is_same(other, one)) {
+    let of = |one: &OtherWorkload| {
+        Kind::read(&one.api_version, &one.kind).is_ok_and(|of| is_alike(&of, kind))
+    };
+    for one in shown.filter(|one| of(one)) {
+        let mut others = seen.others.iter().filter(|other| of(other));
+        let shown = others.clone().any(|other| other.name == one.name);
+        if shown {
             continue;
         }
-        let alike = |other: &OtherWorkload| {
-            (&other.api_version, &other.kind) == (&one.api_version, &one.kind)
-        };
         if seen.others.len() < LIMIT {
             seen.others.push(one.clone());
-        } else if !seen.others.iter().any(alike) {
+        } else if others.next().is_none() {
             // By one of them the kind is found again.
             seen.others.pop();
             seen.others.push(one.clone());
@@ -140,6 +163,5 @@ fn keep(tenant: &TenantPlacement, kind: &Kind, seen: &mut Seen<'_>) {
     }
 }
 
-fn is_same(a: &OtherWorkload, b: &OtherWorkload) -> bool {
-    (&a.api_version, &a.kind, &a.name) == (&b.api_version, &b.kind, &b.name)
-}
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::conclude::Seen;
 use crate::controllers::placement::progress::Progress;
-use crate::controllers::placement::{inject, rotate};
+use crate::controllers::placement::{inject, rollout, rotate};
 
 /// A selected workload that nothing keeps from the Secret.
 pub(super) struct Selected {
@@ -55,8 +55,11 @@ pub(super) fn turn(
                 carried.is_some_and(|carried| injection::is_stranded(&carried, origin, overlap));
             return Stage::Behind { stranded };
         }
-        let since = seen.since(&one.live, one.kind);
-        since.map_or(Stage::Rolling, Stage::Current)
+        match seen.since(&one.live, one.kind) {
+            Some(since) => Stage::Current(since),
+            None if rollout::is_held(&one.live, one.kind) => Stage::Held,
+            None => Stage::Rolling,
+        }
     };
     let stages: Vec<Stage> = workloads.iter().map(stage).collect();
     injection::turn(&stages, tenant.pace(), hurry, now)

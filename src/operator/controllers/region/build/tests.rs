@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use domicile_api::conditions::find;
 use domicile_api::region::Region;
+use domicile_core::facts::Facts;
 use domicile_core::health::{Probe, ProbeFailure};
 use domicile_core::time::{Mono, Now};
 use serde_json::json;
 
 use super::*;
 use crate::controllers::region::report::edges;
+use crate::probes::{Sample, fixtures};
 
 fn sample(verdict: Verdict, failure: Option<ProbeFailure>) -> Arc<Sample> {
     let text = "words".to_owned();
@@ -55,6 +57,28 @@ pub(in crate::controllers::region) fn seen(
         other_defaults: Vec::new(),
         twins: Vec::new(),
     }
+}
+
+#[test]
+fn logins_that_are_set_one_by_one_are_told_and_stop_nothing() {
+    let told = |slow_logins| {
+        let sample = Sample {
+            facts: Some(Arc::new(Facts {
+                slow_logins,
+                ..fixtures::facts(Role::Primary)
+            })),
+            ..(*sample(Verdict::Up, None)).clone()
+        };
+        let status = status(&seen(None, Some(Arc::new(sample)))).unwrap();
+        let of = |kind| find(&status.conditions, kind).unwrap().clone();
+        let ready = of(ConditionType::Ready);
+        (ready, of(ConditionType::AdminPrivilegesSufficient))
+    };
+    let (ready, rights) = told(true);
+    assert_eq!((&*ready.status, &*rights.status), ("True", "True"));
+    let step = "run the output of `kubectl domicile admin-sql west/main` as a superuser";
+    assert!(rights.message.contains(step), "{}", rights.message);
+    assert!(!told(false).1.message.contains(step));
 }
 
 #[test]

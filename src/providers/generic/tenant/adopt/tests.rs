@@ -61,6 +61,8 @@ fn each_obstacle_has_its_step() {
         others: vec!["cron".into()],
         foreign: vec!["acme_a".into()],
         half_dropped: true,
+        databases: 1,
+        places: 2,
         myself: "domicile".into(),
         ..Found::default()
     };
@@ -74,6 +76,9 @@ fn each_obstacle_has_its_step() {
         "REVOKE CONNECT ON DATABASE \"acme\" FROM it",
         "ALTER ROLE \"acme_a\" RENAME",
         "DROP DATABASE \"acme\"",
+        "ALTER DATABASE it OWNER TO another role",
+        "datdba = '\"app\"'::regrole",
+        "REASSIGN OWNED BY \"app\" TO another role; ALTER DATABASE \"acme\" OWNER TO \"app\"",
         "ALTER DATABASE \"acme\" ALLOW_CONNECTIONS true",
     ] {
         let said = steps.iter().any(|found| found.contains(step));

@@ -8,18 +8,22 @@ use domicile_core::time::Mono;
 use secrecy::SecretString;
 
 use super::super::adopt::{Found, found_sql, marked};
+use super::super::beyond::{
+    Leaving, bound_sql, disowned, elsewhere, on_login_sql, owners_sql, things_sql,
+};
 use super::super::blockers::{Blocker, Kind, freed, looking};
 use super::super::change::Change;
-use super::super::drop::{closing, disowned, dropped, elsewhere, gate, gone, joining};
-use super::super::effects::sessions_sql;
+use super::super::drop::{closing, dropped, gate, gone, joining};
+use super::super::effects::{full_sql, sessions_sql, standing_sql};
 use super::super::extensions::{Offer, Offers, missing, offers_sql};
-use super::super::inside::{Inside, SchemaState, inside, inside_sql};
+use super::super::inside::{Inside, SchemaState, inside, inside_sql, traps_sql};
 use super::super::plan::{Next, closed, differences, opened, outside};
 use super::super::relaxed::Relaxed;
 use super::super::state::{DatabaseState, RoleState, State, outside_sql};
 use super::super::{TenantPlan, logins};
 use super::names::{Random, database, hostile};
-use crate::generic::authority::{beat_sql, login_sql, set_row};
+use crate::generic::authority::{beat_sql, set_row};
+use crate::generic::logins::{at_once_sql, one_sql};
 use crate::generic::promotion::names_sql;
 use crate::generic::release::rolled_back;
 use crate::scram::Verifier;
@@ -76,6 +80,7 @@ impl Case {
             extensions,
             unlisted: BTreeSet::new(),
             keeps: false,
+            makes: true,
         };
         Self {
             plan,
@@ -296,7 +301,8 @@ fn server(case: &Case) -> Vec<String> {
     };
     vec![
         set_row(row),
-        login_sql(&case.texts[12], "NOLOGIN"),
+        one_sql(&case.texts[12], false),
+        at_once_sql(&[&case.texts[12], &case.texts[13]], true),
         beat_sql(&beat),
         names_sql(&quote_identifier(&case.texts[15])),
         rolled_back(&case.texts[10]),
@@ -305,13 +311,26 @@ fn server(case: &Case) -> Vec<String> {
 
 fn questions(case: &Case) -> Vec<String> {
     let roles = [case.texts[12].as_str(), case.texts[13].as_str()];
+    let leaving = Leaving {
+        roles: &roles,
+        own: Some(&case.plan.database),
+    };
     vec![
         outside_sql(&case.plan, 18),
         inside_sql(&case.plan),
         offers_sql(&case.plan),
         sessions_sql(&case.plan, Slot::A),
+        full_sql(&case.texts[12]),
+        standing_sql(&case.plan.database),
         looking(&case.plan, &roles),
-        elsewhere(&case.plan, &roles),
+        things_sql(&leaving),
+        elsewhere(&leaving, false),
+        elsewhere(&leaving, true),
+        owners_sql(&roles),
+        bound_sql(&roles, false),
+        bound_sql(&roles, true),
+        on_login_sql(case.plan.database.as_str()),
+        traps_sql(),
         found_sql(&case.plan, 18),
     ]
 }

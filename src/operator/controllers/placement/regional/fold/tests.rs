@@ -236,15 +236,70 @@ fn what_is_held_outside_the_law_is_told_until_it_is_gone() {
     let mut progress = found(1, &withdraw);
     fold(&tenant(1), &memory, &mut progress);
     let told = &progress.findings[&ConditionType::ResidencyCompliant];
-    assert_eq!(told.reason, Reason::WouldLeaveJurisdiction);
-    assert!(told.message.contains("us-east"), "{}", told.message);
+    let held = "the Secret may still be in the clusters of us-east, outside \
+                `spec.allowedJurisdictions`, and is taken back as soon as they let it be";
+    let outside = Reason::WouldLeaveJurisdiction;
+    let expected = (Status::False, outside, held);
+    assert_eq!((told.status, told.reason, told.message.as_str()), expected);
+    assert_eq!(progress.notice, Some((outside, held.to_owned())));
     assert_eq!(progress.secrets.unwrap().len(), 1);
+    // It comes after what else is outside, and before what nobody knows.
+    for (status, reason, message, whole) in [
+        (
+            Status::False,
+            outside,
+            "a standby",
+            format!("a standby; {held}"),
+        ),
+        (
+            Status::Unknown,
+            Reason::InvalidObject,
+            "hidden",
+            held.to_owned(),
+        ),
+    ] {
+        let mut progress = found(1, &withdraw);
+        progress.found(ConditionType::ResidencyCompliant, status, reason, message);
+        fold(&tenant(1), &memory, &mut progress);
+        let told = &progress.findings[&ConditionType::ResidencyCompliant];
+        let expected = (Status::False, outside, whole.as_str());
+        assert_eq!((told.status, told.reason, told.message.as_str()), expected);
+    }
     run(&memory, EAST, [Outcome::Withdrawn]);
     let mut progress = found(1, &withdraw);
     fold(&tenant(1), &memory, &mut progress);
     let told = &progress.findings[&ConditionType::ResidencyCompliant];
     assert_eq!(told.reason, Reason::WithinJurisdiction);
     assert_eq!(progress.secrets, Some(Vec::new()));
+}
+
+/// While it is not known who serves the tenant.
+#[test]
+fn what_is_kept_stays_listed_while_what_is_forbidden_goes() {
+    let memory = Memory::default();
+    memory.regional.order(UID, order(1));
+    let errands = [(WEST, Errand::Keep), (EAST, Errand::Withdraw)];
+    let stopped = || Progress {
+        served: None,
+        ..found(1, &errands)
+    };
+    fold(&tenant(1), &memory, &mut stopped());
+    let west = RegionName::new(WEST);
+    let job = memory.regional.begin(UID, &west, Some(1));
+    assert!(job.is_none(), "nothing is brought, though it was ordered");
+    run(&memory, EAST, [Outcome::Withdrawn]);
+    let mut progress = stopped();
+    fold(&tenant(1), &memory, &mut progress);
+    let held = progress.secrets.unwrap();
+    let held: Vec<&str> = held.iter().map(|copy| copy.region.as_str()).collect();
+    assert_eq!(held, [WEST]);
+    let told = &progress.findings[&ConditionType::ResidencyCompliant];
+    assert_eq!(told.message, "within");
+    let workloads = progress.workloads.iter().flatten();
+    assert!(
+        workloads.clone().any(|one| one.name == "before"),
+        "{workloads:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use domicile_api::injection::ReloadStrategy;
 use domicile_api::meta::manager;
 use domicile_api::placement::TenantPlacement;
 use domicile_api::placement_status::OtherWorkload;
-use domicile_api::service_binding::{ClusterWorkloadResourceMapping, EnvMapping};
+use domicile_api::service_binding::EnvMapping;
 use domicile_core::binding::Names;
 use domicile_core::json_path::Step;
 use kube::api::{ApiResource, DynamicObject};
@@ -16,19 +16,24 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 use tracing::info;
 
-use super::{Gift, Trouble, recorded};
+use super::{Gift, Trouble, found, is_alike, recorded};
 use crate::context::Ctx;
 use crate::controllers::placement::SOON;
 use crate::controllers::placement::error::{Halt, PlacementError};
 use crate::controllers::placement::inject::Content;
 use crate::controllers::placement::memory::Memory;
+use crate::controllers::placement::place::Place;
+use crate::controllers::placement::progress::{Stop, Until};
 use crate::controllers::placement::serve::namespace;
 use crate::controllers::placement::workloads::conclude::Seen;
+use crate::controllers::placement::workloads::patience::Tries;
+use crate::controllers::placement::workloads::refusal::{Refusal, Refused, halt, losing};
 use crate::controllers::placement::workloads::{Selection, asked};
+use crate::error::Classify;
 use crate::kube::client::CallError;
 use crate::kube::{apply, pages};
 use crate::projection::decide::{Decision, value_of};
-use crate::projection::kinds::{self, Kind, NoKind};
+use crate::projection::kinds::{self, Kind};
 use crate::projection::mapping::{self, Template};
 use crate::projection::project::{Wanted, name_of};
 use crate::projection::{Asked, Mount, insert, places};
@@ -53,32 +58,14 @@ impl<'a> Round<'a> {
         kind: &'a Kind,
         meant: bool,
     ) -> Result<Result<Option<Self>, Trouble>, Halt> {
-        let field = "`spec.injection.workloads`";
-        let unknown = |message| Ok(Err((Reason::WorkloadKindUnknown, message)));
-        let resource = match memory.kinds.find(ctx, kind).await {
-            Ok(resource) => resource,
-            // Without the kind there is no workload of it.
-            Err(NoKind::NotServed | NoKind::ClusterScoped) if !meant => return Ok(Ok(None)),
-            Err(NoKind::NotServed) => {
-                return unknown(format!(
-                    "the API server does not serve {kind}; install it, or take it out of {field}"
-                ));
-            }
-            Err(NoKind::ClusterScoped) => {
-                return unknown(format!("{kind} is in no namespace; take it out of {field}"));
-            }
-            Err(NoKind::Call(error)) => {
-                return Err(PlacementError::call(format!("looking {kind} up"), error).into());
-            }
+        let resource = match found::resource((ctx, memory), kind, meant).await? {
+            Ok(Some(resource)) => resource,
+            Ok(None) => return Ok(Ok(None)),
+            Err(trouble) => return Ok(Err(trouble)),
         };
-        let template = match template(ctx, &resource).await? {
+        let template = match found::template(ctx, &resource, meant).await? {
             Ok(template) => template,
-            // What is taken back is told by the record on the workload.
-            Err(trouble) if meant => return Ok(Err(trouble)),
-            Err(trouble) => match mapping::choose(None, &resource) {
-                Ok(template) => template,
-                Err(_) => return Ok(Err(trouble)),
-            },
+            Err(trouble) => return Ok(Err(trouble)),
         };
         let namespace = namespace(tenant);
         let api = kinds::api(ctx, &namespace, &resource);
@@ -109,56 +96,56 @@ impl<'a> Round<'a> {
         })))
     }
 
-    /// Gives the selected ones what they must carry, and takes it back from the others.
+    /// Gives the selected ones what they must carry, and takes it back from the others. False when
+    /// some still carry it that are not shown. The error is of all workloads of the kind.
     pub(super) async fn inject(
         &self,
+        tries: &Tries<'_>,
         selections: &[Selection<'_>],
         gift: &Gift<'_>,
         seen: &mut Seen<'_>,
-    ) -> Result<Result<(), Trouble>, Halt> {
+    ) -> Result<bool, Trouble> {
+        let mut released = true;
         for live in &self.live {
             let matches = |one: &&Selection<'_>| {
                 let kind = Kind::read(&one.spec.api_version, &one.spec.kind);
-                kind.as_ref() == Ok(self.kind) && one.selector.matches(live.labels())
+                kind.is_ok_and(|kind| is_alike(&kind, self.kind))
+                    && one.selector.matches(live.labels())
             };
             let chosen = asked(selections.iter().filter(matches));
-            let done = match (chosen, gift.content) {
-                (Some(containers), Some(content)) => {
-                    self.give(live, containers, (gift, content), seen).await?
-                }
-                (chosen, _) => {
-                    let done = self.give_back(live).await?;
-                    if chosen.is_some() && done.is_ok() && seen.has_room() {
-                        seen.others.push(self.shown(live, None));
-                    }
-                    done
-                }
-            };
-            if let Err(trouble) = done {
-                return Ok(Err(trouble));
+            if let (Some(containers), Some(content)) = (&chosen, gift.content) {
+                let gift = (gift, content, tries);
+                released &= self.give(live, containers.clone(), gift, seen).await?;
+                continue;
+            }
+            let done = self.take_back(live, tries, seen).await?;
+            released &= done;
+            if chosen.is_some() && done && seen.has_room() {
+                seen.others.push(self.shown(live, None));
             }
         }
-        Ok(Ok(()))
+        Ok(released)
     }
 
-    /// Gives a workload what it must carry.
+    /// Gives a workload what it must carry. What keeps it from that is told. False when it carries
+    /// something and is not shown.
     async fn give(
         &self,
         live: &DynamicObject,
         containers: Vec<String>,
-        (gift, content): (&Gift<'_>, Content<'_>),
+        (gift, content, tries): (&Gift<'_>, Content<'_>, &Tries<'_>),
         seen: &mut Seen<'_>,
-    ) -> Result<Result<(), Trouble>, Halt> {
+    ) -> Result<bool, Trouble> {
         if !seen.has_room() {
-            return Ok(Ok(()));
+            return Ok(self.without(live).is_none());
         }
-        let name = format!("{} {}", self.resource.kind, live.name_any());
+        let name = self.called(live);
         let root = value_of(live);
         seen.others.push(self.shown(live, self.carried(&root)));
         let missing = missing(&root, &self.template, &containers);
         if !missing.is_empty() {
             seen.missing.push(format!("{name}: {}", missing.join(", ")));
-            return Ok(Ok(()));
+            return Ok(true);
         }
         if containers_in(&root, &self.template) == 0 {
             let mapping = mapping::name_for(&self.resource);
@@ -166,7 +153,8 @@ impl<'a> Round<'a> {
                 "{name} has no containers where they were looked for; say where they are in \
                  ClusterWorkloadResourceMapping {mapping}"
             );
-            return Ok(Err((Reason::InvalidMapping, message)));
+            seen.troubles.push((Reason::InvalidMapping, message));
+            return Ok(true);
         }
         let restarts = self.tenant.reload_strategy() == ReloadStrategy::RollingRestart;
         let template = meant(&self.template, &containers);
@@ -180,64 +168,128 @@ impl<'a> Round<'a> {
         match insert::decide(live, &root, &wanted) {
             Decision::Conflict { manager, field } => seen.conflict(&name, &field, &manager),
             Decision::Refused(fact) => {
-                return Ok(Err((Reason::InvalidMapping, format!("{name}: {fact}"))));
+                let message = format!("{name}: {fact}");
+                seen.troubles.push((Reason::InvalidMapping, message));
             }
             // It is recorded first that a workload of this kind may carry something.
             Decision::Insert(_) if !recorded(self.tenant).contains(self.kind) => {
                 seen.others_begin = true;
             }
             Decision::Insert(patch) => {
-                let written = self.write(live, &patch).await?;
-                if let (Ok(()), Some(shown)) = (&written, seen.others.last_mut()) {
+                if let Some(times) = tries.undone(live, &patch) {
+                    seen.undo(&name, live, times);
+                    return Ok(true);
+                }
+                let written = self.attempt(&name, (live, &patch), tries, seen).await?;
+                if written {
+                    tries.written(live, &patch);
+                }
+                if let (true, Some(shown)) = (written, seen.others.last_mut()) {
                     shown.observed_hash = restarts.then(|| gift.hash.to_owned());
                 }
-                return Ok(written);
             }
             // The last two are answered only where an apply takes part.
-            Decision::Settled | Decision::Apply(_) | Decision::First(_) => {}
+            Decision::Settled | Decision::Apply(_) | Decision::First(_) => tries.done(live),
         }
-        Ok(Ok(()))
+        Ok(true)
     }
 
-    /// Takes back what a workload carries.
-    pub(super) async fn give_back(
+    /// Takes back what a workload carries. False when it still carries it, which is told.
+    async fn take_back(
         &self,
         live: &DynamicObject,
-    ) -> Result<Result<(), Trouble>, Halt> {
+        tries: &Tries<'_>,
+        seen: &mut Seen<'_>,
+    ) -> Result<bool, Trouble> {
+        let Some(patch) = self.without(live) else {
+            return Ok(true);
+        };
+        let doing = losing(&self.called(live));
+        let done = self.attempt(&doing, (live, &patch), tries, seen).await?;
+        if done {
+            tries.released(live);
+        }
+        Ok(done)
+    }
+
+    /// Takes back what a workload carries, for a deletion.
+    pub(super) async fn release(&self, live: &DynamicObject) -> Result<(), Halt> {
+        let Some(patch) = self.without(live) else {
+            return Ok(());
+        };
+        let Err(error) = self.write(live, &patch).await else {
+            return Ok(());
+        };
+        if Refusal::of(&error) == Some(Refusal::Moved) {
+            return Err(Halt::Later(SOON));
+        }
+        let doing = losing(&self.called(live));
+        let at = Place::hub(self.ctx, self.tenant);
+        Err(halt(&at, &doing, error, || {
+            let (reason, message) = forbidden("change", self.kind, &namespace(self.tenant));
+            Stop::new(Until::Person, reason, message)
+        }))
+    }
+
+    /// The patch that takes back what a workload carries, if it carries anything.
+    fn without(&self, live: &DynamicObject) -> Option<Value> {
         if !live.annotations().contains_key(&self.names.mark()) {
-            return Ok(Ok(()));
+            return None;
         }
         let record = insert::record(live, &self.names).unwrap_or_default();
-        let patch = insert::take_back(&value_of(live), &self.names, &record);
-        self.write(live, &patch).await
+        Some(insert::take_back(&value_of(live), &self.names, &record))
     }
 
-    async fn write(
+    /// Writes to a workload, unless it rests. False when it was not written, which is told.
+    async fn attempt(
         &self,
-        live: &DynamicObject,
-        patch: &Value,
-    ) -> Result<Result<(), Trouble>, Halt> {
+        doing: &str,
+        (live, patch): (&DynamicObject, &Value),
+        tries: &Tries<'_>,
+        seen: &mut Seen<'_>,
+    ) -> Result<bool, Trouble> {
+        if seen.silent {
+            seen.untried += 1;
+            return Ok(false);
+        }
+        if let Some(refused) = tries.rests(live, patch) {
+            seen.refused.push(refused);
+            return Ok(false);
+        }
+        let Err(error) = self.write(live, patch).await else {
+            tries.done(live);
+            return Ok(true);
+        };
+        match Refusal::of(&error) {
+            None if error.is_forbidden() => {
+                return Err(forbidden("change", self.kind, &namespace(self.tenant)));
+            }
+            None => {
+                let message = format!("writing {doing}: {error}");
+                return Err((Reason::ApiServerError, message));
+            }
+            // It was changed, deleted or made anew meanwhile: the next pass looks again.
+            Some(Refusal::Moved) => seen.others_begin = true,
+            Some(what) => {
+                let one = Refused::new(what, doing, &error);
+                let one = tries.failed((live, patch), one, error.class(), rand::random());
+                seen.silent |= what == Refusal::Silent || tries.took_long();
+                seen.refused.push(one);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn write(&self, live: &DynamicObject, patch: &Value) -> Result<(), CallError> {
         let (kind, name) = (&self.resource.kind, live.name_any());
         info!(kind, workload = name, "Writing to a workload");
         let written = apply::merge(self.ctx, &self.api, &name, manager::INJECT, patch).await;
-        let Err(error) = written else {
-            return Ok(Ok(()));
-        };
-        let code = error.status().map_or(0, |status| status.code);
-        if error.is_forbidden() {
-            let namespace = namespace(self.tenant);
-            return Ok(Err(forbidden("change", self.kind, &namespace)));
-        }
-        if code == 400 || code == 422 {
-            let message =
-                format!("the API server refuses what is injected into {kind} {name}: {error}");
-            return Ok(Err((Reason::InvalidSpec, message)));
-        }
-        if error.is_conflict() || error.is_not_found() {
-            // It was changed, deleted or made anew meanwhile: the next pass looks again.
-            return Err(Halt::Later(SOON));
-        }
-        Err(PlacementError::call(format!("writing {kind} {name}"), error).into())
+        written.map(drop)
+    }
+
+    /// A workload, for people.
+    fn called(&self, live: &DynamicObject) -> String {
+        format!("{} {}", self.resource.kind, live.name_any())
     }
 
     /// The hash that its pods are to have.
@@ -255,32 +307,6 @@ impl<'a> Round<'a> {
             observed_hash,
         }
     }
-}
-
-/// Where a kind keeps what a pod template keeps. The mapping is read each time, since it is not
-/// known whether the definition of mappings is installed.
-async fn template(ctx: &Ctx, resource: &ApiResource) -> Result<Result<Template, Trouble>, Halt> {
-    let name = mapping::name_for(resource);
-    let api: Api<ClusterWorkloadResourceMapping> = Api::all(ctx.client.clone());
-    let found = match ctx.call(api.get_opt(&name)).await {
-        Ok(found) => found,
-        // Also where the definition of mappings is not installed.
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(unread(&name, error)),
-    };
-    let chosen = mapping::choose(found.as_ref().map(|found| &found.spec), resource);
-    Ok(chosen.map_err(|fact| {
-        let message = format!("ClusterWorkloadResourceMapping {name}: {fact}");
-        (Reason::InvalidMapping, message)
-    }))
-}
-
-fn unread(name: &str, error: CallError) -> Halt {
-    PlacementError::call(
-        format!("reading ClusterWorkloadResourceMapping {name}"),
-        error,
-    )
-    .into()
 }
 
 fn containers_in(root: &Value, template: &Template) -> usize {
