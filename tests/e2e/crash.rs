@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// is being reached, and shorter than a write to the apiserver from then on.
 const STRIDE_MS: u64 = 40;
 const STEP_MS: u64 = 3;
+/// Whether a standby's replay stands still before the end of what it has received.
+const BEHIND: &str = "SELECT pg_get_wal_replay_pause_state() = 'paused' \
+                      AND pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()";
 
 pub(crate) fn suspect(world: &World) -> Result<String> {
     killed_in(world, "Suspect")
@@ -32,11 +35,22 @@ pub(crate) fn fencing(world: &World) -> Result<String> {
     killed_in(world, "Fencing")
 }
 
-/// A standby that has replayed all is not waited for, so its replay stands still until the kill.
+/// A standby that has replayed all is not waited for, so its replay stands still until the kill,
+/// and the loss waits until it has received more than it has replayed.
 pub(crate) fn catching_up(world: &World) -> Result<String> {
     let stage = &world.stage;
-    let pause = || stage.sql(OTHER, "SELECT pg_wal_replay_pause()");
-    let resume = || stage.sql(OTHER, "SELECT pg_wal_replay_resume()");
+    let pause = || {
+        stage.sql(OTHER, "SELECT pg_wal_replay_pause()")?;
+        let patience = Patience::new("the standby is behind in its replay", LIMIT);
+        loop {
+            let behind = stage.sql(OTHER, BEHIND)?;
+            if behind.trim() == "t" {
+                return Ok(());
+            }
+            patience.pause(|| format!("behind: {behind}"))?;
+        }
+    };
+    let resume = || stage.sql(OTHER, "SELECT pg_wal_replay_resume()").map(drop);
     killed_between(world, "CatchingUp", pause, resume)
 }
 
@@ -183,7 +197,7 @@ fn serves_again(world: &World, start: u64, begun: u64) -> Result<()> {
 }
 
 fn killed_in(world: &World, state: &str) -> Result<String> {
-    let nothing = || Ok(String::new());
+    let nothing = || Ok(());
     killed_between(world, state, nothing, nothing)
 }
 
@@ -191,8 +205,8 @@ fn killed_in(world: &World, state: &str) -> Result<String> {
 fn killed_between(
     world: &World,
     state: &str,
-    before: impl Fn() -> Result<String>,
-    after: impl Fn() -> Result<String>,
+    before: impl Fn() -> Result<()>,
+    after: impl Fn() -> Result<()>,
 ) -> Result<String> {
     let stage = &world.stage;
     let start = monotonic()?;

@@ -144,26 +144,31 @@ impl Fleet {
         Ok(found.iter().filter(ours).filter(done).count())
     }
 
-    /// Asks for a look at each placement, as fast as the API server takes it.
-    pub(super) fn ask(&self, stage: &Stage, token: usize) -> Result<()> {
+    /// Asks for a look at each placement of a region, as fast as the API server takes it.
+    pub(super) fn ask(&self, stage: &Stage, region: &str) -> Result<()> {
         let patch = json!({ "metadata": { "annotations": {
-            "domicile.dev/reconcile-at": token.to_string(),
+            "domicile.dev/reconcile-at": "0",
         }}});
         let (patch, parameters) = (Patch::Merge(patch), PatchParams::default());
-        let calls = self.places().map(|(namespace, name)| {
-            let api = stage.objects.api(kinds::PLACEMENT, Some(namespace));
-            let (patch, parameters) = (&patch, &parameters);
-            async move {
-                let call = api.patch(name, parameters, patch);
-                match tokio::time::timeout(CALL_LIMIT, call).await {
-                    Ok(answer) => answer.map(drop).map_err(|source| LabError::Kubernetes {
-                        action: format!("patch TenantPlacement {name}"),
-                        source: Box::new(source),
-                    }),
-                    Err(_) => Err(LabError::State(format!("no answer to a patch of {name}"))),
+        let asked = self.members.iter().filter(|one| one.region == region);
+        let calls = asked.map(
+            |Member {
+                 name, namespace, ..
+             }| {
+                let api = stage.objects.api(kinds::PLACEMENT, Some(namespace));
+                let (patch, parameters) = (&patch, &parameters);
+                async move {
+                    let call = api.patch(name, parameters, patch);
+                    match tokio::time::timeout(CALL_LIMIT, call).await {
+                        Ok(answer) => answer.map(drop).map_err(|source| LabError::Kubernetes {
+                            action: format!("patch TenantPlacement {name}"),
+                            source: Box::new(source),
+                        }),
+                        Err(_) => Err(LabError::State(format!("no answer to a patch of {name}"))),
+                    }
                 }
-            }
-        });
+            },
+        );
         let all = futures::stream::iter(calls).buffer_unordered(CALLS);
         stage.objects.runtime().block_on(all.try_collect::<()>())?
     }

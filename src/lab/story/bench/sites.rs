@@ -36,16 +36,6 @@ impl Sites {
         std::iter::once(HOME.to_owned()).chain(beside).collect()
     }
 
-    /// Stops the servers beside the home region's.
-    pub(super) fn freeze(&self) {
-        self.beside.iter().for_each(Server::freeze);
-    }
-
-    /// Lets them go on.
-    pub(super) fn thaw(&self) {
-        self.beside.iter().for_each(Server::thaw);
-    }
-
     /// What a number is on all servers together; the home region's server is asked another way.
     pub(super) fn sum(&self, stage: &Stage, (home, beside): (&str, &str)) -> Result<i64> {
         let number = |name: &str, text: &str| {

@@ -238,9 +238,14 @@ fn measure(
         }
         None => None,
     };
+    // With thousands an hour has passed: what goes wrong from here on must not lose its figures.
+    say(&format!(
+        "  {ready:?}, all rolled {rolled:?}, each {placing:?}"
+    ));
     say("  placing some alone");
     let alone = one_by_one(stage, &watch, &few)?;
     let peak = Usage::now(stage.space())?.peak;
+    say(&format!("  {alone:?}, at most {peak:.1} MiB"));
     say("  leaving them alone");
     std::thread::sleep(CALM);
     let start = meter.mark(stage)?;
@@ -249,16 +254,18 @@ fn measure(
     let calm = end.since(&start, WINDOW.as_secs_f64() / 60.0);
     let resident = Usage::now(stage.space())?.resident;
     all.check(stage)?;
+    say(&format!("  a minute {calm:?}, {resident:.1} MiB"));
     say("  a restart");
     let (start, from) = (meter.mark(stage)?, wall());
     stage.renew_operator()?;
     let usual = quiet::busiest(&end.moments);
     let burst = quiet::await_quiet(stage, &mut meter, (from, usual, number))?;
     let restart = meter.mark(stage)?.since(&start, 1.0);
+    say(&format!("  {restart:?}, {burst:?}"));
     say("  the SQL alone");
     let floor = floor::measure(stage)?;
     say("  trouble elsewhere");
-    let trouble = trouble::measure(stage, &watch, (&all, &sites))?;
+    let trouble = trouble::measure(stage, &watch, &all)?;
     Ok(Row {
         placements: number,
         wall: seconds(begun, last),

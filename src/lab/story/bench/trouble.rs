@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::fleet::Fleet;
 use super::ready::ReadyWatch;
-use super::sites::Sites;
 use super::{HOME, NAMESPACE, ONE_LIMIT, in_region, limit};
 use crate::error::Result;
 use crate::regions::How;
@@ -24,16 +23,13 @@ pub(super) struct Trouble {
     pub(super) none: Times,
     /// One tenant, whose database somebody else has, is edited before each of them.
     pub(super) tenant: Times,
-    /// The servers of all measured tenants have begun to be silent, and each is to be looked at.
+    /// The servers of the home region have begun to be silent, and each of its measured tenants is
+    /// to be looked at.
     pub(super) region: Times,
 }
 
 /// Measures with the placements that there are, which are ready again afterwards.
-pub(super) fn measure(
-    stage: &Stage,
-    watch: &ReadyWatch,
-    (fleet, sites): (&Fleet, &Sites),
-) -> Result<Trouble> {
+pub(super) fn measure(stage: &Stage, watch: &ReadyWatch, fleet: &Fleet) -> Result<Trouble> {
     let none = beside(stage, watch, "good", |_| Ok(()))?;
     stage.sql(OTHER, "CREATE DATABASE tenant_bad")?;
     stage.apply(&[in_region("bad", NAMESPACE, OTHER)])?;
@@ -49,11 +45,9 @@ pub(super) fn measure(
         .objects
         .merge(kinds::POLICY, None, &stage.policy, &slow)?;
     stage.lab.regions().lose(HOME, How::Freeze)?;
-    sites.freeze();
-    fleet.ask(stage, 0)?;
+    fleet.ask(stage, HOME)?;
     let region = beside(stage, watch, "best", |_| Ok(()))?;
     stage.lab.regions().restore(HOME)?;
-    sites.thaw();
     let names = fleet.names();
     watch.settle(&names, limit(names.len()), &mut |_| Ok(()))?;
     Ok(Trouble {
