@@ -53,6 +53,8 @@ pub struct Daemon<'a> {
     pub program: &'a Path,
     /// Its arguments.
     pub args: &'a [String],
+    /// What it finds in its environment beside ours.
+    pub env: &'a [(&'a str, &'a str)],
     /// Where its output goes (appended).
     pub log: &'a Path,
     /// User and group to run as; none is root.
@@ -180,6 +182,7 @@ impl Space {
         let script = r#"log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!"#;
         let mut command = self.command(daemon.netns, "sh");
         command.args(["-c", script, "sh"]).arg(daemon.log);
+        command.envs(daemon.env.iter().copied());
         if let Some((user, group)) = daemon.user {
             // libpq fails on a home that it may not enter.
             command.env("HOME", "/");

@@ -13,7 +13,7 @@ use crate::orphans;
 
 /// Every placement that has a server; those too that this version cannot read.
 pub fn holders(ctx: &Ctx) -> Vec<Holder> {
-    let placements = ctx.stores.placements.all();
+    let placements = ctx.stores.placements.unordered();
     let readable = placements.iter().filter_map(|placement| holder(placement));
     let unreadable = ctx.stores.placements.unreadable();
     readable
@@ -23,7 +23,7 @@ pub fn holders(ctx: &Ctx) -> Vec<Holder> {
 
 /// The UIDs of all placements.
 pub fn live(ctx: &Ctx) -> BTreeSet<String> {
-    let placements = ctx.stores.placements.all();
+    let placements = ctx.stores.placements.unordered();
     let readable = placements.iter().filter_map(|placement| placement.uid());
     let unreadable = ctx.stores.placements.unreadable().into_iter();
     readable

@@ -186,7 +186,7 @@ fn region_changed(ctx: &Ctx, key: &Key) {
             ctx.wake.policy(&policy.name_any());
         }
     }
-    for placement in ctx.stores.placements.all() {
+    for placement in ctx.stores.placements.unordered() {
         if is_concerned(&placement, &key.name) {
             ctx.wake.placements.wake(Key::of(placement.as_ref()));
         }
@@ -219,7 +219,7 @@ fn placement_changed(
     }
     if gone {
         // Its place is free for those who wait for one.
-        for other in ctx.stores.placements.all() {
+        for other in ctx.stores.placements.unordered() {
             let waits = other.status.as_ref().is_none_or(|s| s.server.is_none());
             if waits && regions_of(&other).iter().any(|name| regions.contains(name)) {
                 ctx.wake.placements.wake(Key::of(other.as_ref()));
@@ -271,7 +271,7 @@ fn policy_changed(ctx: &Ctx, seen: &Seen<FailoverPolicy>) {
         let mut servers = servers.iter();
         servers.any(|id| regions.contains(&id.region.as_str()))
     };
-    for placement in ctx.stores.placements.all() {
+    for placement in ctx.stores.placements.unordered() {
         if servers
             .as_ref()
             .is_none_or(|servers| named(servers, &placement))

@@ -34,7 +34,7 @@ impl Tally {
     /// Counts the placements of a cache, those too that this version cannot read. Of a replica that
     /// does not lead the cache is empty.
     pub fn of(placements: &Cache<TenantPlacement>) -> Self {
-        let readable = placements.all();
+        let readable = placements.unordered();
         let unreadable: Vec<Vec<Condition>> =
             placements.unreadable().iter().map(conditions).collect();
         let readable = readable.iter().map(|placement| {

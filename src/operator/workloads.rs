@@ -43,6 +43,8 @@ pub struct Workloads(Mutex<State>);
 struct State {
     /// Kinds whose first list is complete, and whose watch was not lost since.
     watched: BTreeSet<WorkloadKind>,
+    /// The namespaces in which there were some of a kind, since its last list at least.
+    present: BTreeMap<WorkloadKind, BTreeSet<String>>,
     /// How often a watch was lost.
     losses: u64,
     /// By namespace and name.
@@ -98,6 +100,23 @@ impl Workloads {
         self.lock().watched.len() == KINDS.len()
     }
 
+    /// Whether a namespace may have workloads of a kind: not where the watch would have shown one.
+    /// One that is made now is a change, of which the placements there are told.
+    pub fn may_have(&self, kind: WorkloadKind, namespace: &str) -> bool {
+        let state = self.lock();
+        let present = state.present.get(&kind);
+        !state.watched.contains(&kind) || present.is_some_and(|all| all.contains(namespace))
+    }
+
+    /// There is one of a kind in a namespace.
+    fn found(&self, kind: WorkloadKind, namespace: &str) {
+        let mut state = self.lock();
+        let present = state.present.entry(kind).or_default();
+        if !present.contains(namespace) {
+            present.insert(namespace.to_owned());
+        }
+    }
+
     /// There is such a placement.
     pub fn placed(&self, placement: &Key) {
         let namespace = placement.namespace.clone().unwrap_or_default();
@@ -124,7 +143,7 @@ impl Workloads {
     pub(crate) fn of_watched(placement: &Key) -> Self {
         let workloads = Self::default();
         for kind in KINDS {
-            workloads.watched(kind);
+            workloads.watched(kind, BTreeSet::new());
         }
         workloads.placed(placement);
         workloads
@@ -181,9 +200,12 @@ impl Workloads {
         due
     }
 
-    /// The list of a kind is complete. True where it was not watched before.
-    fn watched(&self, kind: WorkloadKind) -> bool {
-        self.lock().watched.insert(kind)
+    /// The list of a kind is complete: there are some in these namespaces, and no others. True
+    /// where it was not watched before.
+    fn watched(&self, kind: WorkloadKind, namespaces: BTreeSet<String>) -> bool {
+        let mut state = self.lock();
+        state.present.insert(kind, namespaces);
+        state.watched.insert(kind)
     }
 
     /// A kind is no longer watched: everybody must look again. True where it was watched.

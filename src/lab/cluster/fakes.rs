@@ -132,6 +132,20 @@ impl SmallCluster {
     }
 }
 
+/// Each of them finds these in its environment.
+///
+/// Kwok lists its pods and then watches them, as clients did before they asked for both in one
+/// watch. For a watch on the pods of one node the API server keeps ten events at most
+/// (`suggestedWatchChannelSize` of its watch cache) and ends one that falls behind. With ten
+/// thousand pods that come through the watch it falls behind before it has them all, so that after
+/// the first time they come anew every few seconds, for ever: a quarter of two cores.
+pub(super) fn environment(program: &str) -> &'static [(&'static str, &'static str)] {
+    match program {
+        KWOK => &[("KUBE_FEATURE_WatchListClient", "false")],
+        _ => &[],
+    }
+}
+
 /// Puts kwok among the programs of the lab in `dir`.
 fn link(dir: &Path, kwok: &Path) -> Result<()> {
     let link = dir.join("bin").join(KWOK);

@@ -183,6 +183,7 @@ impl Cluster {
             netns: None,
             program: &self.files.dir.join("bin").join(name),
             args: arguments,
+            env: fakes::environment(name),
             log: &self.files.log(name),
             user: None,
         })

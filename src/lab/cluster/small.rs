@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::Cluster;
 use super::config::{API_PORT, create_folder, write};
+use super::fakes;
 use crate::error::{LabError, Result};
 use crate::pki::{Authority, Usage, signing_key};
 use crate::process::{Patience, ProcessId, run, run_input, run_ok, tail};
@@ -333,6 +334,7 @@ impl SmallCluster {
             netns: Some(self.region.name),
             program: &self.space.dir().join("bin").join(program),
             args: arguments,
+            env: fakes::environment(program),
             log: &self.log(program),
             user: None,
         })?;

@@ -82,6 +82,7 @@ impl Server {
                     netns: Some(netns),
                     program: env,
                     args: &arguments,
+                    env: &[],
                     log: &wanted.log,
                     user: uid.map(|uid| (uid, uid)),
                 };

@@ -151,7 +151,7 @@ fn take(ctx: &Ctx, id: &Id, found: Result<(), Fault>) {
     let (server, address) = id;
     info!(%server, %address, standing = ?now, "Read replica changed");
     ctx.wake.region(server.region.as_str());
-    for placement in ctx.stores.placements.all() {
+    for placement in ctx.stores.placements.unordered() {
         let status = placement.status.as_ref();
         let on = status.is_some_and(|status| {
             status.active_region.as_deref() == Some(server.region.as_str())

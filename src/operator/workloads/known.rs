@@ -67,6 +67,17 @@ impl Known {
         let gone = before.into_keys().filter(|one| !self.all.contains_key(one));
         gone.map(|(namespace, _)| namespace).collect()
     }
+
+    /// The namespaces that have some.
+    pub(super) fn namespaces(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for (namespace, _) in self.all.keys() {
+            if !all.contains(namespace) {
+                all.insert(namespace.clone());
+            }
+        }
+        all
+    }
 }
 
 fn news(before: Option<Mark>, now: Mark) -> Option<Change> {
@@ -150,7 +161,14 @@ mod tests {
         known.begin();
         assert_eq!(known.listed(&workload("same", "1", 1)), None);
         assert_eq!(known.listed(&workload("new", "9", 1)), Some(Change::Form));
+        let mut elsewhere = workload("other", "2", 1);
+        elsewhere.namespace = Some("elsewhere".to_owned());
+        assert_eq!(known.listed(&elsewhere), Some(Change::Form));
         assert_eq!(known.end(), BTreeSet::from(["tenant".to_owned()]));
+        let both = ["elsewhere", "tenant"].map(str::to_owned);
+        assert_eq!(known.namespaces(), BTreeSet::from(both));
+        known.lost(&elsewhere);
+        assert_eq!(known.namespaces(), BTreeSet::from(["tenant".to_owned()]));
         assert_eq!(known.saw(&workload("same", "8", 1)), Some(Change::State));
     }
 }

@@ -8,7 +8,7 @@ fn watched() -> Workloads {
     let workloads = Workloads::default();
     for kind in KINDS {
         assert!(!workloads.are_watched());
-        workloads.watched(kind);
+        workloads.watched(kind, BTreeSet::new());
     }
     workloads
 }
@@ -42,9 +42,34 @@ fn a_watch_that_was_refused_for_a_while_leaves_no_revision_of_before() {
     assert_eq!(workloads.revision(&key("a")), None);
     // Refused again: it was not watched meanwhile.
     workloads.lost(WorkloadKind::DaemonSet);
-    workloads.watched(WorkloadKind::DaemonSet);
+    workloads.watched(WorkloadKind::DaemonSet, BTreeSet::new());
     let after = workloads.revision(&key("a"));
     assert!(after.is_some() && after != before);
+}
+
+#[test]
+fn a_namespace_has_no_workloads_only_where_the_watch_would_have_shown_them() {
+    let kind = WorkloadKind::StatefulSet;
+    let of = |workloads: &Workloads| ["a", "b"].map(|space| workloads.may_have(kind, space));
+    let workloads = Workloads::default();
+    workloads.found(kind, "a");
+    assert_eq!(of(&workloads), [true, true], "the list is not complete");
+    workloads.watched(kind, BTreeSet::from(["a".to_owned()]));
+    assert_eq!(of(&workloads), [true, false]);
+    assert!(
+        workloads.may_have(WorkloadKind::DaemonSet, "b"),
+        "not watched"
+    );
+    workloads.found(kind, "b");
+    assert_eq!(of(&workloads), [true, true], "one was made");
+    // Listed anew: one of before is gone, and one comes while the next list is under way.
+    workloads.watched(kind, BTreeSet::from(["b".to_owned()]));
+    assert_eq!(of(&workloads), [false, true]);
+    workloads.found(kind, "a");
+    assert_eq!(of(&workloads), [true, true]);
+    workloads.watched(kind, BTreeSet::new());
+    workloads.lost(kind);
+    assert_eq!(of(&workloads), [true, true], "nobody watches");
 }
 
 #[test]

@@ -113,6 +113,7 @@ where
 fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<PartialObjectMeta<K>>) {
     match event {
         Event::Apply(object) => {
+            found(ctx, kind, &object.metadata);
             if let Some(change) = known.saw(&object.metadata) {
                 concern(ctx, kind, &object.metadata, change);
             }
@@ -123,6 +124,7 @@ fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<Partia
         }
         Event::Init => known.begin(),
         Event::InitApply(object) => {
+            found(ctx, kind, &object.metadata);
             if let Some(change) = known.listed(&object.metadata) {
                 concern(ctx, kind, &object.metadata, change);
             }
@@ -135,11 +137,18 @@ fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<Partia
                     wake(ctx, placement);
                 }
             }
-            if ctx.workloads.watched(kind) {
+            if ctx.workloads.watched(kind, known.namespaces()) {
                 info!(kind = kind.as_str(), "Workloads are watched");
             }
             show(ctx);
         }
+    }
+}
+
+/// Before anybody is told of it, who would look for it nowhere.
+fn found(ctx: &Ctx, kind: WorkloadKind, live: &ObjectMeta) {
+    if let Some(namespace) = &live.namespace {
+        ctx.workloads.found(kind, namespace);
     }
 }
 

@@ -246,22 +246,8 @@ fn measure(
     let alone = one_by_one(stage, &watch, &few)?;
     let peak = Usage::now(stage.space())?.peak;
     say(&format!("  {alone:?}, at most {peak:.1} MiB"));
-    say("  leaving them alone");
-    std::thread::sleep(CALM);
-    let start = meter.mark(stage)?;
-    std::thread::sleep(WINDOW);
-    let end = meter.mark(stage)?;
-    let calm = end.since(&start, WINDOW.as_secs_f64() / 60.0);
-    let resident = Usage::now(stage.space())?.resident;
-    all.check(stage)?;
-    say(&format!("  a minute {calm:?}, {resident:.1} MiB"));
-    say("  a restart");
-    let (start, from) = (meter.mark(stage)?, wall());
-    stage.renew_operator()?;
-    let usual = quiet::busiest(&end.moments);
-    let burst = quiet::await_quiet(stage, &mut meter, (from, usual, number))?;
-    let restart = meter.mark(stage)?.since(&start, 1.0);
-    say(&format!("  {restart:?}, {burst:?}"));
+    let (calm, usual, resident) = leave_alone(stage, &mut meter, &all, say)?;
+    let (restart, burst) = begin_anew(stage, &mut meter, (usual, number), say)?;
     say("  the SQL alone");
     let floor = floor::measure(stage)?;
     say("  trouble elsewhere");
@@ -281,6 +267,42 @@ fn measure(
         burst,
         trouble,
     })
+}
+
+/// What a minute takes in which nothing happens, the calls of its busiest second, and the memory of
+/// the operator's largest process.
+fn leave_alone(
+    stage: &Stage,
+    meter: &mut Meter<'_>,
+    all: &Fleet,
+    say: &mut dyn FnMut(&str),
+) -> Result<(Cost, usize, f64)> {
+    say("  leaving them alone");
+    std::thread::sleep(CALM);
+    let start = meter.mark(stage)?;
+    std::thread::sleep(WINDOW);
+    let end = meter.mark(stage)?;
+    let calm = end.since(&start, WINDOW.as_secs_f64() / 60.0);
+    let resident = Usage::now(stage.space())?.resident;
+    all.check(stage)?;
+    say(&format!("  a minute {calm:?}, {resident:.1} MiB"));
+    Ok((calm, quiet::busiest(&end.moments), resident))
+}
+
+/// What a restart takes until no second is busier than it `usual`ly is.
+fn begin_anew(
+    stage: &Stage,
+    meter: &mut Meter<'_>,
+    (usual, number): (usize, usize),
+    say: &mut dyn FnMut(&str),
+) -> Result<(Cost, Burst)> {
+    say("  a restart");
+    let (start, from) = (meter.mark(stage)?, wall());
+    stage.renew_operator()?;
+    let burst = quiet::await_quiet(stage, meter, (from, usual, number))?;
+    let restart = meter.mark(stage)?.since(&start, 1.0);
+    say(&format!("  {restart:?}, {burst:?}"));
+    Ok((restart, burst))
 }
 
 /// Places all at once, and waits until they are ready.

@@ -70,7 +70,7 @@ pub(super) async fn inject(
     let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
-        .filter(|kind| everything || concerned(tenant, *kind))
+        .filter(|kind| may_have(at, *kind) && (everything || concerned(tenant, *kind)))
     {
         for workload in list(at, kind, progress).await? {
             let selected = selected(&selections, kind, &workload);
@@ -201,6 +201,11 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
         .iter()
         .any(|selection| selection.known() == Some(kind))
         || status.into_iter().any(|workload| workload.kind == kind)
+}
+
+/// Whether there may be workloads of this kind where these would be.
+fn may_have(at: &Place<'_>, kind: WorkloadKind) -> bool {
+    at.region.is_some() || at.ctx.workloads.may_have(kind, &namespace(at.tenant))
 }
 
 /// The workloads of a kind that stay.

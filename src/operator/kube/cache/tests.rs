@@ -62,12 +62,12 @@ fn who_read_before_the_watch_showed_our_write_is_not_led_back_behind_it() {
 fn all_are_sorted_and_as_new_as_each_by_itself() {
     let (cache, mut writer) = Cache::<ConfigMap>::new();
     for name in ["c", "a", "b"] {
-        let shown = Seen::Valid(named(name, "u", "9"));
+        let shown = Seen::Valid(named(name, name, "9"));
         writer.apply_watcher_event(&watcher::Event::Apply(shown));
     }
-    cache.wrote(named("b", "u", "10"));
-    cache.wrote(named("c", "u", "8"));
-    cache.wrote(named("d", "u", "1"));
+    cache.wrote(named("b", "b", "10"));
+    cache.wrote(named("c", "c", "8"));
+    cache.wrote(named("d", "d", "1"));
     let all = cache.all();
     let told = all
         .iter()

@@ -200,7 +200,7 @@ impl Running {
         }
         if was_silent {
             let waiting = memory.regional.silent(&region);
-            for placement in ctx.stores.placements.all() {
+            for placement in ctx.stores.placements.unordered() {
                 if waiting.contains(&placement.uid().unwrap_or_default()) {
                     ctx.wake.regional.wake(Key::of(placement.as_ref()));
                 }
