@@ -43,7 +43,7 @@ pub struct Workloads(Mutex<State>);
 struct State {
     /// Kinds whose first list is complete, and whose watch was not lost since.
     watched: BTreeSet<WorkloadKind>,
-    /// The namespaces in which there were some of a kind, since its last list at least.
+    /// The namespaces that have some of a kind. Absent where only a list tells.
     present: BTreeMap<WorkloadKind, BTreeSet<String>>,
     /// How often a watch was lost.
     losses: u64,
@@ -105,14 +105,23 @@ impl Workloads {
     pub fn may_have(&self, kind: WorkloadKind, namespace: &str) -> bool {
         let state = self.lock();
         let present = state.present.get(&kind);
-        !state.watched.contains(&kind) || present.is_some_and(|all| all.contains(namespace))
+        present.is_none_or(|all| all.contains(namespace))
     }
 
-    /// There is one of a kind in a namespace.
-    fn found(&self, kind: WorkloadKind, namespace: &str) {
+    /// A list of a kind begins, from scratch.
+    fn listing(&self, kind: WorkloadKind) {
+        self.lock().present.remove(&kind);
+    }
+
+    /// A namespace has some of a kind now, or has none any more.
+    fn has(&self, kind: WorkloadKind, namespace: &str, some: bool) {
         let mut state = self.lock();
-        let present = state.present.entry(kind).or_default();
-        if !present.contains(namespace) {
+        let Some(present) = state.present.get_mut(&kind) else {
+            return;
+        };
+        if !some {
+            present.remove(namespace);
+        } else if !present.contains(namespace) {
             present.insert(namespace.to_owned());
         }
     }
@@ -212,6 +221,7 @@ impl Workloads {
     fn lost(&self, kind: WorkloadKind) -> bool {
         let mut state = self.lock();
         let was = state.watched.remove(&kind);
+        state.present.remove(&kind);
         if was {
             state.losses += 1;
             let all = state.placements.iter().flat_map(|(namespace, names)| {

@@ -68,6 +68,15 @@ impl Known {
         gone.map(|(namespace, _)| namespace).collect()
     }
 
+    /// Whether a namespace has some.
+    pub(super) fn has(&self, namespace: &str) -> bool {
+        let from = (namespace.to_owned(), String::new());
+        let mut there = self.all.range(from..);
+        there
+            .next()
+            .is_some_and(|((first, _), _)| first == namespace)
+    }
+
     /// The namespaces that have some.
     pub(super) fn namespaces(&self) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
@@ -167,7 +176,9 @@ mod tests {
         assert_eq!(known.end(), BTreeSet::from(["tenant".to_owned()]));
         let both = ["elsewhere", "tenant"].map(str::to_owned);
         assert_eq!(known.namespaces(), BTreeSet::from(both));
+        assert!(known.has("elsewhere") && known.has("tenant") && !known.has("else"));
         known.lost(&elsewhere);
+        assert!(!known.has("elsewhere") && known.has("tenant") && !known.has("z"));
         assert_eq!(known.namespaces(), BTreeSet::from(["tenant".to_owned()]));
         assert_eq!(known.saw(&workload("same", "8", 1)), Some(Change::State));
     }

@@ -52,7 +52,7 @@ fn a_namespace_has_no_workloads_only_where_the_watch_would_have_shown_them() {
     let kind = WorkloadKind::StatefulSet;
     let of = |workloads: &Workloads| ["a", "b"].map(|space| workloads.may_have(kind, space));
     let workloads = Workloads::default();
-    workloads.found(kind, "a");
+    workloads.has(kind, "a", true);
     assert_eq!(of(&workloads), [true, true], "the list is not complete");
     workloads.watched(kind, BTreeSet::from(["a".to_owned()]));
     assert_eq!(of(&workloads), [true, false]);
@@ -60,14 +60,15 @@ fn a_namespace_has_no_workloads_only_where_the_watch_would_have_shown_them() {
         workloads.may_have(WorkloadKind::DaemonSet, "b"),
         "not watched"
     );
-    workloads.found(kind, "b");
+    workloads.has(kind, "b", true);
     assert_eq!(of(&workloads), [true, true], "one was made");
-    // Listed anew: one of before is gone, and one comes while the next list is under way.
-    workloads.watched(kind, BTreeSet::from(["b".to_owned()]));
-    assert_eq!(of(&workloads), [false, true]);
-    workloads.found(kind, "a");
-    assert_eq!(of(&workloads), [true, true]);
+    workloads.has(kind, "a", false);
+    assert_eq!(of(&workloads), [false, true], "the last one went");
+    workloads.listing(kind);
+    workloads.has(kind, "b", true);
+    assert_eq!(of(&workloads), [true, true], "listed anew");
     workloads.watched(kind, BTreeSet::new());
+    assert_eq!(of(&workloads), [false, false]);
     workloads.lost(kind);
     assert_eq!(of(&workloads), [true, true], "nobody watches");
 }

@@ -92,8 +92,8 @@ where
         };
         match event {
             Ok(event) => {
-                // A list that begins is no sign that one can be had.
-                if !matches!(event, Event::Init) {
+                // A list that begins is no sign that one can be had to its end.
+                if !matches!(event, Event::Init | Event::InitApply(_)) {
                     failing = None;
                 }
                 take(ctx, kind, known, event);
@@ -113,18 +113,23 @@ where
 fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<PartialObjectMeta<K>>) {
     match event {
         Event::Apply(object) => {
-            found(ctx, kind, &object.metadata);
-            if let Some(change) = known.saw(&object.metadata) {
+            let change = known.saw(&object.metadata);
+            // Before anybody is told of it, who would look for it nowhere.
+            has(ctx, kind, known, &object.metadata);
+            if let Some(change) = change {
                 concern(ctx, kind, &object.metadata, change);
             }
         }
         Event::Delete(object) => {
             known.lost(&object.metadata);
+            has(ctx, kind, known, &object.metadata);
             concern(ctx, kind, &object.metadata, Change::Form);
         }
-        Event::Init => known.begin(),
+        Event::Init => {
+            known.begin();
+            ctx.workloads.listing(kind);
+        }
         Event::InitApply(object) => {
-            found(ctx, kind, &object.metadata);
             if let Some(change) = known.listed(&object.metadata) {
                 concern(ctx, kind, &object.metadata, change);
             }
@@ -145,10 +150,9 @@ fn take<K>(ctx: &Ctx, kind: WorkloadKind, known: &mut Known, event: Event<Partia
     }
 }
 
-/// Before anybody is told of it, who would look for it nowhere.
-fn found(ctx: &Ctx, kind: WorkloadKind, live: &ObjectMeta) {
+fn has(ctx: &Ctx, kind: WorkloadKind, known: &Known, live: &ObjectMeta) {
     if let Some(namespace) = &live.namespace {
-        ctx.workloads.found(kind, namespace);
+        ctx.workloads.has(kind, namespace, known.has(namespace));
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn inject(
     let mut selected_ones = Vec::new();
     for kind in KINDS
         .into_iter()
-        .filter(|kind| may_have(at, *kind) && (everything || concerned(tenant, *kind)))
+        .filter(|kind| concerned(tenant, *kind) || (everything && may_have(at, *kind)))
     {
         for workload in list(at, kind, progress).await? {
             let selected = selected(&selections, kind, &workload);
@@ -203,7 +203,8 @@ fn concerned(tenant: &TenantPlacement, kind: WorkloadKind) -> bool {
         || status.into_iter().any(|workload| workload.kind == kind)
 }
 
-/// Whether there may be workloads of this kind where these would be.
+/// Whether there may be workloads of this kind, of which none is selected. Of those that are, only
+/// a list tells: logins are closed, and Secrets go, when all of them have taken up the next ones.
 fn may_have(at: &Place<'_>, kind: WorkloadKind) -> bool {
     at.region.is_some() || at.ctx.workloads.may_have(kind, &namespace(at.tenant))
 }

@@ -66,7 +66,7 @@ pub fn observe(region: Arc<Region>, ctx: &Ctx) -> Observation {
         views.into_iter().map(|view| (server.name.clone(), view))
     });
     let replicas = replicas.collect();
-    let placements = ctx.stores.placements.all();
+    let placements = ctx.stores.placements.unordered();
     let active = |placement: &&Arc<TenantPlacement>| {
         let status = placement.status.as_ref();
         status.and_then(|status| status.active_region.as_deref()) == Some(name.as_str())
