@@ -301,7 +301,8 @@ fn begin_anew(
     stage.renew_operator()?;
     let burst = quiet::await_quiet(stage, meter, (from, usual, number))?;
     let restart = meter.mark(stage)?.since(&start, 1.0);
-    say(&format!("  {restart:?}, {burst:?}"));
+    let (reads, writes) = (restart.reads, restart.writes + restart.events);
+    say(&format!("  {reads} reads, {writes} writes, {burst:?}"));
     Ok((restart, burst))
 }
 
