@@ -14,6 +14,7 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use super::injection::{COMPLETE, injected};
+use super::kinds::rights;
 use super::world::{SOON, SPACE, WEST, World, deployment, region, tenant};
 use operator::{Operator, Refusal};
 
@@ -168,16 +169,7 @@ fn workloads_above_the_limit_are_told(world: &World) {
 /// Both versions lead to the same object: what one gives the other would take away.
 fn another_version_of_a_kind_takes_nothing_away(world: &World) {
     world.apply(&gadgets());
-    world.apply(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {
-            "name": "test-gadgets", "labels": { "servicebinding.io/controller": "true" },
-        },
-        "rules": [{
-            "apiGroups": ["test.example.com"], "resources": ["gadgets"],
-            "verbs": ["get", "list", "patch"],
-        }],
-    }));
+    world.apply(&rights("gadgets"));
     let container = json!({ "name": "app", "image": "local.test/none:dev" });
     let gadget = json!({
         "apiVersion": "test.example.com/v1", "kind": "Gadget",

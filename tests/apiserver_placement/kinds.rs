@@ -94,7 +94,7 @@ pub(super) fn any_kind_gets_the_secret_by_its_mapping(world: &World) {
         message.contains("servicebinding.io/controller"),
         "{message}"
     );
-    world.apply(&rights());
+    world.apply(&rights("machines"));
     world.apply(&machine(&json!([{ "name": "MINE", "value": "1" }])));
     let message = lacks("InvalidMapping");
     assert!(
@@ -220,14 +220,15 @@ fn definition(first: bool) -> Value {
     })
 }
 
-fn rights() -> Value {
+/// What the operator needs for a kind of the test's own.
+pub(super) fn rights(plural: &str) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {
-            "name": "test-machines", "labels": { "servicebinding.io/controller": "true" },
+            "name": format!("test-{plural}"), "labels": { "servicebinding.io/controller": "true" },
         },
         "rules": [{
-            "apiGroups": ["test.example.com"], "resources": ["machines"],
+            "apiGroups": ["test.example.com"], "resources": [plural],
             "verbs": ["get", "list", "patch"],
         }],
     })

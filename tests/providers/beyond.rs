@@ -6,6 +6,7 @@ use domicile_core::facts::Epoch;
 use domicile_lab::postgres::Binaries;
 use domicile_providers::{Applied, Generic, TenantPlan};
 
+use crate::drop::LEFT;
 use crate::world::{World, eventually, on_both_versions, place, plan};
 
 on_both_versions!(
@@ -16,9 +17,6 @@ on_both_versions!(
     another_tenant_cannot_keep_a_tenants_data,
     one_that_lets_a_session_wait_cannot_either,
 );
-
-const LEFT: &str = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'acme%')
-                         + (SELECT count(*) FROM pg_database WHERE datname LIKE 'acme%')";
 
 const TABLE: &str = "CREATE TABLE kept AS SELECT 7 AS n";
 

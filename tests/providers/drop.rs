@@ -16,7 +16,7 @@ on_both_versions!(
 );
 
 /// How many roles and databases are left whose name begins with `acme`.
-const LEFT: &str = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'acme%')
+pub(crate) const LEFT: &str = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'acme%')
                          + (SELECT count(*) FROM pg_database WHERE datname LIKE 'acme%')";
 
 /// Faults: 17, 70.

@@ -38,6 +38,15 @@ fn regions() -> BTreeMap<RegionName, RegionView> {
     .collect()
 }
 
+/// All three regions, each with a cluster for tenants.
+fn with_clusters() -> BTreeMap<RegionName, RegionView> {
+    let mut regions = regions();
+    for view in regions.values_mut() {
+        view.cluster = ClusterUse::Tenants;
+    }
+    regions
+}
+
 #[test]
 fn the_law_of_a_tenant_is_what_its_spec_lists_or_that_of_its_home() {
     let (home, listed) = (Jurisdiction::new("EU"), Jurisdiction::new("CH"));

@@ -6,15 +6,6 @@ const WEST: &str = "eu-west";
 const CENTRAL: &str = "eu-central";
 const EAST: &str = "us-east";
 
-/// All three regions, each with a cluster for tenants.
-fn with_clusters() -> BTreeMap<RegionName, RegionView> {
-    let mut regions = regions();
-    for view in regions.values_mut() {
-        view.cluster = ClusterUse::Tenants;
-    }
-    regions
-}
-
 fn names(names: &[&str]) -> BTreeSet<RegionName> {
     names.iter().map(|name| RegionName::new(*name)).collect()
 }

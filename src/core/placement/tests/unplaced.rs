@@ -5,14 +5,6 @@ use super::*;
 const WEST: &str = "eu-west";
 const EAST: &str = "us-east";
 
-fn with_clusters() -> BTreeMap<RegionName, RegionView> {
-    let mut regions = regions();
-    for view in regions.values_mut() {
-        view.cluster = ClusterUse::Tenants;
-    }
-    regions
-}
-
 fn copy(kind: CopyKind, region: &str, law: &str) -> Copy {
     Copy {
         kind,

@@ -1,7 +1,5 @@
 //! Whose a field of a workload is that stands where a binding must write.
 
-use std::sync::Arc;
-
 use domicile_core::binding::{MANAGER_PREFIX, Names};
 
 use crate::context::Ctx;
@@ -34,16 +32,13 @@ pub(super) fn named(ctx: &Ctx, namespace: &str, uid: &str) -> Option<String> {
 }
 
 fn name_in<K: Watched>(cache: &Cache<K>, namespace: &str, uid: &str) -> Option<String> {
-    let readable = cache
-        .all()
-        .into_iter()
-        .map(|one: Arc<K>| one.meta().clone());
-    let unreadable = cache.unreadable().into_iter().map(|one| one.metadata);
-    let mut all = readable.chain(unreadable);
+    let (readable, unreadable) = (cache.unordered(), cache.unreadable());
+    let readable = readable.iter().map(|one| one.meta());
+    let mut all = readable.chain(unreadable.iter().map(|one| &one.metadata));
     let found = all.find(|meta| {
         meta.uid.as_deref() == Some(uid) && meta.namespace.as_deref() == Some(namespace)
     });
-    found?.name
+    found?.name.clone()
 }
 
 #[cfg(test)]
